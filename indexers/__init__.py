@@ -1,0 +1,1 @@
+"""One loop that follows any chain: blocks, reorganisations, finality, reconciliation."""

@@ -1,0 +1,1 @@
+"""Decides what to move between own wallets; never signs, never posts."""
