@@ -1,4 +1,4 @@
-"""An import-linter contract that names what may be imported; the built-in ones name what may not."""
+"""An import contract that names what may be imported; the built-in ones name what may not."""
 
 from __future__ import annotations
 
