@@ -1,0 +1,108 @@
+"""Servers that live no longer than whoever started them: processes behind a keeper."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+KEEPER = Path(__file__).with_name("keeper.py")
+POLL_S = 0.005
+
+
+class ServerFailed(Exception):
+    """A server ended, or did not answer, before it was ready; carries the end of its log."""
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def temporary_folder(prefix: str) -> Path:
+    """Make a fresh folder, in memory where the machine offers that."""
+    memory = Path("/dev/shm")  # noqa: S108
+    base = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix=f"strongroom-{prefix}.", dir=base))
+
+
+class KeptServer:
+    """One running server and its folder; both go when `stop` is called or this process dies."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        folder: Path,
+        stop_signal: str = "SIGTERM",
+        grace_s: int = 10,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self._grace_s = grace_s
+        keeper = [sys.executable, "-I", "-S", str(KEEPER), "--temp", str(folder)]
+        keeper += ["--signal", stop_signal, "--grace", str(grace_s), "--"]
+        with self.log.open("wb") as log:
+            self._keeper = subprocess.Popen(
+                [*keeper, *map(str, command)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the server has neither ended nor been stopped."""
+        return self._keeper.poll() is None
+
+    @property
+    def keeper_pid(self) -> int:
+        """Return the process id of the keeper; its one child is the server."""
+        return self._keeper.pid
+
+    def wait_until(self, is_ready: Callable[[], bool], *, timeout_s: int = 30) -> None:
+        """Wait for is_ready; ServerFailed when the server ends first or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            log = self.tail()
+            if not self.is_running:
+                raise ServerFailed(f"ended with code {self._keeper.returncode}\n{log}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"did not answer within {timeout_s} s\n{log}")
+            time.sleep(POLL_S)
+
+    def tail(self) -> str:
+        """Return the last lines of what the server wrote."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text("utf-8", errors="replace").splitlines()[-30:])
+
+    def stop(self) -> None:
+        """End the server and remove its folder; a second call does nothing."""
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.close()
+        self._keeper.wait(self._grace_s + 10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
