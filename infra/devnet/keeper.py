@@ -2,9 +2,9 @@
 
     python keeper.py [--temp FOLDER] [--signal NAME] [--grace SECONDS] -- program argument …
 
-The parent holds the other end of our standard input. When that closes, politely or because the parent
-was killed, the server gets the signal, after the grace SIGKILL, and its folder is removed. Should the
-keeper itself be killed, the kernel's parent-death signal takes the server along.
+The parent holds the other end of our standard input. When that closes, politely or because the
+parent was killed, the server gets the signal, after the grace SIGKILL, and its folder is removed.
+Should the keeper itself be killed, the kernel's parent-death signal takes the server along.
 """
 
 from __future__ import annotations
