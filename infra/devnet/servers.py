@@ -47,15 +47,17 @@ class KeptServer:
         stop_signal: str = "SIGTERM",
         grace_s: int = 10,
         environment: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> None:
         self.folder = folder
         self.log = folder / "log"
         self._grace_s = grace_s
         keeper = [sys.executable, "-I", "-S", str(KEEPER), "--temp", str(folder)]
-        keeper += ["--signal", stop_signal, "--grace", str(grace_s), "--"]
+        keeper += ["--signal", stop_signal, "--grace", str(grace_s)]
+        keeper += ["--user", user] if user else []
         with self.log.open("wb") as log:
             self._keeper = subprocess.Popen(
-                [*keeper, *map(str, command)],
+                [*keeper, "--", *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
