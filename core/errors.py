@@ -35,6 +35,7 @@ class Reason(enum.StrEnum):
     EXISTS_WITH_OTHER_CONTENT = "exists_with_other_content"
     DUPLICATE_OTHER_CONTENT = "duplicate_other_content"
     ISSUED_TOO_LONG_AGO = "issued_too_long_ago"
+    ISSUED_IN_FUTURE = "issued_in_future"
     # does it exist
     NOT_FOUND = "not_found"
     UNKNOWN_CUSTOMER = "unknown_customer"
@@ -70,6 +71,7 @@ class Reason(enum.StrEnum):
     OWN_ADDRESS = "own_address"
     FORBIDDEN_DESTINATION = "forbidden_destination"
     POLICY_BLOCKED = "policy_blocked"
+    REJECTED_BY_OFFICER = "rejected_by_officer"
     INITIATOR_CANNOT_APPROVE = "initiator_cannot_approve"
     NOT_AN_OFFICER = "not_an_officer"
     ALREADY_APPROVED = "already_approved"
