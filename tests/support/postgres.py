@@ -89,8 +89,11 @@ class PostgresServer:
         )
         if tried.returncode == 0:
             return programs
-        shutil.copytree(programs.parent, folder / "programs", symlinks=True)
-        return folder / "programs" / programs.name
+        # The wheel's programs find their libraries in a folder beside the package.
+        package = programs.parent.parent
+        for part in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.parent / part, folder / "programs" / part, symlinks=True)
+        return folder / "programs" / programs.relative_to(package.parent)
 
     def _initialise(self, folder: Path) -> None:
         group = pwd.getpwnam(self.user).pw_gid if self.user else None

@@ -17,7 +17,7 @@ RUNS: list[str] = []
 
 def make_table(url: str) -> None:
     """Prepare a database with one row."""
-    RUNS.append(url.split(":")[0])
+    RUNS.append(url.partition(":")[0])
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("CREATE TABLE t (x INTEGER PRIMARY KEY)"))
@@ -79,9 +79,11 @@ def test_a_database_is_gone_after_its_test(
 
 def test_the_wheel_serves_too_from_a_folder_its_user_may_not_enter(tmp_path: Path) -> None:
     private = tmp_path / "private"
-    shutil.copytree(wheel_programs().parent, private / "pginstall", symlinks=True)
+    package = wheel_programs().parent.parent
+    for part in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.parent / part, private / part, symlinks=True)
     private.chmod(0o700)
-    with postgres_server(private / "pginstall" / "bin") as server:
+    with postgres_server(private / package.name / "pginstall" / "bin") as server:
         folder = server.folder
         assert rows(server.url("postgres"), "SELECT 1") == [1]
         assert (folder / "programs").exists() is (os.geteuid() == 0)
