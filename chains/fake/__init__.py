@@ -1,0 +1,23 @@
+"""A scripted chain for tests and the simulator: deterministic, in memory, no network."""
+
+from __future__ import annotations
+
+from chains.fake.chain import FakeChain
+from chains.fake.faults import Dice, Fault, FaultKind, FaultScript
+from chains.fake.history import FakeBlock, Landing
+from chains.fake.state import Output, Receipt, Token
+from chains.fake.world import FakeWorld
+
+__all__ = [
+    "FakeChain",
+    "FakeWorld",
+    "FakeBlock",
+    "Landing",
+    "Receipt",
+    "Output",
+    "Token",
+    "Fault",
+    "FaultKind",
+    "FaultScript",
+    "Dice",
+]

@@ -1,0 +1,193 @@
+"""What blocks of the fake chain hold and how transactions change balances. No I/O, no history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chains.base import NATIVE, Payment
+from chains.fake.tx import SignedFakeTx
+from core.money import PPM, ceil_div
+
+UNITS_NATIVE = 21
+UNITS_TOKEN = 65
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One movement of an arrival. delivered <= claimed; silent money makes no event at all."""
+
+    to: str
+    asset_key: str
+    delivered: int
+    claimed: int
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody else's transaction: money from outside the world, no signature, no nonce."""
+
+    tx_id: str
+    from_address: str
+    outputs: tuple[Output, ...]
+    fails: bool = False
+
+
+Tx = SignedFakeTx | Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token contract: what it keeps of each transfer and whether it is willing to move at all."""
+
+    key: str
+    symbol: str
+    scale: int
+    listed: bool
+    kept_ppm: int = 0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """Everything besides the transactions that decides how a block turns out."""
+
+    base_rate: int
+    tokens: Mapping[str, Token]
+    refusing: frozenset[str] = frozenset()
+    """Destinations to which every transfer reverts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a transaction did in a block. Failed ones pay nobody and still cost their fee."""
+
+    tx_id: str
+    sender: str | None
+    nonce: int | None
+    succeeded: bool
+    fee: int
+    effect_amount: int
+    payments: tuple[Payment, ...]
+
+
+@dataclass(slots=True)
+class State:
+    """Balances by (address, asset) and the number of spent nonces by sender, after one block."""
+
+    balances: dict[tuple[str, str], int] = field(default_factory=dict)
+    nonces: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> State:
+        """Return a state that can change without this one."""
+        return State(dict(self.balances), dict(self.nonces))
+
+    def balance(self, address: str, asset_key: str) -> int:
+        """Return a balance in minor units."""
+        return self.balances.get((address, asset_key), 0)
+
+    def move(self, address: str, asset_key: str, delta: int) -> None:
+        """Change one balance; the world never lets it become negative."""
+        balance = self.balance(address, asset_key) + delta
+        assert balance >= 0, f"{address} would own {balance} of {asset_key}"
+        self.balances[address, asset_key] = balance
+
+
+def execute(tx: Tx, state: State, laws: Laws) -> Receipt | None:
+    """Apply a transaction to the state. None, and no change, when it cannot be included now."""
+    return _arrive(tx, state) if isinstance(tx, Arrival) else _spend(tx, state, laws)
+
+
+def native_needed(signed: SignedFakeTx) -> int:
+    """Return the native units a sender must own before nodes take the transaction."""
+    return signed.tx.fee_max + (signed.tx.amount if signed.tx.asset_key == NATIVE else 0)
+
+
+def _arrive(tx: Arrival, state: State) -> Receipt:
+    payments = []
+    for position, output in enumerate(() if tx.fails else tx.outputs):
+        state.move(output.to, output.asset_key, output.delivered)
+        if output.claimed and not output.silent:
+            payments.append(
+                _payment(
+                    tx.tx_id,
+                    position,
+                    output.asset_key,
+                    to=output.to,
+                    sender=tx.from_address,
+                    delivered=output.delivered,
+                    claimed=output.claimed,
+                )
+            )
+    return Receipt(
+        tx_id=tx.tx_id,
+        sender=None,
+        nonce=None,
+        succeeded=not tx.fails,
+        fee=0,
+        effect_amount=sum(payment.amount for payment in payments),
+        payments=tuple(payments),
+    )
+
+
+def _spend(signed: SignedFakeTx, state: State, laws: Laws) -> Receipt | None:
+    tx, sender = signed.tx, signed.sender
+    if tx.nonce != state.nonces.get(sender, 0) or tx.max_rate < laws.base_rate:
+        return None
+    if state.balance(sender, NATIVE) < native_needed(signed):
+        return None
+    needed = UNITS_NATIVE if tx.asset_key == NATIVE else UNITS_TOKEN
+    fee = min(tx.max_rate, laws.base_rate + tx.tip_rate) * min(tx.units, needed)
+    state.nonces[sender] = tx.nonce + 1
+    state.move(sender, NATIVE, -fee)
+    token = laws.tokens.get(tx.asset_key)
+    succeeds = (
+        tx.units >= needed
+        and tx.to not in laws.refusing
+        and (tx.asset_key == NATIVE or (token is not None and not token.paused))
+        and state.balance(sender, tx.asset_key) >= tx.amount
+    )
+    delivered = 0
+    payments: tuple[Payment, ...] = ()
+    if succeeds:
+        delivered = tx.amount - (ceil_div(tx.amount * token.kept_ppm, PPM) if token else 0)
+        state.move(sender, tx.asset_key, -tx.amount)
+        state.move(tx.to, tx.asset_key, delivered)
+        if tx.amount:
+            payment = _payment(
+                signed.tx_id,
+                0,
+                tx.asset_key,
+                to=tx.to,
+                sender=sender,
+                delivered=delivered,
+                claimed=tx.amount,
+            )
+            payments = (payment,)
+    return Receipt(signed.tx_id, sender, tx.nonce, succeeds, fee, delivered, payments)
+
+
+def _payment(
+    tx_id: str,
+    position: int,
+    asset_key: str,
+    *,
+    to: str,
+    sender: str,
+    delivered: int,
+    claimed: int,
+) -> Payment:
+    anomaly = None
+    if delivered < claimed:
+        anomaly = "delivered_less" if delivered else "not_delivered"
+    return Payment(
+        tx_id=tx_id,
+        position=str(position),
+        asset_key=asset_key,
+        to_address=to,
+        from_address=sender,
+        amount=delivered,
+        claimed=claimed,
+        anomaly=anomaly,
+    )

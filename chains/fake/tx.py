@@ -1,0 +1,126 @@
+"""Transactions of the fake chain: values, the one canonical encoding, digests and signatures.
+
+    payload   = version 1 | kind 1 | network (u8 length, text) | nonce u64 | to 20
+                | token 20 (only in kind TOKEN) | amount u256
+                | max_rate u64 | tip_rate u64 | units u64
+    digest    = sha256(tag, payload)
+    raw       = payload | r 32 | s 32 | recovery id 1        (s in the lower half)
+    tx id     = sha256(tag, raw)
+
+Integers are big-endian. The way back lives in `reader`, which shares only the numbers below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from coincurve import PublicKey
+
+from chains.base import NATIVE
+from chains.fake import address
+from core.errors import Reason, Refused
+
+VERSION = 1
+KIND_NATIVE = 0
+KIND_TOKEN = 1
+SIGNATURE_SIZE = 65
+
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTx:
+    """What an unsigned transaction says. Rates are native units per unit of space."""
+
+    network: str
+    nonce: int
+    to: str
+    asset_key: str
+    amount: int
+    max_rate: int
+    tip_rate: int
+    units: int
+
+    @property
+    def fee_max(self) -> int:
+        """Return the most native units this transaction can cost in fees."""
+        return self.max_rate * self.units
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFakeTx:
+    """A transaction together with who signed it, as a node takes it in."""
+
+    tx_id: str
+    sender: str
+    tx: FakeTx
+    raw: bytes
+
+
+def encode(tx: FakeTx) -> bytes:
+    """Write the canonical payload. Raises OverflowError for numbers wider than their field."""
+    network = tx.network.encode("ascii")
+    native = tx.asset_key == NATIVE
+    token = b"" if native else address.to_body(tx.asset_key, tx.network)
+    return b"".join(
+        (
+            bytes((VERSION, KIND_NATIVE if native else KIND_TOKEN, len(network))),
+            network,
+            tx.nonce.to_bytes(8, "big"),
+            address.to_body(tx.to, tx.network),
+            token,
+            tx.amount.to_bytes(32, "big"),
+            tx.max_rate.to_bytes(8, "big"),
+            tx.tip_rate.to_bytes(8, "big"),
+            tx.units.to_bytes(8, "big"),
+        )
+    )
+
+
+def digest_of(payload: bytes) -> bytes:
+    """Return the 32 bytes to sign for a payload."""
+    return hashlib.sha256(b"strongroom/fake/tx/v1" + payload).digest()
+
+
+def control_digest_of(challenge: bytes, network: str) -> bytes:
+    """Return the 32 bytes that prove control when signed; no payload can have this digest."""
+    return hashlib.sha256(
+        b"strongroom/fake/control/v1" + network.encode() + b"\0" + challenge
+    ).digest()
+
+
+def id_of(raw: bytes) -> str:
+    """Return the transaction id of signed bytes."""
+    return hashlib.sha256(b"strongroom/fake/raw/v1" + raw).hexdigest()
+
+
+def recoverable(signature: bytes, digest: bytes, *, signer: str, network: str) -> bytes:
+    """Return the 65-byte form of a signature by `signer`; 64 bytes (r, s) are taken too.
+
+    Refused: bad_signature (length, s in the upper half, another key).
+    """
+    if len(signature) not in (64, 65):
+        raise Refused(Reason.BAD_SIGNATURE, "a signature has 64 or 65 bytes")
+    if is_high_s(signature):
+        raise Refused(Reason.BAD_SIGNATURE, "s lies in the upper half")
+    recovery_ids = (signature[64],) if len(signature) == 65 else (0, 1, 2, 3)
+    for recovery_id in recovery_ids:
+        candidate = signature[:64] + bytes((recovery_id,))
+        if recover(candidate, digest, network=network) == signer:
+            return candidate
+    raise Refused(Reason.BAD_SIGNATURE, "the signature is not the sender's")
+
+
+def is_high_s(signature: bytes) -> bool:
+    """Return whether s lies in the upper half, where every signature has a twin with another id."""
+    return int.from_bytes(signature[32:64], "big") > _ORDER // 2
+
+
+def recover(signature: bytes, digest: bytes, *, network: str) -> str | None:
+    """Return the address whose key made a 65-byte signature, None when no key did."""
+    try:
+        key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    except ValueError:  # coincurve's word for an unusable recovery id, r or s
+        return None
+    return address.to_text(address.key_body(key.format(compressed=True)), network)
