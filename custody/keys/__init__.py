@@ -1,0 +1,1 @@
+"""Keys: derivation, canonical intents, officers, mandates, signers and the guard."""

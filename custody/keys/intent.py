@@ -1,0 +1,174 @@
+"""Intents: what officers approve and what one transaction may do, as bytes that hash alike.
+
+Both are canonical messages (custody.keys.canonical has the byte format); the fields, in order:
+
+    strongroom/spend-intent, version 1
+        spend_id s · kind s · cause_id s · chain s · network s · asset_key s · source s ·
+        destination s · amount i · fee_max i
+    strongroom/withdrawal-intent, version 1
+        withdrawal_id s · customer_no i · chain s · network s · asset_key s · destination s · amount
+        i · fee_minor i · network_fee_max i · policy_version i · expires_ns i · rule s
+
+`kind` is one of withdrawal, sweep, top_up, cancellation. Amounts are minor units, times unix
+nanoseconds. The hash of an intent is SHA-256 of its message. tests/vectors/intents.json holds
+published examples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias, cast
+
+from chains.base import SpendIntent, SpendKind
+from core.errors import Reason, Refused
+from core.ids import CUSTOMER_NO_LIMIT, ChainId
+from core.money import AMOUNT_LIMIT
+from custody.keys import canonical
+
+SPEND_TAG = "strongroom/spend-intent"
+WITHDRAWAL_TAG = "strongroom/withdrawal-intent"
+VERSION = 1
+TEXT_MAX = 256
+TIME_LIMIT_NS = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalIntent:
+    """What officers approve.
+
+    Whatever is not in here, a signature for the withdrawal cannot depend on.
+    """
+
+    withdrawal_id: str
+    customer_no: int
+    chain: ChainId
+    network: str
+    asset_key: str
+    destination: str
+    amount: int
+    """Minor units that arrive at the destination."""
+    fee_minor: int
+    """Flat fee the customer pays to us, in the same asset."""
+    network_fee_max: int
+    """Most native units the transaction may cost us."""
+    policy_version: int
+    expires_ns: int
+    """From this time on the approvals are worth nothing."""
+    rule: str = "quorum"
+    """The rule of the policy that asked for approvals."""
+
+
+Intent: TypeAlias = SpendIntent | WithdrawalIntent
+
+
+def encode(intent: Intent) -> bytes:
+    """Return the canonical message of an intent. Refused: malformed, amount_out_of_range."""
+    _check(intent)
+    tag = SPEND_TAG if isinstance(intent, SpendIntent) else WITHDRAWAL_TAG
+    values = [value.value if isinstance(value, SpendKind) else value for value in astuple(intent)]
+    return canonical.encode(tag, VERSION, values)
+
+
+def decode(data: bytes) -> Intent:
+    """Return the intent of a message; the strict inverse of encode.
+
+    Refused: malformed, unknown_version, …
+    """
+    is_spend = data[1 : 1 + len(SPEND_TAG)] == SPEND_TAG.encode()
+    kind: type[Intent] = SpendIntent if is_spend else WithdrawalIntent
+    values = canonical.decode(SPEND_TAG if is_spend else WITHDRAWAL_TAG, VERSION, data)
+    names = [field.name for field in fields(kind)]
+    if len(values) != len(names):
+        raise Refused(Reason.MALFORMED, "wrong number of fields")
+    arguments = cast("dict[str, object]", dict(zip(names, values, strict=True)))
+    if is_spend:
+        if arguments["kind"] not in {member.value for member in SpendKind}:
+            raise Refused(Reason.MALFORMED, "unknown kind of spend")
+        arguments["kind"] = SpendKind(str(arguments["kind"]))
+    intent = kind(**arguments)  # type: ignore[arg-type]  # _check looks at every type
+    if encode(intent) != data:
+        raise Refused(Reason.MALFORMED, "not the canonical spelling")
+    return intent
+
+
+def intent_hash(intent: Intent) -> bytes:
+    """Return the 32 bytes that stand for an intent in approvals, records and logs."""
+    return hashlib.sha256(encode(intent)).digest()
+
+
+def render(intent: Intent) -> str:
+    """Return an intent as text for a person; depends on nothing but the encoded bytes."""
+    return render_bytes(encode(intent))
+
+
+def render_bytes(data: bytes) -> str:
+    """Return the text of an encoded intent: one `name: value` per line, then the hash.
+
+    Refused as decode.
+    """
+    intent = decode(data)
+    lines = ["spend intent" if isinstance(intent, SpendIntent) else "withdrawal intent"]
+    for field in fields(intent):
+        value = getattr(intent, field.name)
+        text = value.value if isinstance(value, SpendKind) else str(value)
+        if field.name == "expires_ns":
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value // 10**9)
+            text += f" ({moment:%Y-%m-%d %H:%M:%S} UTC)"
+        elif field.name in {"amount", "fee_minor"}:
+            text += f" minor units of {intent.asset_key}"
+        elif field.name in {"fee_max", "network_fee_max"}:
+            text += " native minor units"
+        lines.append(f"  {field.name}: {text}")
+    lines.append(f"  hash: {hashlib.sha256(data).hexdigest()}")
+    return "\n".join(lines) + "\n"
+
+
+def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
+    """Return when a spend does exactly what was approved. Refused: intent_mismatch, fee_above_cap.
+
+    The wallet that pays is not part of an approval; the guard checks that it is one of ours.
+    """
+    pairs = {
+        "kind": (SpendKind.WITHDRAWAL, spend.kind),
+        "withdrawal_id": (withdrawal.withdrawal_id, spend.cause_id),
+        "chain": (withdrawal.chain, spend.chain),
+        "network": (withdrawal.network, spend.network),
+        "asset_key": (withdrawal.asset_key, spend.asset_key),
+        "destination": (withdrawal.destination, spend.destination),
+        "amount": (withdrawal.amount, spend.amount),
+    }
+    for name, (approved, asked) in pairs.items():
+        if type(approved) is not type(asked) or approved != asked:
+            raise Refused(Reason.INTENT_MISMATCH, f"{name}: approved {approved}, asked {asked}")
+    if spend.fee_max > withdrawal.network_fee_max:
+        raise Refused(
+            Reason.FEE_ABOVE_CAP, f"{spend.fee_max} is above {withdrawal.network_fee_max}"
+        )
+
+
+def _check(intent: Intent) -> None:
+    for field in fields(intent):
+        value = getattr(intent, field.name)
+        if field.name == "kind":
+            ok = type(value) is SpendKind
+        elif field.name in _INTEGER_LIMITS:
+            ok = type(value) is int and value >= 0
+            if ok and value >= _INTEGER_LIMITS[field.name]:
+                raise Refused(Reason.AMOUNT_OUT_OF_RANGE, field.name)
+        else:
+            ok = type(value) is str and 0 < len(value) <= TEXT_MAX
+        if not ok:
+            raise Refused(Reason.MALFORMED, f"{field.name} of an intent")
+
+
+_INTEGER_LIMITS = {
+    "customer_no": CUSTOMER_NO_LIMIT,
+    "amount": AMOUNT_LIMIT,
+    "fee_minor": AMOUNT_LIMIT,
+    "network_fee_max": AMOUNT_LIMIT,
+    "fee_max": AMOUNT_LIMIT,
+    "policy_version": 1 << 32,
+    "expires_ns": TIME_LIMIT_NS,
+}

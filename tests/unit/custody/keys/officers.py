@@ -1,0 +1,73 @@
+"""Three officers, their keys and one approved withdrawal, for the tests of custody.keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chains.base import NATIVE, SpendIntent, SpendKind
+from core.entropy import SeededEntropy
+from core.ids import ChainId
+from custody.keys.intent import WithdrawalIntent
+from custody.keys.roster import Officer, Roster, parse_roster, render_roster
+
+NOW_NS = 1_700_000_000_000_000_000
+HOUR_NS = 3_600_000_000_000
+
+
+def officer_key(name: str) -> Ed25519PrivateKey:
+    """Return the key of a name, always the same."""
+    return Ed25519PrivateKey.from_private_bytes(SeededEntropy(1, name).token_bytes(32))
+
+
+def officer(person: str, *, key: str = "", **fields: Any) -> Officer:
+    """Return a roster entry."""
+    return Officer(person, officer_key(key or person).public_key().public_bytes_raw(), **fields)
+
+
+def roster_of(*officers: Officer, threshold: int = 2) -> Roster:
+    """Return the roster as read back from its file."""
+    return parse_roster(render_roster(officers, threshold=threshold))
+
+
+ADA, BEA, CAI = (officer_key(name) for name in ("ada", "bea", "cai"))
+ROSTER = roster_of(officer("ada"), officer("bea"), officer("cai"))
+
+WITHDRAWAL = WithdrawalIntent(
+    withdrawal_id="wd_1",
+    customer_no=7,
+    chain=ChainId("local"),
+    network="31337:0xabc",
+    asset_key=NATIVE,
+    destination="0x52908400098527886E0F7030069857D2E4169EE7",
+    amount=1_500_000_000_000_000_000,
+    fee_minor=1_000_000_000_000_000,
+    network_fee_max=10**16,
+    policy_version=1,
+    expires_ns=NOW_NS + HOUR_NS,
+)
+
+SPEND = SpendIntent(
+    spend_id="sp_1",
+    kind=SpendKind.WITHDRAWAL,
+    cause_id="wd_1",
+    chain=ChainId("local"),
+    network="31337:0xabc",
+    asset_key=NATIVE,
+    source="0x8617E340B3D01FA5F11F306F4090FD50E238070D",
+    destination="0x52908400098527886E0F7030069857D2E4169EE7",
+    amount=1_500_000_000_000_000_000,
+    fee_max=10**16,
+)
+
+
+def withdrawal(**changes: Any) -> WithdrawalIntent:
+    """Return the withdrawal with changes."""
+    return replace(WITHDRAWAL, **changes)
+
+
+def spend(**changes: Any) -> SpendIntent:
+    """Return the spend with changes."""
+    return replace(SPEND, **changes)
