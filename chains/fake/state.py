@@ -15,7 +15,11 @@ UNITS_TOKEN = 65
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One movement of an arrival. delivered <= claimed; silent money makes no event at all."""
+    """One movement of an arrival, delivered <= claimed.
+
+    Silent money makes no event: native coin is then found by its balance and unexplained, a token
+    is not seen at all.
+    """
 
     to: str
     asset_key: str
@@ -108,7 +112,9 @@ def _arrive(tx: Arrival, state: State) -> Receipt:
     payments = []
     for position, output in enumerate(() if tx.fails else tx.outputs):
         state.move(output.to, output.asset_key, output.delivered)
-        if output.claimed and not output.silent:
+        if output.silent and output.asset_key == NATIVE and output.delivered:
+            payments.append(_unexplained(tx.tx_id, output))
+        elif output.claimed and not output.silent:
             payments.append(
                 _payment(
                     tx.tx_id,
@@ -154,7 +160,7 @@ def _spend(signed: SignedFakeTx, state: State, laws: Laws) -> Receipt | None:
         delivered = tx.amount - (ceil_div(tx.amount * token.kept_ppm, PPM) if token else 0)
         state.move(sender, tx.asset_key, -tx.amount)
         state.move(tx.to, tx.asset_key, delivered)
-        if tx.amount:
+        if tx.amount and tx.to != sender:
             payment = _payment(
                 signed.tx_id,
                 0,
@@ -166,6 +172,19 @@ def _spend(signed: SignedFakeTx, state: State, laws: Laws) -> Receipt | None:
             )
             payments = (payment,)
     return Receipt(signed.tx_id, sender, tx.nonce, succeeds, fee, delivered, payments)
+
+
+def _unexplained(tx_id: str, output: Output) -> Payment:
+    return Payment(
+        tx_id=tx_id,
+        position=f"balance:{output.to}",
+        asset_key=NATIVE,
+        to_address=output.to,
+        from_address=None,
+        amount=output.delivered,
+        claimed=0,
+        anomaly="unexplained_balance",
+    )
 
 
 def _payment(

@@ -238,11 +238,12 @@ def test_late_bytes_are_forwarded_once_due(world: FakeWorld, alice: Wallet) -> N
 
 
 def test_one_arrival_may_hold_many_credits_and_silent_money(world: FakeWorld) -> None:
-    bob = world.outsider("bob")
+    bob, token = world.outsider("bob"), world.add_token("REB")
     world.pay_many(
         (
             Output(bob, NATIVE, 1, 1),
             Output(bob, NATIVE, 2, 2, silent=True),
+            Output(bob, token, 9, 9, silent=True),
             Output(bob, NATIVE, 0, 4),
             Output(bob, NATIVE, 0, 0),
         )
@@ -251,9 +252,10 @@ def test_one_arrival_may_hold_many_credits_and_silent_money(world: FakeWorld) ->
     payments = world.final_payments_to([bob])
     assert [(p.position, p.amount, p.anomaly) for p in payments] == [
         ("0", 1, None),
-        ("2", 0, "not_delivered"),
+        (f"balance:{bob}", 2, "unexplained_balance"),
+        ("3", 0, "not_delivered"),
     ]
-    assert world.balance(bob, NATIVE) == 3
+    assert (world.balance(bob, NATIVE), world.balance(bob, token)) == (3, 9)
 
 
 def test_a_failed_arrival_is_on_chain_and_pays_nobody(world: FakeWorld) -> None:
