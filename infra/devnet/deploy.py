@@ -5,6 +5,7 @@ For development, demo and tests only: it holds no keys, and a network with value
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from eth_utils.crypto import keccak
 from infra.devnet.nodes import AnvilNode
 from infra.devnet.solidity import Artifact, artifacts
 
+INCLUSION_TIMEOUT_S = 10
+SPARE_GAS = 50_000
+
 
 class TransactionFailed(Exception):
     """A transaction was included and reverted; carries its receipt."""
@@ -23,6 +27,31 @@ class TransactionFailed(Exception):
     def __init__(self, receipt: dict[str, Any]) -> None:
         super().__init__(f"{receipt['transactionHash']} reverted")
         self.receipt = receipt
+
+
+def mines_at_once(node: AnvilNode) -> bool:
+    """Return whether the node makes a block for every transaction."""
+    return node.call("anvil_getAutomine") is True
+
+
+def submit(node: AnvilNode, transaction: dict[str, Any], gas: int | None = None) -> str:
+    """Send a transaction from an unlocked account and return its hash.
+
+    RpcRefused when it would revert, unless gas is given: then it is included and reverts there.
+    The estimate is doubled, because it is the least with which the outermost call succeeds, and
+    an inner one whose failure is caught may run out of it.
+
+    A node that mines at once does so a moment after it has answered: wait for that, so that
+    whoever asks next sees the effect.
+    """
+    if gas is None:
+        gas = 2 * int(node.call("eth_estimateGas", transaction), 16) + SPARE_GAS
+    sent = str(node.call("eth_sendTransaction", {**transaction, "gas": hex(gas)}))
+    deadline = time.monotonic() + INCLUSION_TIMEOUT_S
+    while mines_at_once(node) and node.call("eth_getTransactionReceipt", sent) is None:
+        assert time.monotonic() < deadline, f"{sent} was not included"
+        time.sleep(0.001)
+    return sent
 
 
 def _types(items: list[dict[str, Any]]) -> list[str]:
@@ -49,7 +78,8 @@ class Contract:
     def ask(self, function: str, *arguments: object, block: str = "latest") -> Any:
         """Return what a view function answers: its value, or a tuple when there are several."""
         entry = self._entry(function, len(arguments))
-        call = {"to": self.address, "data": self.data(function, *arguments)}
+        data = self.data(function, *arguments)
+        call = {"from": self.creator, "to": self.address, "data": data}
         answer = bytes.fromhex(self.node.call("eth_call", call, block)[2:])
         values = decode(_types(entry["outputs"]), answer)
         return values[0] if len(values) == 1 else values
@@ -64,7 +94,7 @@ class Contract:
     ) -> str:
         """Submit a transaction from an unlocked account and return its hash.
 
-        gas given skips the node's estimate, so that a call which reverts is included all the same.
+        RpcRefused when it would revert, unless gas is given: then it is included and reverts there.
         """
         transaction = {
             "from": sender or self.creator,
@@ -72,9 +102,7 @@ class Contract:
             "data": self.data(function, *arguments),
             "value": hex(value),
         }
-        if gas is not None:
-            transaction["gas"] = hex(gas)
-        return str(self.node.call("eth_sendTransaction", transaction))
+        return submit(self.node, transaction, gas)
 
     def _entry(self, function: str, count: int) -> dict[str, Any]:
         for entry in self.artifact.abi:
@@ -101,16 +129,16 @@ class Deployer:
         types = _types(constructors[0]["inputs"]) if constructors else []
         code = artifact.bytecode + encode(types, arguments).hex()
         transaction = {"from": creator, "data": code, "value": hex(value)}
-        sent = str(self.node.call("eth_sendTransaction", transaction))
-        if self.node.call("eth_getTransactionReceipt", sent) is None:
+        sent = submit(self.node, transaction)
+        if not mines_at_once(self.node):
             self.node.mine()
         address = to_checksum_address(self.receipt(sent)["contractAddress"])
         return Contract(node=self.node, artifact=artifact, address=address, creator=creator)
 
-    def pay(self, to: str, wei: int, *, sender: str | None = None) -> str:
+    def pay(self, to: str, wei: int, *, sender: str | None = None, gas: int | None = None) -> str:
         """Send native coin from an unlocked account and return the transaction's hash."""
         transaction = {"from": sender or self.accounts[0], "to": to, "value": hex(wei)}
-        return str(self.node.call("eth_sendTransaction", transaction))
+        return submit(self.node, transaction, gas)
 
     def receipt(self, transaction: str) -> dict[str, Any]:
         """Return the receipt of an included transaction; TransactionFailed when it reverted."""

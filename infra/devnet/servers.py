@@ -15,6 +15,7 @@ from typing import Self
 
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_S = 0.005
+LOG_TAIL_BYTES = 4_000
 
 
 class ServerFailed(Exception):
@@ -50,20 +51,20 @@ class KeptServer:
         user: str | None = None,
     ) -> None:
         self.folder = folder
-        self.log = folder / "log"
         self._grace_s = grace_s
         keeper = [sys.executable, "-I", "-S", str(KEEPER), "--temp", str(folder)]
         keeper += ["--signal", stop_signal, "--grace", str(grace_s)]
         keeper += ["--user", user] if user else []
-        with self.log.open("wb") as log:
-            self._keeper = subprocess.Popen(
-                [*keeper, "--", *map(str, command)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        # Held open, so that it can still be read when the folder is gone.
+        self._log = (folder / "log").open("w+b")
+        self._keeper = subprocess.Popen(
+            [*keeper, "--", *map(str, command)],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
 
     @property
     def is_running(self) -> bool:
@@ -79,24 +80,25 @@ class KeptServer:
         """Wait for is_ready; ServerFailed when the server ends first or the time is over."""
         deadline = time.monotonic() + timeout_s
         while not is_ready():
-            log = self.tail()
             if not self.is_running:
-                raise ServerFailed(f"ended with code {self._keeper.returncode}\n{log}")
+                raise ServerFailed(f"ended with code {self._keeper.returncode}\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise ServerFailed(f"did not answer within {timeout_s} s\n{log}")
+                raise ServerFailed(f"did not answer within {timeout_s} s\n{self.tail()}")
             time.sleep(POLL_S)
 
     def tail(self) -> str:
-        """Return the last lines of what the server wrote."""
-        if not self.log.exists():
-            return ""
-        return "\n".join(self.log.read_text("utf-8", errors="replace").splitlines()[-30:])
+        """Return the end of what the server wrote."""
+        # Not read through the file object: its position is the server's too.
+        size = os.fstat(self._log.fileno()).st_size
+        end = os.pread(self._log.fileno(), LOG_TAIL_BYTES, max(0, size - LOG_TAIL_BYTES))
+        return end.decode("utf-8", errors="replace")
 
     def stop(self) -> None:
         """End the server and remove its folder; a second call does nothing."""
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         self._keeper.wait(self._grace_s + 10)
+        self._log.close()
 
     def __enter__(self) -> Self:
         return self
