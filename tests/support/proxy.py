@@ -244,12 +244,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         calls = body if isinstance(body, list) else [body]
         answers: list[Answer] = []
-        rules: list[Rule] = []
         wire: Wire | None = None
         for single in calls:
             outcome, rule = self.server.proxy.treat(single)
+            # Counted before it leaves: a client that has felt the fault finds it counted.
             if rule is not None and outcome.happened:
-                rules.append(rule)
+                rule.record()
             if outcome.delay_s:
                 self.server.is_cut.wait(outcome.delay_s)
             wire = outcome.wire
@@ -259,9 +259,6 @@ class _Handler(BaseHTTPRequestHandler):
         if wire is None:
             content = answers if isinstance(body, list) else answers[0]
             wire = Wire(status=200, body=json.dumps(content).encode())
-        # Counted before it leaves: a client that has felt the fault finds it counted.
-        for rule in rules:
-            rule.record()
         self._put(wire)
 
     def _put(self, wire: Wire) -> None:
