@@ -26,6 +26,8 @@ SPEED = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
+    # Inside the data folder, so that it goes away with it even after a SIGKILL.
+    "dynamic_shared_memory_type": "mmap",
     "max_connections": "100",
     "shared_buffers": "64MB",
 }
