@@ -1,0 +1,214 @@
+"""One network, reading and writing. Nothing here holds a private key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eth_hash.auto import keccak
+
+from chains.base import (
+    NATIVE,
+    AssetSpec,
+    BlockRef,
+    BroadcastOutcome,
+    BroadcastResult,
+    Decoded,
+    FeeRate,
+    SignedTx,
+    SpendIntent,
+    TxStatus,
+    UnsignedTx,
+)
+from chains.evm import fees
+from chains.evm.address import checksum, from_public_key, is_unspendable, raw_address
+from chains.evm.broadcast import plan_combined, plan_outcome
+from chains.evm.build import build, call_of, check_intent
+from chains.evm.decode import decode, rate_of, signed_bytes
+from chains.evm.erc20 import read_transfer_call, says_success, transfer_event
+from chains.evm.node import EvmNode
+from chains.evm.params import EvmParams
+from chains.evm.parse import Tx
+from chains.evm.reader import EvmReader
+from chains.evm.signature import parse_signature, personal_digest, recover
+from chains.rpc import NodeSet, RpcError
+from core.errors import Reason, Refused, Unavailable
+
+
+class WouldRevert(Unavailable):
+    """The transaction would fail on today's state: not worth its fee, asked again later."""
+
+
+class EvmChain(EvmReader):
+    """The whole seam (chains.base.Chain) over one network."""
+
+    def __init__(
+        self, params: EvmParams, nodes: NodeSet[EvmNode], assets: Sequence[AssetSpec]
+    ) -> None:
+        super().__init__(params, nodes, assets)
+        self._tokens = frozenset(raw_address(asset.key) for asset in assets if asset.key != NATIVE)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for node in self._nodes.nodes:
+            node.client.close()
+
+    def address_of(self, public_key: bytes) -> str:
+        """Return the address of a compressed public key. Refused: malformed."""
+        return checksum(from_public_key(public_key))
+
+    def parse_address(self, text: str) -> str:
+        """Return checksummed text.
+
+        Refused: invalid_address (syntax, letter case); forbidden_destination (zero, burn,
+        precompile, a listed token's own contract).
+        """
+        raw = raw_address(text)
+        self._refuse_forbidden(raw)
+        return checksum(raw)
+
+    def fee_rate(self) -> FeeRate:
+        """Return twice the next base fee plus the tip, within floor and cap."""
+        votes = self._nodes.votes(lambda node: fees.base_fee_of(node.fee_history()), "fee history")
+        return fees.plan_rate([vote.value for vote in votes], self._params)
+
+    def fee_units(self, intent: SpendIntent) -> int:
+        """Return the gas limit.
+
+        Unavailable: would_revert (the simulation fails), an absurd estimate.
+        """
+        check_intent(intent, self._params)
+        to, value, data = call_of(intent)
+        transaction = {
+            "from": intent.source,
+            "to": checksum(to),
+            "value": hex(value),
+            "data": "0x" + data.hex(),
+        }
+
+        def simulate(node: EvmNode) -> int:
+            answer = node.call(transaction)
+            if isinstance(answer, RpcError) or (data and not says_success(answer)):
+                raise WouldRevert(f"would_revert: {intent.spend_id}: {answer!r}"[:300])
+            estimate = node.estimate_gas(transaction)
+            if isinstance(estimate, RpcError):
+                raise WouldRevert(f"would_revert: {intent.spend_id}: {estimate.message}"[:300])
+            return estimate
+
+        return fees.plan_units(self._nodes.first(simulate, "simulation"), self._params)
+
+    def used_nonces(self, sender: str, at: BlockRef) -> int:
+        """Return what a quorum says of the nonces spent after one block."""
+        owner = raw_address(sender)
+        return self._nodes.agree(lambda node: node.used_nonces(owner, at.hash), "nonces")
+
+    def build(self, intent: SpendIntent, *, nonce: int, rate: FeeRate, units: int) -> UnsignedTx:
+        """Build the one transaction that carries out the intent.
+
+        Refused: fee_above_cap, intent_mismatch, zero_amount, invalid_address,
+        forbidden_destination.
+        """
+        self._refuse_forbidden(raw_address(intent.destination))
+        return build(intent, self._params, nonce=nonce, rate=rate, units=units)
+
+    def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
+        """Return the lowest rate >= rate that replaces one sent at `current`.
+
+        Refused: fee_above_cap.
+        """
+        return fees.plan_bump(rate, current, self._params)
+
+    def rate_of(self, payload: bytes) -> FeeRate:
+        """Return the rate a payload was built with. Refused: undecodable."""
+        return rate_of(payload)
+
+    def decode(self, payload: bytes, *, sender: str) -> Decoded:
+        """Read a payload. Refused: undecodable, fee_above_cap, forbidden_destination."""
+        raw_address(sender)
+        decoded = decode(payload, self._params)
+        for effect in decoded.effects:
+            self._refuse_forbidden(raw_address(effect.destination))
+        return decoded
+
+    def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
+        """Join payload and signature.
+
+        Refused: bad_signature (form, high s, another signer), undecodable.
+        """
+        parts = parse_signature(signature)
+        rate_of(unsigned.payload)
+        digest = keccak(unsigned.payload)
+        if digest != unsigned.digest:
+            raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")
+        if checksum(recover(digest, signature)) != unsigned.sender:
+            raise Refused(Reason.BAD_SIGNATURE, "the signature is not the sender's")
+        raw = signed_bytes(unsigned.payload, parity=parts.parity, r=parts.r, s=parts.s)
+        return SignedTx(tx_id="0x" + keccak(raw).hex(), raw=raw)
+
+    def broadcast(self, raw: bytes) -> BroadcastResult:
+        """Send bytes to every node. Never raises for an answer or a missing one."""
+        tx_id = "0x" + keccak(raw).hex()
+        results = []
+        for node in self._nodes.nodes:
+            try:
+                results.append(plan_outcome(node.send(raw), tx_id))
+            except Unavailable as error:
+                results.append(BroadcastResult(BroadcastOutcome.UNKNOWN, error.what))
+        return plan_combined(results)
+
+    def tx_status(self, tx_id: str) -> TxStatus:
+        """Return where a transaction stands, proven by its block's hash once included."""
+        votes = self._nodes.votes(lambda node: node.transaction_block(tx_id), "transaction")
+        places = {(height, named) for _, height, named in (vote.value for vote in votes)}
+        for height, named in sorted((h, n) for h, n in places if h is not None and n is not None):
+            header = self._agreed_header(height)
+            if header is None or header.hash != named:
+                continue
+            for tx in self._contents(header).transactions:
+                if tx.tx_id == tx_id:
+                    return TxStatus(
+                        known=True,
+                        block=BlockRef(header.height, header.hash),
+                        succeeded=tx.succeeded,
+                        fee=tx.fee,
+                        effect_amount=_effect_amount(tx),
+                    )
+        return TxStatus(known=any(vote.value[0] for vote in votes))
+
+    def control_digest(self, challenge: bytes) -> bytes:
+        """Return the EIP-191 personal-message digest of a challenge."""
+        return personal_digest(challenge)
+
+    def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
+        """Return r ‖ s ‖ v with v 27 or 28, as wallets and EIP-191 verifiers take it.
+
+        Refused: bad_signature.
+        """
+        signer = recover(personal_digest(challenge), signature)
+        if signer != raw_address(address):
+            raise Refused(Reason.BAD_SIGNATURE, "the signature is another address's")
+        return signature[:64] + bytes((27 + signature[64],))
+
+    def _refuse_forbidden(self, raw: bytes) -> None:
+        if is_unspendable(raw):
+            raise Refused(Reason.FORBIDDEN_DESTINATION, "nobody can spend from this address")
+        if raw in self._tokens:
+            raise Refused(Reason.FORBIDDEN_DESTINATION, "this is a token's own contract")
+
+
+def _effect_amount(tx: Tx) -> int:
+    """Return what the transaction moved to its destination: its value, or what its token's events
+    say.
+    """
+    if not tx.succeeded or tx.to is None:
+        return 0
+    if not tx.input:
+        return tx.value
+    call = read_transfer_call(tx.input)
+    if call is None:
+        return 0
+    events = [transfer_event(log) for log in tx.logs if log.emitter == tx.to]
+    return sum(
+        event.value
+        for event in events
+        if event is not None and (event.sender, event.to) == (tx.sender, call[0])
+    )

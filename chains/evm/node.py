@@ -1,0 +1,142 @@
+"""Typed questions to one node: the method names, parameters and shapes of the execution API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chains.evm import parse
+from chains.evm.address import checksum
+from chains.evm.block import parse_header
+from chains.evm.erc20 import TRANSFER_TOPIC, balance_call
+from chains.evm.parse import Header, Json
+from chains.rpc import RpcCall, RpcClient, RpcCounters, RpcError, required
+
+_REVERTED = 3
+_REVERT_WORDS = ("revert", "invalid opcode", "out of gas", "outofgas", "stack", "bad instruction")
+
+
+class EvmNode:
+    """One node of a network."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self.client = client
+
+    @property
+    def counters(self) -> RpcCounters:
+        """Return the client's counters."""
+        return self.client.counters
+
+    def chain_number(self) -> int:
+        """Return the chain id the node says it has."""
+        return parse.quantity(self.client.read("eth_chainId"), "chainId")
+
+    def header_at(self, where: int | str) -> Header | None:
+        """Return the proven header at a height or under a tag, None when there is none."""
+        key = hex(where) if isinstance(where, int) else where
+        answer = self.client.ask("eth_getBlockByNumber", key, False)  # noqa: FBT003
+        if isinstance(answer, RpcError) and not isinstance(where, int):
+            return None  # nodes before their first finalized block answer an error instead of null
+        if isinstance(answer, RpcError):
+            required(answer, "eth_getBlockByNumber")
+        if answer is None:
+            return None
+        header = parse_header(answer)
+        if isinstance(where, int) and header.height != where:
+            raise parse.MalformedAnswer(f"asked for height {where}, answered {header.height}")
+        return header
+
+    def contents(self, block_hash: str, *, with_logs: bool) -> tuple[object, object, object]:
+        """Return block, receipts and (when asked) Transfer logs of one hash, unproven, null as
+        None.
+        """
+        calls = [
+            RpcCall("eth_getBlockByHash", (block_hash, True)),
+            RpcCall("eth_getBlockReceipts", (block_hash,)),
+        ]
+        if with_logs:
+            topics = ["0x" + TRANSFER_TOPIC.hex()]
+            calls.append(RpcCall("eth_getLogs", ({"blockHash": block_hash, "topics": topics},)))
+        answers = [
+            required(answer, call.method) if isinstance(answer, RpcError) else answer
+            for answer, call in zip(self.client.ask_many(calls), calls, strict=True)
+        ]
+        return answers[0], answers[1], answers[2] if with_logs else None
+
+    def traces(self, block_hash: str) -> object:
+        """Return the call trace of every transaction of one block, unproven."""
+        options = {"tracer": "callTracer"}
+        return self.client.read("debug_traceBlockByHash", block_hash, options)
+
+    def balances(self, owners: Sequence[bytes], block_hash: str) -> tuple[int, ...]:
+        """Return native balances after one block."""
+        calls = [
+            RpcCall("eth_getBalance", (checksum(owner), _state(block_hash))) for owner in owners
+        ]
+        return tuple(
+            parse.quantity(required(answer, "eth_getBalance"), "balance")
+            for answer in self.client.ask_many(calls)
+        )
+
+    def token_balance(self, token: str, owner: bytes, block_hash: str) -> int | None:
+        """Return balanceOf after one block;
+
+        None when the contract reverts or answers anything else.
+        """
+        call = {"to": token, "data": "0x" + balance_call(owner).hex()}
+        answer = self.client.ask("eth_call", call, _state(block_hash))
+        if isinstance(answer, RpcError) and is_revert(answer):
+            return None
+        raw = parse.data(required(answer, "eth_call"), "balanceOf")
+        return int.from_bytes(raw, "big") if len(raw) == 32 else None
+
+    def used_nonces(self, owner: bytes, block_hash: str) -> int:
+        """Return the number of nonces spent after one block."""
+        answer = self.client.read("eth_getTransactionCount", checksum(owner), _state(block_hash))
+        return parse.quantity(answer, "nonce", limit=1 << 64)
+
+    def call(self, transaction: Json) -> bytes | RpcError:
+        """Simulate a transaction on the newest state."""
+        answer = self.client.ask("eth_call", transaction, "latest")
+        if isinstance(answer, RpcError):
+            return answer
+        return parse.data(required(answer, "eth_call"), "eth_call")
+
+    def estimate_gas(self, transaction: Json) -> int | RpcError:
+        """Return the gas a transaction would use on the newest state."""
+        answer = self.client.ask("eth_estimateGas", transaction)
+        if isinstance(answer, RpcError):
+            return answer
+        return parse.quantity(required(answer, "eth_estimateGas"), "gas")
+
+    def fee_history(self) -> object:
+        """Return base fees and tips of the newest blocks, unproven."""
+        return self.client.ask("eth_feeHistory", "0x5", "latest", [50])
+
+    def transaction_block(self, tx_id: str) -> tuple[bool, int | None, str | None]:
+        """Return (known, height, block hash) of a transaction; no block while it waits."""
+        answer = self.client.ask("eth_getTransactionByHash", tx_id)
+        if isinstance(answer, RpcError):
+            required(answer, "eth_getTransactionByHash")
+        if answer is None:
+            return False, None, None
+        tx = parse.mapping(answer, "transaction")
+        if parse.hash_text(tx.get("hash"), "hash") != tx_id:
+            raise parse.MalformedAnswer("another transaction was answered")
+        if tx.get("blockHash") is None or tx.get("blockNumber") is None:
+            return True, None, None
+        height = parse.quantity(tx.get("blockNumber"), "blockNumber", limit=parse.HEIGHT_LIMIT)
+        return True, height, parse.hash_text(tx.get("blockHash"), "blockHash")
+
+    def send(self, raw: bytes) -> object:
+        """Hand bytes over once. Returns the node's answer or RpcError, whatever it is."""
+        return self.client.send_once("eth_sendRawTransaction", "0x" + raw.hex())
+
+
+def is_revert(error: RpcError) -> bool:
+    """Tell whether a node says that the contract itself refused, as any other node would."""
+    words = error.message.lower()
+    return error.code == _REVERTED or any(word in words for word in _REVERT_WORDS)
+
+
+def _state(block_hash: str) -> Json:
+    return {"blockHash": block_hash, "requireCanonical": True}
