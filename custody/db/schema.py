@@ -30,18 +30,18 @@ def _check(name: str, dialect: Dialect, condition: str) -> sa.CheckConstraint:
     return sa.CheckConstraint(condition, name=name).ddl_if(dialect=dialect)
 
 
-def amount_check(column: str, *, minimum: int = 0) -> list[sa.CheckConstraint]:
-    """Return the checks, one per dialect, of an Amount column in minimum..2^256-1; no NaN.
+def amount_check(
+    column: str, *, minimum: int = 0, maximum: int = AMOUNT_MAX
+) -> list[sa.CheckConstraint]:
+    """Return the checks, one per dialect, of an Amount column in minimum..maximum; no NaN.
 
-    `table` adds them to every Amount column itself; call this only for a minimum above zero:
+    `table` adds them for 0..2^256-1 to every Amount column itself; call this only for less:
     `table("t", Column("amount", Amount), *amount_check("amount", minimum=1))`.
     """
-    low = minimum.to_bytes(32, "big").hex()
-    exact = (
-        f"typeof({column}) IN ('blob', 'null') AND length({column}) = 32 AND {column} >= x'{low}'"
-    )
+    low, high = (bound.to_bytes(32, "big").hex() for bound in (minimum, maximum))
+    exact = f"length({column}) = 32 AND {column} BETWEEN x'{low}' AND x'{high}'"
     # NaN sorts above every number in PostgreSQL, so it is the upper bound that keeps it out.
-    numeric = f"{column} >= {minimum} AND {column} <= {AMOUNT_MAX}"
+    numeric = f"{column} BETWEEN {minimum} AND {maximum}"
     return [
         _check(f"{column}_amount", "sqlite", exact),
         _check(f"{column}_amount", "postgresql", numeric),
@@ -143,13 +143,19 @@ counters = table(
 
 def next_number(conn: sa.Connection, name: str) -> int:
     """Return 1, 2, 3, … for a name; a number whose transaction rolls back is given again."""
-    number = conn.execute(
+    return next_numbers(conn, name, 1)[0]
+
+
+def next_numbers(conn: sa.Connection, name: str, count: int) -> range:
+    """Return the next count numbers of a name."""
+    assert count >= 1
+    last = conn.execute(
         sa.text(
-            "INSERT INTO counters (name, last) VALUES (:name, 1)"
-            " ON CONFLICT (name) DO UPDATE SET last = counters.last + 1 RETURNING last"
+            "INSERT INTO counters (name, last) VALUES (:name, :count)"
+            " ON CONFLICT (name) DO UPDATE SET last = counters.last + :count RETURNING last"
         ),
-        {"name": name},
+        {"name": name, "count": count},
     ).scalar_one()
-    assert type(number) is int
-    assert number >= 1
-    return number
+    assert type(last) is int
+    assert last >= count
+    return range(last - count + 1, last + 1)
