@@ -80,3 +80,10 @@ def test_a_forbidden_import_breaks_its_contract(
     broken = [row for row in result.stdout.splitlines() if row.endswith("BROKEN")]
     assert len(broken) == 1, result.stdout
     assert contract in broken[0]
+
+
+def test_a_contract_about_a_room_that_is_gone_is_broken(small_house: Path) -> None:
+    shutil.rmtree(small_house / "custody/ledger")
+    result = lint(small_house)
+    assert result.returncode == 1
+    assert "custody.ledger does not exist" in result.stdout

@@ -23,14 +23,16 @@ class OnlyContract(Contract):
 
     # import-linter replaces each field by its parsed value when the contract is made.
     sources: list[str] = fields.ListField(subfield=fields.StringField())  # type: ignore[assignment]
-    may_import: list[str] = fields.ListField(subfield=fields.StringField())  # type: ignore[assignment]
+    may_import: list[str] = fields.ListField(  # type: ignore[assignment]
+        subfield=fields.StringField()
+    )
     among: list[str] = fields.ListField(  # type: ignore[assignment]
         subfield=fields.StringField(), required=False, default=[]
     )
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """List every direct import that is not allowed, with the lines where it stands."""
-        broken: list[str] = []
+        broken = [f"{name} does not exist" for name in self.sources if name not in graph.modules]
         for module in sorted(graph.modules):
             source = next((s for s in self.sources if _is_inside(module, [s])), None)
             if source is None or graph.is_module_squashed(module):
