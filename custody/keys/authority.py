@@ -1,0 +1,131 @@
+"""By what right something is signed: officers' approvals of a withdrawal, or a standing mandate.
+
+The evidence that goes into the log is complete: with the roster of that day anybody can check it
+again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from chains.base import SpendIntent
+from core.errors import Corrupt, Reason, Refused
+from custody.keys import intent as intents
+from custody.keys import mandate as mandates
+from custody.keys.intent import WithdrawalIntent, explains
+from custody.keys.mandate import MandateSignature, SignedMandate, check_mandate, covers
+from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
+from custody.keys.signers.base import KeyRef
+
+AddressOfKey: TypeAlias = Callable[[KeyRef], str]
+"""The address of an own key, derived without asking the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """A withdrawal and what officers said of it. `excluded` may not approve, like the initiator."""
+
+    withdrawal: WithdrawalIntent
+    approvals: tuple[Approval, ...]
+    initiator: str
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A mandate. destination_key says which own key receives, where the mandate names accounts."""
+
+    mandate: SignedMandate
+    destination_key: KeyRef | None = None
+
+
+Authority: TypeAlias = Approvals | Standing
+
+
+def check_authority(
+    authority: Authority,
+    spend: SpendIntent,
+    *,
+    roster: Roster,
+    now_ns: int,
+    address_of_key: AddressOfKey,
+) -> tuple[str, ...]:
+    """Return the persons behind a spend at a time; the window of a mandate is the log's business.
+
+    Refused: intent_mismatch, fee_above_cap, and as verify_approvals, check_mandate and covers.
+    """
+    if isinstance(authority, Approvals):
+        explains(authority.withdrawal, spend)
+        return verify_approvals(
+            roster,
+            authority.withdrawal,
+            authority.approvals,
+            now_ns=now_ns,
+            initiator=authority.initiator,
+            excluded=authority.excluded,
+        )
+    persons = check_mandate(roster, authority.mandate, now_ns=now_ns)
+    account = None
+    if (key := authority.destination_key) is not None:
+        if address_of_key(key) != spend.destination:
+            raise Refused(Reason.FORBIDDEN_DESTINATION, "the destination is not that own key")
+        account = key.account
+    covers(authority.mandate.mandate, spend, destination_account=account)
+    return persons
+
+
+def evidence_of(authority: Authority, roster: Roster) -> str:
+    """Return an authority as text for the log."""
+    page: dict[str, object] = {"roster": roster.hash.hex()}
+    if isinstance(authority, Approvals):
+        page["withdrawal"] = intents.encode(authority.withdrawal).hex()
+        page["initiator"] = authority.initiator
+        page["excluded"] = sorted(authority.excluded)
+        page["approvals"] = [
+            [one.public_key.hex(), one.verdict.value, one.signature.hex()]
+            for one in authority.approvals
+        ]
+    else:
+        key = authority.destination_key
+        page["mandate"] = mandates.encode(authority.mandate.mandate).hex()
+        page["signatures"] = [
+            [one.public_key.hex(), one.signature.hex()] for one in authority.mandate.signatures
+        ]
+        page["destination_key"] = None if key is None else [key.account, key.index]
+    return json.dumps(page, sort_keys=True, separators=(",", ":"))
+
+
+def read_evidence(text: str) -> tuple[Authority, bytes]:
+    """Return the authority behind a text of the log and the hash of the roster it was checked with.
+
+    Corrupt when the text is none of ours.
+    """
+    try:
+        page = cast("dict[str, object]", json.loads(text))
+        roster_hash = bytes.fromhex(str(page["roster"]))
+        if "mandate" in page:
+            return _read_standing(page), roster_hash
+        withdrawal = intents.decode(bytes.fromhex(str(page["withdrawal"])))
+        assert isinstance(withdrawal, WithdrawalIntent)
+        rows = cast("list[list[str]]", page["approvals"])
+        approvals = tuple(
+            Approval(bytes.fromhex(key), Verdict(verdict), bytes.fromhex(signature))
+            for key, verdict, signature in rows
+        )
+        excluded = tuple(cast("list[str]", page["excluded"]))
+        return Approvals(withdrawal, approvals, str(page["initiator"]), excluded), roster_hash
+    except (ValueError, KeyError, TypeError, AssertionError, Refused) as error:
+        raise Corrupt("evidence in the log of signatures cannot be read") from error
+
+
+def _read_standing(page: dict[str, object]) -> Standing:
+    rows = cast("list[list[str]]", page["signatures"])
+    signed = SignedMandate(
+        mandates.decode(bytes.fromhex(str(page["mandate"]))),
+        tuple(MandateSignature(bytes.fromhex(key), bytes.fromhex(sig)) for key, sig in rows),
+    )
+    key = cast("tuple[str, int] | None", page["destination_key"])
+    return Standing(signed, None if key is None else KeyRef(*key))
