@@ -9,18 +9,18 @@ for bin in /usr/lib/postgresql/*/bin; do
 done
 
 install_packages() {
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends postgresql-common
     # Only the programs are wanted: no cluster is made and no server is left running.
-    sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' \
-        /etc/postgresql-common/createcluster.conf
-    apt-get install -y -qq --no-install-recommends postgresql
+    apt-get update -qq &&
+        apt-get install -y -qq --no-install-recommends postgresql-common &&
+        sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' \
+            /etc/postgresql-common/createcluster.conf &&
+        apt-get install -y -qq --no-install-recommends postgresql
 }
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "postgres: installing the distribution's package"
     export DEBIAN_FRONTEND=noninteractive
-    if (set -e; install_packages) >/dev/null 2>&1; then
+    if install_packages >/dev/null 2>&1; then
         for bin in /usr/lib/postgresql/*/bin; do
             [ -x "$bin/postgres" ] && exit 0
         done
