@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chains.fake.chain import FakeChain
+from chains.fake.chain import FakeChain, open_fake
 from chains.fake.faults import Dice, Fault, FaultKind, FaultScript
 from chains.fake.history import FakeBlock, Landing
 from chains.fake.state import Output, Receipt, Token
@@ -10,6 +10,7 @@ from chains.fake.world import FakeWorld
 
 __all__ = [
     "FakeChain",
+    "open_fake",
     "FakeWorld",
     "FakeBlock",
     "Landing",

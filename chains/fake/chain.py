@@ -22,6 +22,7 @@ from chains.base import (
     Payment,
     SignedTx,
     SpendIntent,
+    SpendKind,
     TxStatus,
     UnsignedTx,
 )
@@ -31,12 +32,27 @@ from chains.fake.history import FakeBlock
 from chains.fake.pool import least_replacement
 from chains.fake.state import UNITS_NATIVE, UNITS_TOKEN
 from chains.fake.world import FakeWorld
+from chains.registry import ChainConfig
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import ChainId
 
 TIP_RATE = 2
 UNITS_MARGIN = 15
 RATE_LIMIT = 1 << 64
+
+
+def open_fake(config: ChainConfig, world: FakeWorld | None = None) -> FakeChain:
+    """Open a configured connection to a world, by default to a new one named by its chain number."""
+    name = f"fake-{config.chain_number}"
+    return FakeChain(
+        world or FakeWorld(name),
+        chain=config.chain,
+        network=f"{name}:{config.genesis_hash}",
+        rate_floor=config.fee_floor,
+        rate_cap=config.fee_cap,
+        tip=config.tip,
+        reorg_limit=config.reorg_limit,
+    )
 
 
 class FakeChain:
@@ -54,6 +70,7 @@ class FakeChain:
         network: str | None = None,
         rate_floor: int = 1,
         rate_cap: int = 1_000,
+        tip: int = TIP_RATE,
         reorg_limit: int = 64,
         lying: bool = False,
     ) -> None:
@@ -61,6 +78,7 @@ class FakeChain:
         self._faults = faults or FaultScript()
         self._rate_floor = rate_floor
         self._rate_cap = rate_cap
+        self._tip = tip
         self._lying = lying
         self._traits = ChainTraits(
             chain=ChainId(chain),
@@ -159,8 +177,8 @@ class FakeChain:
         if fault is not None and fault.kind is FaultKind.ODD_FEE:
             self._count(fault)
             base = (0, -1, base * 1_000_000)[fault.which % 3]
-        max_rate = min(max(2 * base + TIP_RATE, self._rate_floor), self._rate_cap)
-        return FeeRate(max_rate=max_rate, tip_rate=min(TIP_RATE, max_rate))
+        max_rate = min(max(2 * base + self._tip, self._rate_floor), self._rate_cap)
+        return FeeRate(max_rate=max_rate, tip_rate=min(self._tip, max_rate))
 
     # ---- writing ----------------------------------------------------------------------------
 
@@ -187,10 +205,10 @@ class FakeChain:
     def build(self, intent: SpendIntent, *, nonce: int, rate: FeeRate, units: int) -> UnsignedTx:
         """Build the one transaction that carries out the intent.
 
-        Refused: intent_mismatch (another chain or network), fee_above_cap.
+        Refused: intent_mismatch (another chain or network, a cancellation that pays),
+        zero_amount, fee_above_cap, invalid_address, forbidden_destination.
         """
-        if (intent.chain, intent.network) != (self._traits.chain, self._traits.network):
-            raise Refused(Reason.INTENT_MISMATCH, "the intent is for another chain")
+        self._check_intent(intent)
         if not 0 <= rate.tip_rate <= rate.max_rate < RATE_LIMIT:
             raise Refused(Reason.FEE_ABOVE_CAP, "the rate is out of range")
         fee_max = rate.max_rate * units
@@ -218,11 +236,15 @@ class FakeChain:
         )
 
     def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
-        """Return the lowest rate >= rate that nodes accept in place of `current`."""
-        return FeeRate(
-            max_rate=max(rate.max_rate, least_replacement(current.max_rate)),
-            tip_rate=max(rate.tip_rate, least_replacement(current.tip_rate)),
-        )
+        """Return the lowest rate >= rate that nodes accept in place of `current`.
+
+        Refused: fee_above_cap.
+        """
+        max_rate = max(rate.max_rate, least_replacement(current.max_rate))
+        if max_rate > self._rate_cap:
+            raise Refused(Reason.FEE_ABOVE_CAP, f"a replacement needs a rate of {max_rate}")
+        tip_rate = max(rate.tip_rate, least_replacement(current.tip_rate))
+        return FeeRate(max_rate=max_rate, tip_rate=min(tip_rate, max_rate))
 
     def rate_of(self, payload: bytes) -> FeeRate:
         """Return the rate a payload was built with. Refused: undecodable."""
@@ -230,9 +252,16 @@ class FakeChain:
         return FeeRate(max_rate=read.max_rate, tip_rate=read.tip_rate)
 
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
-        """Read what a payload does. Refused: undecodable, invalid_address (sender of elsewhere)."""
+        """Read what a payload does.
+
+        Refused: undecodable (also another network), invalid_address (the sender's),
+        forbidden_destination.
+        """
         read = reader.read_payload(payload)
-        address.to_body(sender, read.network)
+        if read.network != self._traits.network:
+            raise Refused(Reason.UNDECODABLE, "the payload is for another network")
+        address.to_body(sender, self._traits.network)
+        self.parse_address(read.to)
         return Decoded(
             network=read.network,
             nonce=read.nonce,
@@ -242,13 +271,14 @@ class FakeChain:
         )
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
-        """Join payload and signature (64 bytes r and s, or 65). Refused: bad_signature."""
+        """Join payload and signature. Refused: bad_signature, intent_mismatch (the digest's)."""
         digest = tx.digest_of(unsigned.payload)
         if digest != unsigned.digest:
-            raise Refused(Reason.BAD_SIGNATURE, "the digest is not the payload's")
+            raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")
         network = self._traits.network
-        full = tx.recoverable(signature, digest, signer=unsigned.sender, network=network)
-        raw = unsigned.payload + full
+        raw = unsigned.payload + tx.checked(
+            signature, digest, signer=unsigned.sender, network=network
+        )
         return SignedTx(tx_id=tx.id_of(raw), raw=raw)
 
     def broadcast(self, raw: bytes) -> BroadcastResult:
@@ -265,7 +295,17 @@ class FakeChain:
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
         """Return the 65-byte recoverable signature. Refused: bad_signature."""
         digest = self.control_digest(challenge)
-        return tx.recoverable(signature, digest, signer=address, network=self._traits.network)
+        return tx.checked(signature, digest, signer=address, network=self._traits.network)
+
+    def _check_intent(self, intent: SpendIntent) -> None:
+        if (intent.chain, intent.network) != (self._traits.chain, self._traits.network):
+            raise Refused(Reason.INTENT_MISMATCH, "the intent is for another chain")
+        self.parse_address(intent.destination)
+        if intent.kind is SpendKind.CANCELLATION:
+            if (intent.asset_key, intent.destination) != (NATIVE, intent.source) or intent.amount:
+                raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing to its sender")
+        elif not intent.amount:
+            raise Refused(Reason.ZERO_AMOUNT, "nothing would be moved")
 
     # ---- the node behind the face -----------------------------------------------------------
 
@@ -302,15 +342,12 @@ class FakeChain:
         if fault is None:
             return self._world.submit(raw)
         self._count(fault)
-        if fault.kind is FaultKind.BUSY:
-            return BroadcastResult(BroadcastOutcome.REJECTED, "mempool is full")
-        if fault.kind is FaultKind.FALSE_REJECT:
-            self._world.submit(raw)
-            return BroadcastResult(BroadcastOutcome.REJECTED, "nonce too low")
-        if fault.kind is FaultKind.ANSWER_LOST:
+        if fault.kind in (FaultKind.ANSWER_LOST, FaultKind.FALSE_REJECT):
             self._world.submit(raw)
         elif fault.kind is FaultKind.LATE:
             self._world.submit_late(raw, blocks=fault.blocks)
+        if fault.kind in (FaultKind.FALSE_REJECT, FaultKind.TRUE_REJECT):
+            return BroadcastResult(BroadcastOutcome.REJECTED, "invalid signature")
         return BroadcastResult(BroadcastOutcome.UNKNOWN, "no answer")
 
     def _count(self, fault: Fault) -> None:

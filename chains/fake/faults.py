@@ -35,9 +35,9 @@ class FaultKind(enum.StrEnum):
     LATE = "late"
     """Bytes that arrive only after `blocks` more blocks: UNKNOWN."""
     FALSE_REJECT = "false_reject"
-    """Bytes that one node took while another one's refusal is what we hear: REJECTED."""
-    BUSY = "busy"
-    """Good bytes that are refused and not kept: REJECTED."""
+    """Good bytes that the node took while it says they never can be valid: REJECTED."""
+    TRUE_REJECT = "true_reject"
+    """Good bytes that the node says never can be valid, and does not keep: REJECTED."""
 
 
 _READS = frozenset({"head", "final_head", "block_at", "payments_in", "balance_of", "used_nonces"})
@@ -55,7 +55,7 @@ APPLIES: Mapping[FaultKind, frozenset[str]] = {
     FaultKind.ANSWER_LOST: frozenset({"broadcast"}),
     FaultKind.LATE: frozenset({"broadcast"}),
     FaultKind.FALSE_REJECT: frozenset({"broadcast"}),
-    FaultKind.BUSY: frozenset({"broadcast"}),
+    FaultKind.TRUE_REJECT: frozenset({"broadcast"}),
 }
 
 

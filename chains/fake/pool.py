@@ -14,7 +14,7 @@ REPLACEMENT_PPM = 1_125_000
 
 def least_replacement(rate: int) -> int:
     """Return the lowest rate that outbids one by the replacement rule."""
-    return ceil_div(rate * REPLACEMENT_PPM, PPM)
+    return max(rate + 1, ceil_div(rate * REPLACEMENT_PPM, PPM))
 
 
 def outbids(challenger: SignedFakeTx, holder: SignedFakeTx) -> bool:

@@ -95,21 +95,18 @@ def id_of(raw: bytes) -> str:
     return hashlib.sha256(b"strongroom/fake/raw/v1" + raw).hexdigest()
 
 
-def recoverable(signature: bytes, digest: bytes, *, signer: str, network: str) -> bytes:
-    """Return the 65-byte form of a signature by `signer`; 64 bytes (r, s) are taken too.
+def checked(signature: bytes, digest: bytes, *, signer: str, network: str) -> bytes:
+    """Return a signature r ‖ s ‖ recovery id that is by `signer`.
 
     Refused: bad_signature (length, s in the upper half, another key).
     """
-    if len(signature) not in (64, 65):
-        raise Refused(Reason.BAD_SIGNATURE, "a signature has 64 or 65 bytes")
+    if len(signature) != SIGNATURE_SIZE:
+        raise Refused(Reason.BAD_SIGNATURE, "a signature has 65 bytes: r, s, recovery id")
     if is_high_s(signature):
         raise Refused(Reason.BAD_SIGNATURE, "s lies in the upper half")
-    recovery_ids = (signature[64],) if len(signature) == 65 else (0, 1, 2, 3)
-    for recovery_id in recovery_ids:
-        candidate = signature[:64] + bytes((recovery_id,))
-        if recover(candidate, digest, network=network) == signer:
-            return candidate
-    raise Refused(Reason.BAD_SIGNATURE, "the signature is not the sender's")
+    if recover(signature, digest, network=network) != signer:
+        raise Refused(Reason.BAD_SIGNATURE, "the signature is not the sender's")
+    return signature
 
 
 def is_high_s(signature: bytes) -> bool:

@@ -192,7 +192,11 @@ class FakeWorld(History):
     # ---- mempool ----------------------------------------------------------------------------
 
     def submit(self, raw: bytes) -> BroadcastResult:
-        """Take signed bytes as an honest node does."""
+        """Take signed bytes as an honest node does.
+
+        REJECTED only when no state of the chain could make them valid; UNKNOWN when this one
+        does not, because what the node lacks may come.
+        """
         try:
             signed = read_raw(raw)
         except Refused as refused:
@@ -203,12 +207,12 @@ class FakeWorld(History):
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN, "already known")
         state = self.head.state
         if signed.tx.nonce < state.nonces.get(signed.sender, 0):
-            return _rejected("nonce too low")
+            return _not_now("nonce too low")
         if state.balance(signed.sender, NATIVE) < native_needed(signed):
-            return _rejected("insufficient funds")
+            return _not_now("insufficient funds")
         rival = self._pool.rival(signed)
         if rival is not None and not outbids(signed, rival):
-            return _rejected("replacement underpriced")
+            return _not_now("replacement underpriced")
         self.counts["replacements"] += rival is not None
         self._txs[signed.tx_id] = signed
         self._pool.add(signed)
@@ -311,6 +315,10 @@ class FakeWorld(History):
 
     def _set_token(self, token: Token) -> None:
         self.laws = replace(self.laws, tokens={**self.laws.tokens, token.key: token})
+
+
+def _not_now(detail: str) -> BroadcastResult:
+    return BroadcastResult(BroadcastOutcome.UNKNOWN, detail)
 
 
 def _rejected(detail: str) -> BroadcastResult:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chains.base import NATIVE, BroadcastOutcome, Chain, FeeRate
-from chains.fake import FakeChain, FakeWorld, Fault, FaultKind, FaultScript
+from chains.fake import FakeChain, FakeWorld, Fault, FaultKind, FaultScript, open_fake
 from chains.fake.faults import APPLIES
+from chains.registry import ChainConfig, open_chain
 from core.entropy import SeededEntropy
 from core.errors import Corrupt, Reason, Refused, Unavailable
+from core.ids import ChainId
 from tests.unit.chains.fake.wallet import Wallet
 
 
@@ -180,7 +184,7 @@ BROADCASTS = [
     (FaultKind.ANSWER_LOST, BroadcastOutcome.UNKNOWN, True),
     (FaultKind.LATE, BroadcastOutcome.UNKNOWN, False),
     (FaultKind.FALSE_REJECT, BroadcastOutcome.REJECTED, True),
-    (FaultKind.BUSY, BroadcastOutcome.REJECTED, False),
+    (FaultKind.TRUE_REJECT, BroadcastOutcome.REJECTED, False),
 ]
 
 
@@ -235,6 +239,27 @@ def test_faults_that_cannot_befall_a_call_are_refused_and_never_drawn() -> None:
         script.plan("head", FaultKind.LOST)
     with pytest.raises(ValueError, match="entropy"):
         FaultScript(odds_ppm={FaultKind.LOST: 1})
+
+
+def test_a_configured_connection_is_pinned_to_the_configured_genesis(world: FakeWorld) -> None:
+    config = ChainConfig(
+        kind="fake",
+        chain=ChainId("sim"),
+        node_urls=(),
+        quorum=1,
+        chain_number=1,
+        genesis_hash=world.block(0).ref.hash,
+        fee_floor=5,
+        fee_cap=15,
+        tip=1,
+    )
+    opened = open_chain(config)
+    opened.check_identity()
+    assert opened.fee_rate() == FeeRate(15, 1)
+    assert open_fake(config, world).traits == opened.traits
+    assert opened.traits.chain == "sim"
+    with pytest.raises(Corrupt):
+        open_chain(replace(config, genesis_hash="00" * 32)).check_identity()
 
 
 def test_an_intent_for_another_chain_is_not_built(world: FakeWorld) -> None:
