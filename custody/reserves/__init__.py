@@ -1,1 +1,1 @@
-"""Proof of reserves: one cut of the books and the chains, published so that anybody can check it."""
+"""Proof of reserves: one cut of the books and the chains, published so that anyone can check it."""

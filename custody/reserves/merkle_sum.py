@@ -6,8 +6,8 @@
     root        H(TAG_ROOT ‖ context ‖ leaf count ‖ width ‖ top hash ‖ top sums)
 
 H is SHA-256, uncut; tags are 16 bytes, level 1, width 2, customer and leaf count 8, context and
-salt 32, every balance and sum 16, all big-endian. Both children's sums are hashed apart, so an inner
-node cannot claim less than the children a customer is shown (a hash of their total alone lets it).
+salt 32, each balance and sum 16, all big-endian. Both children's sums are hashed apart, so no inner
+node can claim less than the children a customer is shown (a hash of their total alone lets it).
 Leaves are ordered by their salted hash, which tells nothing of who or how rich they are, and padded
 with zero leaves to the next power of two, so the leaf count alone fixes the shape. `width` is the
 number of assets in the published list; `context` binds the snapshot, its cut and that list.
