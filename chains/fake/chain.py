@@ -42,7 +42,7 @@ RATE_LIMIT = 1 << 64
 
 
 def open_fake(config: ChainConfig, world: FakeWorld | None = None) -> FakeChain:
-    """Open a configured connection to a world, by default to a new one named by its chain number."""
+    """Open a configured connection to a world; by default a new one of this chain number."""
     name = f"fake-{config.chain_number}"
     return FakeChain(
         world or FakeWorld(name),

@@ -1,0 +1,279 @@
+"""Facts of reading that hold on every chain; custody is written against them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from chains.base import (
+    NATIVE,
+    BlockRef,
+    Payment,
+)
+from core.errors import Corrupt, Reason, Unavailable
+from tests.conformance.harness import (
+    BLOCKS_TO_FINAL,
+    ChainHarness,
+    payments_at,
+    refusal,
+    wallet,
+)
+
+
+def head_block_payments(harness: ChainHarness, *watched: str) -> list[Payment]:
+    return payments_at(harness.chain, harness.chain.head().height, *watched)
+
+
+# ---- identity and blocks --------------------------------------------------------------------
+
+
+def test_a_node_of_another_network_is_corrupt(harness: ChainHarness) -> None:
+    harness.chain.check_identity()
+    impostor = harness.impostor()
+    assert impostor.traits.network != harness.chain.traits.network
+    with pytest.raises(Corrupt):
+        impostor.check_identity()
+
+
+def test_a_test_network_says_so_and_names_its_curve(harness: ChainHarness) -> None:
+    chain = harness.chain
+    assert not chain.traits.is_main_network
+    assert chain.traits.curve in {"secp256k1", "ed25519"}
+    assert chain.traits.reorg_limit > BLOCKS_TO_FINAL
+
+
+def test_every_block_names_its_parent_and_time_does_not_go_back(harness: ChainHarness) -> None:
+    harness.mine(5)
+    head = harness.chain.head()
+    above = harness.chain.block_at(head.height)
+    assert above is not None
+    assert above.ref == head
+    for height in range(head.height - 1, head.height - 6, -1):
+        below = harness.chain.block_at(height)
+        assert below is not None
+        assert (below.ref.height, below.ref.hash) == (height, above.parent_hash)
+        assert below.time_s <= above.time_s
+        above = below
+
+
+def test_there_is_no_block_above_the_head(harness: ChainHarness) -> None:
+    harness.mine()
+    assert harness.chain.block_at(harness.chain.head().height + 1) is None
+    harness.mine()
+    assert harness.chain.block_at(harness.chain.head().height) is not None
+
+
+def test_a_reorganisation_changes_hashes_above_the_common_ancestor_only(
+    harness: ChainHarness,
+) -> None:
+    harness.mine(4)
+    head = harness.chain.head().height
+    before = [harness.chain.block_at(height) for height in range(head - 3, head + 1)]
+    harness.reorg(2)
+    after = [harness.chain.block_at(height) for height in range(head - 3, head + 1)]
+    assert harness.chain.head().height > head
+    assert [old == new for old, new in zip(before, after, strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+# ---- finality -------------------------------------------------------------------------------
+
+
+def test_the_final_head_stays_below_the_head_and_never_goes_back(harness: ChainHarness) -> None:
+    seen = 0
+    for _ in range(3 * BLOCKS_TO_FINAL):
+        harness.mine()
+        final = harness.chain.final_head()
+        if final is None:
+            assert not seen
+            continue
+        block = harness.chain.block_at(final.height)
+        assert block is not None
+        assert block.ref == final
+        assert seen <= final.height <= harness.chain.head().height - BLOCKS_TO_FINAL
+        seen = final.height
+    assert seen > BLOCKS_TO_FINAL
+
+
+def test_a_stalled_finality_is_not_replaced_by_depth(harness: ChainHarness) -> None:
+    harness.mine(2 * BLOCKS_TO_FINAL)
+    final = harness.chain.final_head()
+    assert final is not None
+    harness.stall_finality()
+    head = harness.chain.head()
+    harness.mine(3 * BLOCKS_TO_FINAL)
+    assert harness.chain.head().height > head.height
+    assert harness.chain.final_head() == final
+    harness.resume_finality()
+    harness.mine()
+    caught_up = harness.chain.final_head()
+    assert caught_up is not None
+    assert caught_up.height > final.height
+
+
+# ---- payments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_token", [False, True])
+def test_a_payment_is_seen_with_its_key_and_amount(is_token: bool, harness: ChainHarness) -> None:
+    bob, asset = harness.outsider("bob"), harness.token if is_token else NATIVE
+    tx_id = harness.pay(bob, asset, 1_234)
+    harness.mine()
+    height = harness.chain.head().height
+    (payment,) = payments_at(harness.chain, height, bob, harness.outsider("carol"))
+    assert (payment.tx_id, payment.asset_key, payment.to_address) == (tx_id, asset, bob)
+    assert (payment.amount, payment.claimed, payment.anomaly) == (1_234, 1_234, None)
+    assert payment.position
+    assert payments_at(harness.chain, height - 1, bob) == []
+    assert payments_at(harness.chain, height, harness.outsider("carol")) == []
+    status = harness.chain.tx_status(tx_id)
+    assert (status.known, status.block) == (True, harness.chain.head())
+
+
+def test_an_odd_token_is_credited_by_what_it_delivered(harness: ChainHarness) -> None:
+    bob = harness.outsider("bob")
+    harness.pay(bob, harness.odd_token, 1_000)
+    harness.mine()
+    head = harness.chain.head()
+    (payment,) = payments_at(harness.chain, head.height, bob)
+    assert (payment.amount, payment.claimed, payment.anomaly) == (980, 1_000, "delivered_less")
+    assert harness.chain.balance_of(bob, harness.odd_token, head) == 980
+
+
+def test_a_block_read_twice_and_by_another_connection_gives_the_same_payments(
+    harness: ChainHarness,
+) -> None:
+    bob = harness.outsider("bob")
+    for amount, asset in ((5, NATIVE), (6, harness.token), (7, NATIVE), (8, harness.token)):
+        harness.pay(bob, asset, amount)
+    harness.mine()
+    height = harness.chain.head().height
+    first = payments_at(harness.chain, height, bob)
+    harness.mine()
+    assert payments_at(harness.chain, height, bob) == first
+    assert payments_at(harness.connect(), height, bob) == first
+    assert sorted(payment.amount for payment in first) == [5, 6, 7, 8]
+    keys = {(payment.tx_id, payment.position, payment.asset_key) for payment in first}
+    assert len(keys) == 4
+
+
+def test_a_block_that_was_reorganised_away_is_unavailable_not_empty(harness: ChainHarness) -> None:
+    bob = harness.outsider("bob")
+    tx_id = harness.pay(bob, NATIVE, 5)
+    harness.mine()
+    old = harness.chain.block_at(harness.chain.head().height)
+    assert old is not None
+    harness.reorg(1)
+    fresh = harness.connect()
+    with pytest.raises(Unavailable):
+        fresh.payments_in(old, {bob})
+    with pytest.raises(Unavailable):
+        fresh.balance_of(bob, NATIVE, old.ref)
+    with pytest.raises(Unavailable):
+        fresh.used_nonces(bob, old.ref)
+    assert fresh.tx_status(tx_id).block is None
+    assert payments_at(fresh, old.ref.height, bob) == []
+    assert fresh.balance_of(bob, NATIVE, fresh.head()) == 0
+
+
+def test_state_after_a_block_nobody_made_is_unavailable(harness: ChainHarness) -> None:
+    harness.mine()
+    head = harness.chain.head()
+    middle = len(head.hash) // 2
+    other = "0" if head.hash[middle] != "0" else "1"
+    invented = BlockRef(head.height, head.hash[:middle] + other + head.hash[middle + 1 :])
+    with pytest.raises(Unavailable):
+        harness.chain.balance_of(harness.outsider("bob"), NATIVE, invented)
+    with pytest.raises(Unavailable):
+        harness.chain.used_nonces(harness.outsider("bob"), invented)
+
+
+def test_somebodys_failed_payment_pays_nobody(harness: ChainHarness) -> None:
+    bob = harness.outsider("bob")
+    tx_id = harness.pay_and_fail(bob, 5)
+    harness.mine()
+    assert head_block_payments(harness, bob) == []
+    status = harness.chain.tx_status(tx_id)
+    assert (status.block, status.succeeded) == (harness.chain.head(), False)
+    assert harness.chain.balance_of(bob, harness.token, harness.chain.head()) == 0
+
+
+def test_a_payment_of_nothing_is_no_payment(harness: ChainHarness) -> None:
+    bob = harness.outsider("bob")
+    harness.pay(bob, harness.token, 0)
+    harness.pay(bob, NATIVE, 0)
+    harness.mine()
+    assert head_block_payments(harness, bob) == []
+
+
+def test_a_balance_is_that_of_exactly_the_block_asked_for(harness: ChainHarness) -> None:
+    bob = harness.outsider("bob")
+    harness.mine()
+    refs = [harness.chain.head()]
+    for amount, asset in ((5, NATIVE), (7, harness.token)):
+        harness.pay(bob, asset, amount)
+        harness.mine()
+        refs.append(harness.chain.head())
+    native = [harness.chain.balance_of(bob, NATIVE, ref) for ref in refs]
+    token = [harness.chain.balance_of(bob, harness.token, ref) for ref in refs]
+    assert (native, token) == ([0, 5, 5], [0, 0, 7])
+
+
+# ---- addresses and control ------------------------------------------------------------------
+
+
+def test_an_address_is_its_own_canonical_text(harness: ChainHarness) -> None:
+    addresses = {wallet(harness, name, coins=0).address for name in ("alice", "bob", "carol")}
+    assert len(addresses) == 3
+    for address in addresses:
+        assert harness.chain.parse_address(address) == address
+    assert wallet(harness, "alice", coins=0).address in addresses
+
+
+def test_what_is_no_destination_is_refused_with_its_reason(harness: ChainHarness) -> None:
+    good = wallet(harness, coins=0).address
+    everywhere = {
+        "empty": ("", Reason.INVALID_ADDRESS),
+        "space before": (f" {good}", Reason.INVALID_ADDRESS),
+        "space after": (f"{good} ", Reason.INVALID_ADDRESS),
+        "newline after": (f"{good}\n", Reason.INVALID_ADDRESS),
+        "cut": (good[:-1], Reason.INVALID_ADDRESS),
+        "longer": (f"{good}0", Reason.INVALID_ADDRESS),
+        "full-width digit": (f"{good[:-1]}\uff11", Reason.INVALID_ADDRESS),
+        "cyrillic a": (f"{good[:-1]}\u0430", Reason.INVALID_ADDRESS),
+        "zero-width space": (f"{good}\u200b", Reason.INVALID_ADDRESS),
+        "very long": (good * 1_000, Reason.INVALID_ADDRESS),
+    }
+    for what, (text, reason) in {**everywhere, **harness.bad_addresses()}.items():
+        given = refusal(partial(harness.chain.parse_address, text))
+        assert given is reason, what
+
+
+def test_a_proof_of_control_holds_for_one_address_and_challenge(harness: ChainHarness) -> None:
+    alice, bob = wallet(harness, coins=0), wallet(harness, "bob", coins=0)
+    chain, challenge = harness.chain, b"strongroom reserves 2027-01-01"
+    signature = alice.sign(chain.control_digest(challenge))
+    assert chain.control_proof(challenge, signature, address=alice.address)
+    for words, signed, address in (
+        (challenge, signature, bob.address),
+        (challenge + b"!", signature, alice.address),
+        (challenge, bob.sign(chain.control_digest(challenge)), alice.address),
+        (challenge, signature[:-2], alice.address),
+        (challenge, b"", alice.address),
+    ):
+        given = refusal(partial(chain.control_proof, words, signed, address=address))
+        assert given is Reason.BAD_SIGNATURE
+
+
+def test_a_challenge_that_looks_like_a_transaction_has_another_digest(
+    harness: ChainHarness,
+) -> None:
+    alice = wallet(harness, coins=0)
+    unsigned = alice.unsigned(alice.intent(harness.outsider("bob"), 5))
+    assert harness.chain.control_digest(unsigned.payload) != unsigned.digest
+    assert harness.chain.control_digest(unsigned.digest) != unsigned.digest
