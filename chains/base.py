@@ -1,11 +1,13 @@
-"""The seam between custody and chains: values that cross it and the protocol every chain implements.
+"""The seam between custody and chains.
+
+Values that cross it and the protocol every chain implements.
 
 Nothing here knows a chain by name. Amounts are integers of the asset's smallest unit; addresses and
 transaction ids are the chain's canonical text; hashes are lower-case hex text.
 
-Every answer of a node may be a lie, late, or given twice. A reader raises `Unavailable` when an answer is
-missing, incomplete or contradicts another one (the caller tries again later) and `Corrupt` when the node is
-not the network it is pinned to.
+Every answer of a node may be a lie, late, or given twice. A reader raises `Unavailable` when an
+answer is missing, incomplete or contradicts another one (the caller tries again later) and
+`Corrupt` when the node is not the network it is pinned to.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ class AssetSpec:
     withdrawal_fee: int
     sweep_minimum: int
     odd: bool = False
-    """Credit min(claimed, balance difference): the contract is known not to move what its event says."""
+    """Credit min(claimed, balance difference).
+
+    The contract is known not to move what its event says.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Money that reached a watched address in one block. Key: (chain, tx_id, position, asset_key)."""
+    """Money that reached a watched address in one block.
+
+    Key: (chain, tx_id, position, asset_key).
+    """
 
     tx_id: str
     position: str
@@ -86,7 +94,10 @@ class Payment:
     claimed: int
     """What the event said; differs from amount only with an anomaly."""
     anomaly: str | None = None
-    """Why a person should look (`delivered_less`, `not_delivered`, …); the amount is still the delivered one."""
+    """Why a person should look (`delivered_less`, `not_delivered`, …).
+
+    The amount is still the delivered one.
+    """
 
 
 class SpendKind(enum.StrEnum):
@@ -96,12 +107,15 @@ class SpendKind(enum.StrEnum):
     SWEEP = "sweep"
     TOP_UP = "top_up"
     CANCELLATION = "cancellation"
-    """Spends the lane's nonce (or the coin) back to ourselves so that the declared spend can never land."""
+    """Spends the nonce (or the coin) back to ourselves: the declared spend can never land."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendIntent:
-    """What one outgoing transaction may do, and all it may do. Officers sign its hash (custody.keys.intent)."""
+    """What one outgoing transaction may do, and all it may do.
+
+    Officers sign its hash (custody.keys.intent).
+    """
 
     spend_id: str
     kind: SpendKind
@@ -119,7 +133,10 @@ class SpendIntent:
 
 @dataclass(frozen=True, slots=True)
 class FeeRate:
-    """Price of one unit of transaction space, in native units: the most we pay and the tip inside it."""
+    """Price of one unit of transaction space, in native units.
+
+    The most we pay and the tip inside it.
+    """
 
     max_rate: int
     tip_rate: int
@@ -127,7 +144,10 @@ class FeeRate:
 
 @dataclass(frozen=True, slots=True)
 class UnsignedTx:
-    """A built transaction: `payload` is its unsigned serialisation, `digest` the 32 bytes to sign."""
+    """A built transaction: `payload` is its unsigned serialisation.
+
+    `digest` the 32 bytes to sign.
+    """
 
     chain: ChainId
     sender: str
@@ -184,7 +204,10 @@ class BroadcastResult:
 
 @dataclass(frozen=True, slots=True)
 class TxStatus:
-    """Where a transaction of ours stands on the node's current chain. block is None while not included."""
+    """Where a transaction of ours stands on the node's current chain.
+
+    block is None while not included.
+    """
 
     known: bool
     block: BlockRef | None = None
@@ -222,7 +245,8 @@ class ChainReader(Protocol):
     def payments_in(self, block: Block, watched: Collection[str]) -> Sequence[Payment]:
         """Return every payment to a watched address in exactly this block, complete or Unavailable.
 
-        Unlisted assets are included (custody quarantines them); failed transactions and failed frames are not.
+        Unlisted assets are included (custody quarantines them); failed transactions and failed
+        frames are not.
         """
         ...
 
@@ -239,7 +263,10 @@ class ChainWriter(Protocol):
         ...
 
     def parse_address(self, text: str) -> str:
-        """Return canonical text. Refused: invalid_address (syntax, checksum), forbidden_destination (zero, burn, …)."""
+        """Return canonical text.
+
+        Refused: invalid_address (syntax, checksum), forbidden_destination (zero, burn, …).
+        """
         ...
 
     def fee_rate(self) -> FeeRate:
@@ -247,7 +274,10 @@ class ChainWriter(Protocol):
         ...
 
     def fee_units(self, intent: SpendIntent) -> int:
-        """Return how many units (gas, virtual bytes) the transaction may use, with its safety margin."""
+        """Return how many units (gas, virtual bytes) the transaction may use.
+
+        With its safety margin.
+        """
         ...
 
     def used_nonces(self, sender: str, at: BlockRef) -> int:
@@ -259,7 +289,7 @@ class ChainWriter(Protocol):
         ...
 
     def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
-        """Return the lowest rate >= rate that nodes accept as a replacement of one sent at `current`."""
+        """Return the lowest rate >= rate that replaces a transaction sent at `current`."""
         ...
 
     def rate_of(self, payload: bytes) -> FeeRate:
@@ -271,7 +301,10 @@ class ChainWriter(Protocol):
         ...
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
-        """Join payload and signature after checking that it is the sender's. Refused: bad_signature."""
+        """Join payload and signature after checking that it is the sender's.
+
+        Refused: bad_signature.
+        """
         ...
 
     def broadcast(self, raw: bytes) -> BroadcastResult:
@@ -283,7 +316,7 @@ class ChainWriter(Protocol):
         ...
 
     def control_digest(self, challenge: bytes) -> bytes:
-        """Return the 32 bytes that prove control of an address when signed (EIP-191, BIP-322, …)."""
+        """Return the 32 bytes that prove control of an address once signed (EIP-191, …)."""
         ...
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:

@@ -63,7 +63,7 @@ class ManualClock:
     def advance(self, duration_ns: int) -> None:
         """Move both clocks forward."""
         if duration_ns < 0:
-            raise ValueError("time is advanced, never set back; use step() to fake a wall-clock step")
+            raise ValueError("time is advanced; use step() to fake a step of the wall clock")
         self._now_ns += duration_ns
         self._monotonic_ns += duration_ns
 

@@ -1,4 +1,7 @@
-"""The seam for randomness: one source, the operating system's, and a seeded one for the simulator."""
+"""The seam for randomness.
+
+One source, the operating system's, and a seeded one for the simulator.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ class SystemEntropy:
 
 
 class SeededEntropy:
-    """Reproducible bytes keyed by a seed and a label; refuses nothing, protects nothing: tests and simulation only."""
+    """Reproducible bytes keyed by a seed and a label.
+
+    Refuses nothing, protects nothing: tests and simulation only.
+    """
 
     def __init__(self, seed: int, label: str = "") -> None:
         self._key = hashlib.sha256(f"strongroom/seeded/{seed}/{label}".encode()).digest()

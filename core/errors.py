@@ -1,12 +1,12 @@
 """The one drawn tree of errors.
 
     StrongroomError
-    ├── Refused(reason)       the caller's: answered with its reason, nothing was done
-    ├── Unavailable(what)     the world's: retried later, nothing half-done was left behind
-    └── Corrupt(what)         ours: stop and page; nobody catches it below a process's outermost loop
+    ├── Refused(reason)     the caller's: answered with its reason, nothing was done
+    ├── Unavailable(what)   the world's: retried later, nothing half-done was left behind
+    └── Corrupt(what)       ours: stop and page; nobody catches it below a process's outermost loop
 
-`Reason` is closed. Its values are published in the API and are never reused or renamed. When several
-reasons hold, the one that stands first is given.
+`Reason` is closed. Its values are published in the API and are never reused or renamed. When
+several reasons hold, the one that stands first is given.
 """
 
 from __future__ import annotations
@@ -100,7 +100,10 @@ class Refused(StrongroomError):
 
 
 class Unavailable(StrongroomError):
-    """Something outside did not do its part; nothing was changed and the same request may be retried."""
+    """Something outside did not do its part.
+
+    Nothing was changed and the same request may be retried.
+    """
 
     def __init__(self, what: str, retry_after_ms: int = 1_000) -> None:
         super().__init__(what)

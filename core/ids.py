@@ -28,7 +28,10 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def derived_digest(kind: str, *parts: str | int | bytes) -> bytes:
-    """Hash a kind and its parts into 32 bytes; every part is tagged with type and length, so no two lists collide."""
+    """Hash a kind and its parts into 32 bytes.
+
+    Every part is tagged with type and length, so no two lists collide.
+    """
     digest = hashlib.sha256(b"strongroom/derived-id/v1")
     for part in (kind, *parts):
         if isinstance(part, bytes):
@@ -44,7 +47,7 @@ def derived_digest(kind: str, *parts: str | int | bytes) -> bytes:
 
 
 def derived_id(kind: str, *parts: str | int | bytes) -> str:
-    """Return `<kind>_<26 characters>` that depends on nothing but its parts (130 bits of SHA-256)."""
+    """Return `<kind>_<26 characters>` that depends on its parts alone (130 bits of SHA-256)."""
     return f"{kind}_{_base32(int.from_bytes(derived_digest(kind, *parts), 'big') >> 126)}"
 
 
@@ -54,7 +57,10 @@ def transfer_id(kind: str, *parts: str | int | bytes) -> TransferId:
 
 
 def new_id(prefix: str, *, clock: Clock, entropy: Entropy) -> str:
-    """Return `<prefix>_<26 characters>`: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
+    """Return `<prefix>_<26 characters>`.
+
+    48 bits of milliseconds, then 80 random bits (the ULID layout).
+    """
     milliseconds = (clock.now_ns() // 1_000_000) & ((1 << 48) - 1)
     random_bits = int.from_bytes(entropy.token_bytes(10), "big")
     return f"{prefix}_{_base32(milliseconds << 80 | random_bits)}"

@@ -20,7 +20,9 @@ _MAX_TEXT = 160  # 2^255 has 77 digits; anything far longer is refused before th
 
 
 def require_int(value: object, what: str = "amount") -> int:
-    """Return value when it is exactly an int >= 0, so that True, 1.0 and Decimal never pass as money.
+    """Return value when it is exactly an int >= 0, so that True.
+
+    1.0 and Decimal never pass as money.
 
     Refused: malformed_amount.
     """
@@ -71,7 +73,10 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 def fee_of(received_minor: int, rate_ppm: int) -> int:
-    """Return the trading fee on a received amount: ceil(received x ppm / 10^6), never above received."""
+    """Return the trading fee on a received amount.
+
+    Ceil(received x ppm / 10^6), never above received.
+    """
     if not 0 <= rate_ppm <= PPM:
         raise ValueError("a fee rate lies between 0 and 1,000,000 ppm")
     return ceil_div(received_minor * rate_ppm, PPM)

@@ -1,1 +1,1 @@
-"""Decides what to move between own wallets; never signs, never posts."""
+"""Decides what to move between our own wallets; never signs, never posts."""

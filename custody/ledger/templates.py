@@ -10,6 +10,7 @@
         withdrawal_released   withdrawing -> balance
     treasury (caused by a spend, a payment or an officer; ids derived from the cause)
         withdrawal_broadcast  in_transit -> hot
+        withdrawal_returned   hot -> in_transit, when the payment provably never left
         network_fee           network_fees -> the paying wallet
         sweep                 hot (or cold) -> deposit_addresses
         own_transfer          wallet -> wallet
@@ -166,6 +167,19 @@ def withdrawal_broadcast(
     """Book the first broadcast of a withdrawal's payment; replacements of it book nothing."""
     debit = AccountKey(_K.IN_TRANSIT, wallet, int(asset_no))
     return _treasury("broadcast", withdrawal_id, debit, _wallet(kind, wallet, asset_no), amount)
+
+
+def withdrawal_returned(
+    *,
+    wallet: str,
+    asset_no: AssetNo | int,
+    amount: int,
+    withdrawal_id: str,
+    kind: AccountKind = AccountKind.HOT,
+) -> list[Transfer]:
+    """Take a broadcast back: finality proved that the payment never left the wallet."""
+    credit = AccountKey(_K.IN_TRANSIT, wallet, int(asset_no))
+    return _treasury("returned", withdrawal_id, _wallet(kind, wallet, asset_no), credit, amount)
 
 
 def network_fee(

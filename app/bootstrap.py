@@ -1,0 +1,169 @@
+"""Build the platform once from plain values.
+
+Everything else is handed what it needs as arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import AssetSpec, Chain, SpendIntent, SpendKind, UnsignedTx
+from core.clock import Clock
+from core.entropy import Entropy
+from core.errors import Reason, Refused
+from core.ids import ChainId, CustomerNo, WithdrawalId
+from custody import catalogue, chain_state
+from custody.catalogue import MarketRow
+from custody.db import Database
+from custody.keys.authority import Approvals, Authority, Standing
+from custody.keys.derivation import AccountKeys
+from custody.keys.guard import Guard, SignRequest, sign_once
+from custody.keys.mandate import SignedMandate
+from custody.keys.roster import Roster
+from custody.keys.signers.base import KeyRef, Signer
+from custody.spending.drive import Patience
+from custody.spending.rows import Spend
+from custody.spending.sign import Release
+from custody.wallets import addresses
+from custody.wallets.addresses import DEPOSITS, Address
+from custody.wallets.inventory import OWN_WALLETS
+from custody.withdrawals import approvals, states
+from custody.withdrawals.workflow import WithdrawalTerms
+from sweeper.policy import SweepRules
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHome:
+    """One chain with everything that is set per chain."""
+
+    chain: Chain
+    signer: Signer
+    keys: Mapping[str, AccountKeys]
+    """Public derivation of every account: no private key stands behind it."""
+    mandates: tuple[SignedMandate, ...]
+    terms: WithdrawalTerms
+    sweeps: SweepRules
+    patience: Patience
+    start_height: int | None = None
+
+    def public_key_of(self, account: str, index: int) -> bytes:
+        """Return an own public key, derived by two libraries that agree."""
+        return self.keys[account].public_key_checked(index)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The whole platform but its engine: what steps and verbs are handed."""
+
+    db: Database
+    clock: Clock
+    entropy: Entropy
+    roster: Roster
+    chains: Mapping[ChainId, ChainHome]
+
+    def home(self, chain: ChainId) -> ChainHome:
+        """Return a configured chain. Refused: unknown_chain."""
+        found = self.chains.get(chain)
+        if found is None:
+            raise Refused(Reason.UNKNOWN_CHAIN, chain)
+        return found
+
+
+def account_keys(signer: Signer) -> dict[str, AccountKeys]:
+    """Export every account's xpub once; from here on the platform derives without the signer."""
+    return {
+        account: AccountKeys(signer.account_xpub(account)) for account in (DEPOSITS, *OWN_WALLETS)
+    }
+
+
+def prepare(
+    platform: Platform, *, assets: Sequence[AssetSpec], markets: Sequence[MarketRow]
+) -> None:
+    """Check every chain's identity, then register chains, assets, own wallets and markets.
+
+    Idempotent.
+
+    Markets name assets by the numbers that `assets` get in the order given.
+    """
+    for home in platform.chains.values():
+        home.chain.check_identity()
+
+    def apply(conn: sa.Connection) -> None:
+        now_ns = platform.clock.now_ns()
+        for chain_id, home in platform.chains.items():
+            chain_state.register(conn, chain_id, home.chain.traits.network)
+            for account in OWN_WALLETS:
+                address = home.chain.address_of(home.public_key_of(account, 0))
+                addresses.register_own(conn, chain_id, account, address, now_ns=now_ns)
+        for spec in assets:
+            catalogue.list_asset(conn, spec)
+        for row in markets:
+            catalogue.list_market(conn, row)
+
+    platform.db.run(apply)
+
+
+def issue_address(platform: Platform, chain_id: ChainId, customer_no: CustomerNo) -> Address:
+    """Issue a customer's next deposit address. Refused: unknown_chain, unknown_customer."""
+    home = platform.home(chain_id)
+
+    def apply(conn: sa.Connection) -> Address:
+        catalogue.customer(conn, customer_no)
+        return addresses.allocate(
+            conn,
+            chain_id,
+            customer_no,
+            public_key_of=home.public_key_of,
+            address_of=home.chain.address_of,
+            now_ns=platform.clock.now_ns(),
+        )
+
+    return platform.db.run(apply)
+
+
+def release_of(platform: Platform, home: ChainHome) -> Release:
+    """Bind the guard of a chain to the authority that each spend claims."""
+    guard = Guard(
+        db=platform.db,
+        chain=home.chain,
+        signer=home.signer,
+        roster=platform.roster,
+        clock=platform.clock,
+        is_frozen=lambda chain: _is_frozen(platform.db, chain),
+    )
+
+    def release(spend: Spend, intent: SpendIntent, unsigned: UnsignedTx) -> bytes:
+        authority = _authority(platform, home, spend, intent)
+        key = KeyRef(spend.account, spend.key_index)
+        return sign_once(guard, SignRequest(intent, authority, unsigned, key))
+
+    return release
+
+
+def with_chain(platform: Platform, chain_id: ChainId, home: ChainHome) -> Platform:
+    """Return the platform with one chain's home replaced."""
+    return dataclasses.replace(platform, chains={**platform.chains, chain_id: home})
+
+
+def _is_frozen(db: Database, chain: ChainId) -> bool:
+    with db.read() as conn:
+        return chain_state.state(conn, chain).frozen
+
+
+def _authority(platform: Platform, home: ChainHome, spend: Spend, intent: SpendIntent) -> Authority:
+    with platform.db.read() as conn:
+        if intent.kind is SpendKind.WITHDRAWAL:
+            row = states.get(conn, WithdrawalId(spend.cause_id))
+            given = tuple(approvals.of(conn, row.withdrawal_id))
+            return Approvals(approvals.intent_of(row), given, row.initiator)
+        own = addresses.find(conn, spend.chain, intent.destination)
+    for signed in home.mandates:
+        if signed.mandate.kind is intent.kind:
+            key = None if own is None else KeyRef(own.account, own.key_index)
+            is_cancellation = intent.kind is SpendKind.CANCELLATION
+            return Standing(signed, None if is_cancellation else key)
+    raise Refused(Reason.POLICY_BLOCKED, f"no mandate for a {intent.kind}")

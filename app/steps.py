@@ -1,0 +1,126 @@
+"""Every background job as a named step.
+
+One bounded unit of work, driven by threads, Celery or the simulator.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.bootstrap import ChainHome, Platform, release_of
+from core.clock import SECOND_NS
+from core.errors import Unavailable
+from core.ids import ChainId
+from custody import funding, settlement
+from custody.settlement import EventLog
+from custody.spending import drive
+from custody.spending.drive import Note
+from custody.withdrawals import execute, workflow
+from indexers import finality, follow, reconcile
+from sweeper import run as sweeps
+
+FOLLOW_BURST = 64
+"""Blocks that one run of the follower may read before it lets others work."""
+
+
+class Home(enum.StrEnum):
+    """Where a step may run: beside the engine, or in any worker."""
+
+    ENGINE = "engine"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A job. run() returns how much it did; 0 means that there was nothing to do."""
+
+    name: str
+    home: Home
+    interval_ns: int
+    run: Callable[[], int]
+
+
+def engine_steps(platform: Platform, sequencer: funding.Submitter, log: EventLog) -> list[Step]:
+    """Return the steps that need the engine: funding and settlement."""
+    return [
+        Step(
+            "funding",
+            Home.ENGINE,
+            SECOND_NS // 50,
+            lambda: funding.step(platform.db, sequencer),
+        ),
+        Step(
+            "settlement",
+            Home.ENGINE,
+            SECOND_NS // 50,
+            lambda: settlement.step(platform.db, log),
+        ),
+    ]
+
+
+def worker_steps(platform: Platform, note: Note) -> list[Step]:
+    """Return the steps of every configured chain, and the chain-less ones."""
+    steps = [
+        Step("withdrawals.expire", Home.ANY, 5 * SECOND_NS, lambda: _expire(platform)),
+    ]
+    for chain_id, home in platform.chains.items():
+        steps += _chain_steps(platform, chain_id, home, note)
+    return steps
+
+
+def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: Note) -> list[Step]:
+    db, clock, chain = platform.db, platform.clock, home.chain
+    release = release_of(platform, home)
+    fast, slow = SECOND_NS // 4, 5 * SECOND_NS
+    jobs: list[tuple[str, int, Callable[[], int]]] = [
+        ("follow", fast, lambda: _follow(platform, home)),
+        ("finality", fast, lambda: finality.step(db, chain, clock=clock)),
+        ("withdrawals.plan", fast, lambda: execute.step(db, chain, clock=clock, note=note)),
+        (
+            "spending.move",
+            fast,
+            lambda: drive.step(
+                db, chain, release=release, clock=clock, note=note, patience=home.patience
+            ),
+        ),
+        ("spending.settle", fast, lambda: drive.settle_step(db, chain, clock=clock, note=note)),
+        (
+            "sweeps.plan",
+            slow,
+            lambda: sweeps.step(db, chain, rules=home.sweeps, clock=clock, note=note),
+        ),
+        ("reconcile", 6 * slow, lambda: _reconcile(platform, home)),
+        ("identity", 12 * slow, lambda: _identity(home)),
+    ]
+    return [Step(f"{chain_id}.{name}", Home.ANY, every, run) for name, every, run in jobs]
+
+
+def _follow(platform: Platform, home: ChainHome) -> int:
+    moved = 0
+    for _ in range(FOLLOW_BURST):
+        done = follow.step(
+            platform.db, home.chain, clock=platform.clock, start_height=home.start_height
+        )
+        if done.progress in (follow.Progress.IDLE, follow.Progress.FROZEN):
+            break
+        moved += 1
+    return moved
+
+
+def _expire(platform: Platform) -> int:
+    return platform.db.run(lambda conn: workflow.expire(conn, now_ns=platform.clock.now_ns()))
+
+
+def _reconcile(platform: Platform, home: ChainHome) -> int:
+    try:
+        result = reconcile.step(platform.db, home.chain, clock=platform.clock)
+    except Unavailable:
+        return 0
+    return sum(1 for line in result.lines if line.unexplained)
+
+
+def _identity(home: ChainHome) -> int:
+    home.chain.check_identity()
+    return 0

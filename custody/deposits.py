@@ -1,0 +1,302 @@
+"""Deposits: from a payment seen in a block to a credited customer.
+
+And every way it can end otherwise.
+
+    SEEN -> COUNTING -> FINAL -> CREDITED          the natural way; credit at FINAL only
+    HELD(reason)  DUST(accumulating)  UNATTRIBUTED(claimable)  ORPHANED  REVERSED
+
+A row's key is (chain, tx id, position, asset key), so a block read twice changes nothing. Nothing
+that reached one of our addresses is forgotten: what is not credited stays listed with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import BlockRef, Payment
+from core.errors import Corrupt, Reason, Refused
+from core.ids import ChainId, DepositId, derived_id
+from core.money import ENGINE_AMOUNT_LIMIT
+from custody import catalogue, funding
+from custody.catalogue import Asset
+from custody.db import next_number
+from custody.deposit_rows import (
+    UNDECIDED,
+    Deposit,
+    DepositState,
+    DepositVerb,
+    advance,
+    deposit_of,
+    deposits,
+    find,
+    get,
+)
+from custody.funding import FundingKind
+from custody.ledger import templates
+from custody.ledger.transfers import post
+from custody.wallets import addresses, inventory
+from custody.wallets.addresses import Address
+
+FINALISE_BATCH_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a final payment becomes, and why."""
+
+    verb: DepositVerb
+    reason: str | None = None
+
+
+def deposit_id_of(chain: ChainId, payment: Payment) -> DepositId:
+    """Return the derived id of a payment: the same payment has the same id wherever it is seen."""
+    parts = (chain, payment.tx_id, payment.position, payment.asset_key)
+    return DepositId(derived_id("dep", *parts))
+
+
+def decide_final(deposit: Deposit, asset: Asset | None, *, dust_before: int) -> Decision:
+    """Decide what a deposit becomes at finality.
+
+    dust_before: what this customer gathered below the minimum.
+    """
+    if asset is None:
+        return Decision(DepositVerb.SET_ASIDE, "unlisted_asset")
+    if deposit.customer_no is None:
+        return Decision(DepositVerb.SET_ASIDE, "own_wallet")
+    if deposit.anomaly == "unexplained_balance":
+        return Decision(DepositVerb.SET_ASIDE, deposit.anomaly)
+    if deposit.amount == 0:
+        return Decision(DepositVerb.HOLD, "not_delivered")
+    if deposit.amount >= ENGINE_AMOUNT_LIMIT:
+        return Decision(DepositVerb.HOLD, "too_large")
+    if dust_before + deposit.amount < asset.spec.deposit_minimum:
+        return Decision(DepositVerb.ACCUMULATE, "below_minimum")
+    return Decision(DepositVerb.FINALISE)
+
+
+def observe(
+    conn: sa.Connection,
+    chain: ChainId,
+    block: BlockRef,
+    payments: Sequence[Payment],
+    *,
+    own_tx_ids: frozenset[str],
+    now_ns: int,
+) -> int:
+    """Record the payments of one followed block; return how many rows are new or seen again.
+
+    own_tx_ids: transactions this platform made; what they pay to our own addresses is no deposit.
+    """
+    changed = 0
+    for payment in payments:
+        if payment.tx_id in own_tx_ids:
+            continue
+        owner = addresses.find(conn, chain, payment.to_address)
+        if owner is None:
+            raise Corrupt(f"{chain} {payment.to_address} was watched but is not ours")
+        existing = find(conn, deposit_id_of(chain, payment))
+        if existing is None:
+            _insert(conn, chain, block, payment, owner, now_ns)
+        elif existing.state is DepositState.ORPHANED:
+            _see_again(conn, existing, block, payment)
+        elif existing.block != block:
+            raise Corrupt(f"{existing.deposit_id} is in {existing.block} and again in {block}")
+        else:
+            continue
+        changed += 1
+    return changed
+
+
+def orphan_above(conn: sa.Connection, chain: ChainId, height: int) -> int:
+    """Orphan every undecided deposit above a fork point, in order; return how many.
+
+    Deposits already decided stay as they are: the caller has frozen the chain when there are any.
+    """
+    query = (
+        sa.select(deposits)
+        .where(
+            deposits.c.chain == chain,
+            deposits.c.height > height,
+            deposits.c.state.in_([state.value for state in UNDECIDED]),
+        )
+        .order_by(deposits.c.arrival_no)
+    )
+    rows = [deposit_of(row) for row in conn.execute(query)]
+    for row in rows:
+        advance(conn, row, DepositVerb.ORPHAN)
+    return len(rows)
+
+
+def finalise(conn: sa.Connection, chain: ChainId, final: BlockRef, *, now_ns: int) -> int:
+    """Decide every undecided deposit at or below a final block of the followed chain.
+
+    Return how many.
+
+    Credits become funding rows in this transaction; operators' funding of own wallets is booked
+    here.
+    """
+    rows = _undecided_up_to(conn, chain, final.height)
+    for row in rows:
+        asset = None if row.asset_no is None else catalogue.asset(conn, row.asset_no)
+        decision = decide_final(row, asset, dust_before=_dust(conn, row))
+        moved = advance(conn, row, decision.verb, reason=decision.reason)
+        if moved.state is DepositState.FINAL:
+            _release_dust(conn, row)
+            _fund(conn, moved)
+        elif decision.reason == "own_wallet" and asset is not None and moved.amount > 0:
+            posted = templates.operator_funding(
+                wallet=row.account, kind=inventory.kind_of(row.account),
+                asset_no=asset.asset_no, amount=row.amount, deposit_id=row.deposit_id,
+            )  # fmt: skip
+            post(conn, posted, at_ns=now_ns)
+    return len(rows)
+
+
+def count(conn: sa.Connection, chain: ChainId, *, below: int) -> None:
+    """Mark deposits that have at least one block above them as counting."""
+    conn.execute(
+        deposits.update()
+        .where(
+            deposits.c.chain == chain,
+            deposits.c.state == DepositState.SEEN.value,
+            deposits.c.height < below,
+        )
+        .values(state=DepositState.COUNTING.value)
+    )
+
+
+def mark_credited(conn: sa.Connection, deposit_id: DepositId) -> None:
+    """Called by settlement when the engine has credited the deposit."""
+    advance(conn, get(conn, deposit_id), DepositVerb.CREDIT)
+
+
+def mark_refused(conn: sa.Connection, deposit_id: DepositId, reason: str) -> None:
+    """Called by settlement when the engine refused the credit: the deposit waits for a person."""
+    advance(conn, get(conn, deposit_id), DepositVerb.HOLD, reason=reason)
+
+
+def mark_reversed(conn: sa.Connection, deposit_id: DepositId) -> None:
+    """Called by settlement when the engine has taken a reversed deposit back."""
+    advance(conn, get(conn, deposit_id), DepositVerb.REVERSE, reason="deep_reorganisation")
+
+
+def request_reversal(conn: sa.Connection, deposit_id: DepositId) -> None:
+    """Ask the engine to take a credited deposit back.
+
+    The caller has checked two officers' approvals.
+
+    Refused: illegal_transition (the deposit was never credited, or is reversed already).
+    """
+    row = get(conn, deposit_id)
+    if row.state is not DepositState.CREDITED or row.customer_no is None or row.asset_no is None:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{deposit_id} is {row.state}")
+    funding.put(
+        conn,
+        FundingKind.DEBIT,
+        customer_no=row.customer_no,
+        asset_no=row.asset_no,
+        amount=row.amount,
+        cause_id=deposit_id,
+    )
+
+
+def _undecided_up_to(conn: sa.Connection, chain: ChainId, height: int) -> list[Deposit]:
+    query = (
+        sa.select(deposits)
+        .where(
+            deposits.c.chain == chain,
+            deposits.c.height <= height,
+            deposits.c.state.in_([state.value for state in UNDECIDED]),
+        )
+        .order_by(deposits.c.arrival_no)
+        .limit(FINALISE_BATCH_MAX)
+    )
+    return [deposit_of(row) for row in conn.execute(query)]
+
+
+def _dust_rows(conn: sa.Connection, row: Deposit) -> list[Deposit]:
+    query = (
+        sa.select(deposits)
+        .where(
+            deposits.c.customer_no == row.customer_no,
+            deposits.c.asset_no == row.asset_no,
+            deposits.c.state == DepositState.DUST.value,
+        )
+        .order_by(deposits.c.arrival_no)
+    )
+    return [deposit_of(found) for found in conn.execute(query)]
+
+
+def _dust(conn: sa.Connection, row: Deposit) -> int:
+    if row.customer_no is None or row.asset_no is None:
+        return 0
+    return sum(found.amount for found in _dust_rows(conn, row))
+
+
+def _release_dust(conn: sa.Connection, row: Deposit) -> None:
+    for dust in _dust_rows(conn, row):
+        _fund(conn, advance(conn, dust, DepositVerb.FINALISE))
+
+
+def _fund(conn: sa.Connection, row: Deposit) -> None:
+    if row.customer_no is None or row.asset_no is None:
+        raise Corrupt(f"{row.deposit_id} is final without customer or asset")
+    funding.put(
+        conn,
+        FundingKind.CREDIT,
+        customer_no=row.customer_no,
+        asset_no=row.asset_no,
+        amount=row.amount,
+        cause_id=row.deposit_id,
+    )
+
+
+def _insert(
+    conn: sa.Connection,
+    chain: ChainId,
+    block: BlockRef,
+    payment: Payment,
+    owner: Address,
+    now_ns: int,
+) -> None:
+    asset = catalogue.asset_by_key(conn, chain, payment.asset_key)
+    conn.execute(
+        deposits.insert().values(
+            deposit_id=deposit_id_of(chain, payment),
+            arrival_no=next_number(conn, "deposit_arrival"),
+            chain=chain,
+            tx_id=payment.tx_id,
+            position=payment.position,
+            asset_key=payment.asset_key,
+            asset_no=None if asset is None else asset.asset_no,
+            address=payment.to_address,
+            account=owner.account,
+            customer_no=owner.customer_no,
+            from_address=payment.from_address,
+            amount=payment.amount,
+            claimed=payment.claimed,
+            anomaly=payment.anomaly,
+            height=block.height,
+            block_hash=block.hash,
+            state=DepositState.SEEN.value,
+            seen_at_ns=now_ns,
+        )
+    )
+
+
+def _see_again(conn: sa.Connection, row: Deposit, block: BlockRef, payment: Payment) -> None:
+    advance(conn, row, DepositVerb.SEE_AGAIN)
+    conn.execute(
+        deposits.update()
+        .where(deposits.c.deposit_id == row.deposit_id)
+        .values(
+            height=block.height,
+            block_hash=block.hash,
+            amount=payment.amount,
+            claimed=payment.claimed,
+            anomaly=payment.anomaly,
+        )
+    )

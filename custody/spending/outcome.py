@@ -1,0 +1,110 @@
+"""How a spend ended: decided from what is final, tracked by nonce and effect.
+
+Not by transaction id alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import BlockRef, Chain, TxStatus
+from custody import chain_state
+from custody.db import Database
+from custody.spending import effects, rows
+from custody.spending.rows import Attempt, Spend, SpendState
+
+
+class Ending(enum.StrEnum):
+    """What finality says of a spend."""
+
+    WAIT = "wait"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    FOREIGN = "foreign"
+    """The nonce is used at finality by a transaction that we never signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An ending with its evidence. fee: native units paid by the included attempt."""
+
+    ending: Ending
+    reason: str = ""
+    fee: int = 0
+    height: int = 0
+
+
+def decide(
+    spend: Spend,
+    attempts: Sequence[Attempt],
+    statuses: Mapping[str, TxStatus],
+    *,
+    used_nonces: int,
+    final: BlockRef,
+) -> Outcome:
+    """Decide how a spend ended.
+
+    Statuses by tx id, used_nonces in the state after the final block.
+    """
+    for attempt in attempts:
+        status = statuses[attempt.tx_id]
+        if status.block is None or status.block.height > final.height:
+            continue
+        height, fee = status.block.height, status.fee
+        if attempt.cancels:
+            return Outcome(Ending.FAILED, spend.failure or "cancelled", fee, height)
+        if not status.succeeded:
+            return Outcome(Ending.FAILED, "execution_failed", fee, height)
+        if status.effect_amount == 0:
+            return Outcome(Ending.FAILED, "no_effect", fee, height)
+        return Outcome(Ending.CONFIRMED, "", fee, height)
+    if used_nonces > spend.nonce:
+        return Outcome(Ending.FOREIGN, f"nonce {spend.nonce} was used by a foreign transaction")
+    return Outcome(Ending.WAIT)
+
+
+def settle(db: Database, chain: Chain, spend: Spend, *, final: BlockRef, now_ns: int) -> Outcome:
+    """Ask the chain how a spend ended at a final block, and book the ending when there is one."""
+    with db.read() as conn:
+        attempts = rows.attempts(conn, spend.spend_id)
+    used = chain.used_nonces(spend.source, final)
+    outcome = _ask(chain, spend, attempts, used, final)
+    if outcome.ending is Ending.FOREIGN:
+        # The statuses may have been asked of a node that lags behind the one that counted: ask once
+        # more.
+        outcome = _ask(chain, spend, attempts, used, final)
+    if outcome.ending is not Ending.WAIT:
+        db.run(lambda conn: _book(conn, spend, outcome, now_ns))
+    return outcome
+
+
+def _ask(
+    chain: Chain, spend: Spend, attempts: Sequence[Attempt], used: int, final: BlockRef
+) -> Outcome:
+    statuses = {attempt.tx_id: chain.tx_status(attempt.tx_id) for attempt in attempts}
+    return decide(spend, attempts, statuses, used_nonces=used, final=final)
+
+
+def _book(conn: sa.Connection, spend: Spend, outcome: Outcome, now_ns: int) -> None:
+    now = rows.get(conn, spend.spend_id)
+    if now.state is not SpendState.BROADCAST:
+        return
+    if outcome.ending is Ending.FOREIGN:
+        chain_state.freeze(
+            conn, spend.chain, kind="foreign_nonce",
+            detail=f"{spend.spend_id} {spend.source}: {outcome.reason}", now_ns=now_ns,
+        )  # fmt: skip
+        return
+    ended = SpendState.CONFIRMED if outcome.ending is Ending.CONFIRMED else SpendState.FAILED
+    done = rows.advance(
+        conn, now, ended, failure=outcome.reason or None, fee_paid=outcome.fee,
+        final_height=outcome.height,
+    )  # fmt: skip
+    if ended is SpendState.CONFIRMED:
+        effects.confirmed(conn, done, fee=outcome.fee, now_ns=now_ns)
+    else:
+        effects.failed(conn, done, fee=outcome.fee, reason=outcome.reason, now_ns=now_ns)

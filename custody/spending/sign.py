@@ -1,0 +1,114 @@
+"""Turn a planned spend into saved bytes.
+
+Build, have the guard release one signature, assemble, save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from chains.base import Chain, FeeRate, SpendIntent, SpendKind, UnsignedTx
+from core.errors import Reason, Refused
+from custody import chain_state
+from custody.db import Database
+from custody.spending import effects, rows
+from custody.spending.rows import Attempt, Spend, SpendState
+
+ATTEMPTS_MAX = 20
+"""Replacements of one spend.
+
+Each is an eighth dearer, so the fee cap ends the series long before.
+"""
+
+Release = Callable[[Spend, SpendIntent, UnsignedTx], bytes]
+"""The guard with a spend's authority bound to it: the only thing that releases a signature."""
+
+
+def sign(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: int) -> Attempt:
+    """Sign a planned spend for the first time and save the bytes.
+
+    Refused: frozen, fee_above_cap, and whatever the guard refuses. After a crash anywhere the same
+    call goes on where it stopped: the draft is saved, and the guard gives the same signature again.
+    """
+    rate = chain.fee_rate()
+    return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns)
+
+
+def bump(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: int) -> Attempt:
+    """Sign a dearer replacement of the last attempt; both spend the same nonce.
+
+    Refused: as sign.
+    """
+    with db.read() as conn:
+        made = rows.attempts(conn, spend.spend_id)
+    rate = chain.bump(chain.fee_rate(), current=chain.rate_of(made[-1].payload))
+    return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns)
+
+
+def cancellation_of(spend: Spend) -> SpendIntent:
+    """Return the intent that spends the nonce of a spend back to its own sender."""
+    return replace(
+        spend.intent,
+        spend_id=f"{spend.spend_id}_cancel",
+        kind=SpendKind.CANCELLATION,
+        cause_id=spend.spend_id,
+        asset_key="native",
+        destination=spend.source,
+        amount=0,
+    )
+
+
+def _attempt(
+    db: Database, chain: Chain, spend: Spend, *, release: Release, rate: FeeRate, now_ns: int
+) -> Attempt:
+    with db.read() as conn:
+        chain_state.refuse_if_frozen(conn, spend.chain)
+        made = rows.attempts(conn, spend.spend_id)
+    if len(made) >= ATTEMPTS_MAX:
+        raise Refused(Reason.TOO_LARGE, f"{spend.spend_id} has {len(made)} attempts")
+    intent = cancellation_of(spend) if spend.abandoned else spend.intent
+    unsigned = _draft(db, chain, spend, intent, len(made) + 1, rate)
+    signed = chain.assemble(unsigned, release(spend, intent, unsigned))
+    attempt = Attempt(
+        spend_id=spend.spend_id,
+        attempt_no=len(made) + 1,
+        tx_id=signed.tx_id,
+        payload=unsigned.payload,
+        raw=signed.raw,
+        cancels=spend.abandoned,
+        signed_at_ns=now_ns,
+        sent_at_ns=None,
+        sends=0,
+        outcome=None,
+        detail=None,
+    )
+
+    def save(conn: sa.Connection) -> None:
+        rows.save_attempt(conn, attempt, spend.chain)
+        now = rows.get(conn, spend.spend_id)
+        if now.state is SpendState.PLANNED:
+            effects.signed(conn, rows.advance(conn, now, SpendState.SIGNED), now_ns=now_ns)
+
+    db.run(save)
+    return attempt
+
+
+def _draft(
+    db: Database, chain: Chain, spend: Spend, intent: SpendIntent, attempt_no: int, rate: FeeRate
+) -> UnsignedTx:
+    """Return the saved draft of an attempt, or build and save it.
+
+    What the guard is asked to sign is saved first, so that after a crash the same digest is asked
+    again and one attempt can never become two.
+    """
+    with db.read() as conn:
+        saved = rows.draft(conn, spend, attempt_no, cancels=spend.abandoned)
+    if saved is not None:
+        return saved
+    built = chain.build(intent, nonce=spend.nonce, rate=rate, units=chain.fee_units(intent))
+    return db.run(
+        lambda conn: rows.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
+    )

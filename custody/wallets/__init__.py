@@ -1,0 +1,1 @@
+"""Addresses we issued and wallets we own."""

@@ -1,0 +1,1 @@
+"""Withdrawals: a table of states, the officers' approvals and the workflow between them."""

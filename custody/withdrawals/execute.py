@@ -1,0 +1,147 @@
+"""Plan approved withdrawals onto the hot wallet's lane.
+
+As long as the wallet can really pay them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import NATIVE, Chain, SpendIntent, SpendKind
+from core.clock import Clock
+from core.errors import Refused, Unavailable
+from core.ids import ChainId, derived_id
+from custody import catalogue, chain_state
+from custody.db import Database
+from custody.spending import drive, plan
+from custody.spending.drive import Note, Problem
+from custody.spending.rows import Spend
+from custody.wallets import addresses
+from custody.wallets.addresses import Address
+from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVerb
+
+BATCH_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What a wallet holds of two assets and what its planned spends may still take.
+
+    In minor units.
+    """
+
+    asset: int
+    native: int
+    reserved_asset: int
+    reserved_native: int
+
+
+def decide_payable(purse: Purse, *, amount: int, fee_max: int, asset_is_native: bool) -> str | None:
+    """Return None when the wallet can pay, else what is short."""
+    free_native = purse.native - purse.reserved_native
+    if asset_is_native:
+        return None if free_native >= amount + fee_max else "hot_wallet_short"
+    if purse.asset - purse.reserved_asset < amount:
+        return "hot_wallet_short"
+    return None if free_native >= fee_max else "hot_wallet_short_of_fees"
+
+
+def step(
+    db: Database, chain: Chain, *, clock: Clock, note: Note, batch_max: int = BATCH_MAX
+) -> int:
+    """Plan approved withdrawals in the order they were requested; return how many were planned.
+
+    One that cannot be paid now stays approved and does not stop the others.
+    """
+    chain_id = chain.traits.chain
+    with db.read() as conn:
+        if chain_state.state(conn, chain_id).frozen:
+            return 0
+        waiting = states.in_states(
+            conn, [WithdrawalState.APPROVED], chain=chain_id, limit=batch_max
+        )
+        if not waiting:
+            return 0
+        source = addresses.own_wallet(conn, chain_id, workflow.HOT)
+    plan.open_lane(db, chain, source.address)
+    planned = 0
+    for row in waiting:
+        try:
+            _plan(db, chain, row, source, clock)
+        except (Refused, Unavailable) as error:
+            note(Problem(row.withdrawal_id, str(error)))
+        else:
+            planned += 1
+    return planned
+
+
+def intent_of(row: Withdrawal, *, source: str, asset_key: str) -> SpendIntent:
+    """Return the one spend that carries out a withdrawal; its id follows from the withdrawal's."""
+    approved = approvals.intent_of(row)
+    return SpendIntent(
+        spend_id=derived_id("spend", row.withdrawal_id),
+        kind=SpendKind.WITHDRAWAL,
+        cause_id=row.withdrawal_id,
+        chain=row.chain,
+        network=approved.network,
+        asset_key=asset_key,
+        source=source,
+        destination=row.destination,
+        amount=row.amount,
+        fee_max=approved.network_fee_max,
+    )
+
+
+def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, clock: Clock) -> None:
+    with db.read() as conn:
+        asset = catalogue.asset(conn, row.asset_no)
+        waiting = drive.in_flight(conn, row.chain)
+    intent = intent_of(row, source=source.address, asset_key=asset.spec.key)
+    chain.fee_units(intent)  # simulates: what would revert is not planned
+    purse = _purse(chain, source.address, asset.spec.key, row.chain, waiting)
+    short = decide_payable(
+        purse,
+        amount=row.amount,
+        fee_max=intent.fee_max,
+        asset_is_native=asset.spec.key == NATIVE,
+    )
+    if short is not None:
+        raise Unavailable(short, retry_after_ms=30_000)
+
+    def apply(conn: sa.Connection) -> None:
+        now_ns = clock.now_ns()
+        states.advance(
+            conn, states.get(conn, row.withdrawal_id), WithdrawalVerb.PLAN, now_ns=now_ns
+        )
+        plan.reserve(
+            conn, intent, source=source, asset_no=row.asset_no, destination_account=None,
+            now_ns=now_ns,
+        )  # fmt: skip
+
+    db.run(apply)
+
+
+def _purse(
+    chain: Chain, address: str, asset_key: str, chain_id: ChainId, waiting: Sequence[Spend]
+) -> Purse:
+    head = chain.head()
+    mine = [spend for spend in waiting if spend.source == address and spend.chain == chain_id]
+    used = chain.used_nonces(address, head)
+    # What is already included at the head has left the balance; only later nonces still take from
+    # it.
+    open_spends = [spend for spend in mine if spend.nonce >= used]
+    native = chain.balance_of(address, NATIVE, head)
+    reserved = {
+        key: sum(spend.amount for spend in open_spends if spend.intent.asset_key == key)
+        for key in (asset_key, NATIVE)
+    }
+    return Purse(
+        asset=native if asset_key == NATIVE else chain.balance_of(address, asset_key, head),
+        native=native,
+        reserved_asset=reserved[asset_key],
+        reserved_native=reserved[NATIVE] + sum(spend.intent.fee_max for spend in open_spends),
+    )

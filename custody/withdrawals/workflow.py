@@ -1,0 +1,275 @@
+"""What happens to a withdrawal between its request and its end.
+
+Each function is one transaction's worth.
+
+The money is held in the engine before anybody approves, approvals bind the intent's hash, and the
+hold is captured or released only by what finality proves or by an end that came before any
+signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import ChainWriter, SpendKind
+from core.clock import SECOND_NS
+from core.errors import Reason, Refused
+from core.ids import AssetNo, CustomerNo, WithdrawalId, derived_id
+from core.money import ENGINE_AMOUNT_LIMIT, require_int
+from custody import audit_log, catalogue, chain_state, funding
+from custody.funding import FundingKind
+from custody.keys import intent as intents
+from custody.keys.intent import WithdrawalIntent
+from custody.spending import rows as spending_rows
+from custody.wallets import addresses
+from custody.withdrawals import states
+from custody.withdrawals.states import (
+    RELEASING,
+    Withdrawal,
+    WithdrawalState,
+    WithdrawalVerb,
+)
+
+POLICY_VERSION = 1
+RULE = "fixed-quorum"
+HOT = "hot"
+EXPIRE_BATCH_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalRequest:
+    """What a customer asks for. client_withdrawal_id is the idempotency key, valid for ever."""
+
+    client_withdrawal_id: str
+    customer_no: CustomerNo
+    initiator: str
+    asset_no: AssetNo
+    destination: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalTerms:
+    """What the platform sets.
+
+    The most it pays a chain for one withdrawal, and how long approvals may take.
+    """
+
+    network_fee_max: int
+    expiry_ns: int = 24 * 3600 * SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What a confirmed withdrawal paid, from which wallet."""
+
+    amount: int
+    fee: int
+    wallet: str
+
+
+def request(
+    conn: sa.Connection,
+    asked: WithdrawalRequest,
+    *,
+    chain: ChainWriter,
+    terms: WithdrawalTerms,
+    now_ns: int,
+) -> Withdrawal:
+    """Accept a request and ask the engine to hold amount + fee; the same request again is returned.
+
+    Refused, before anything is held: exists_with_other_content, unknown_customer, unknown_asset,
+    frozen, invalid_address, forbidden_destination, own_address, zero_amount, below_minimum,
+    amount_out_of_range.
+    """
+    asset = catalogue.asset(conn, asked.asset_no)
+    destination = chain.parse_address(asked.destination)
+    earlier = states.by_client_id(conn, asked.customer_no, asked.client_withdrawal_id)
+    if earlier is not None:
+        content = (earlier.asset_no, earlier.destination, earlier.amount)
+        if content != (asked.asset_no, destination, asked.amount):
+            raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, asked.client_withdrawal_id)
+        return earlier
+    _check_amount(asked.amount, asset)
+    if catalogue.customer(conn, asked.customer_no).frozen:
+        raise Refused(Reason.FROZEN, "customer")
+    chain_state.refuse_if_frozen(conn, asset.chain)
+    if addresses.find(conn, asset.chain, destination) is not None:
+        raise Refused(Reason.OWN_ADDRESS, "this address is ours; no chain transaction is needed")
+    if destination == asset.spec.key:
+        raise Refused(Reason.FORBIDDEN_DESTINATION, "the asset's own contract")
+    row = _compose(conn, asked, asset, destination, terms, now_ns)
+    states.insert(conn, row)
+    funding.put(
+        conn,
+        FundingKind.HOLD,
+        customer_no=row.customer_no,
+        asset_no=row.asset_no,
+        amount=row.amount + row.fee,
+        cause_id=row.withdrawal_id,
+    )
+    audit_log.record(
+        conn, actor=asked.initiator, action="withdrawal.request", subject=row.withdrawal_id,
+        detail={"intent": row.intent_hash.hex()}, at_ns=now_ns,
+    )  # fmt: skip
+    return row
+
+
+def on_held(conn: sa.Connection, withdrawal_id: WithdrawalId, *, now_ns: int) -> None:
+    """Called by settlement: the engine holds the money, officers may look."""
+    states.advance(conn, states.get(conn, withdrawal_id), WithdrawalVerb.HOLD, now_ns=now_ns)
+
+
+def on_refused(
+    conn: sa.Connection, withdrawal_id: WithdrawalId, *, reason: str, now_ns: int
+) -> None:
+    """Called by settlement: the engine refused the hold; nothing was taken."""
+    row = states.get(conn, withdrawal_id)
+    states.advance(conn, row, WithdrawalVerb.REFUSE, now_ns=now_ns, reason=reason)
+
+
+def cancel(conn: sa.Connection, withdrawal_id: WithdrawalId, *, by: str, now_ns: int) -> Withdrawal:
+    """Cancel before anything is planned; the race with planning has one winner.
+
+    Refused: not_found, illegal_transition (too late).
+    """
+    row = states.get(conn, withdrawal_id)
+    if row.state is WithdrawalState.CANCELLED:
+        return row
+    done = states.advance(conn, row, WithdrawalVerb.CANCEL, now_ns=now_ns, reason=f"by {by}")
+    release(conn, done)
+    audit_log.record(
+        conn, actor=by, action="withdrawal.cancel", subject=withdrawal_id, detail={}, at_ns=now_ns
+    )
+    return done
+
+
+def reject(conn: sa.Connection, row: Withdrawal, *, by: str, now_ns: int) -> Withdrawal:
+    """End a withdrawal that an officer rejected and give its money back.
+
+    One rejection is enough.
+    """
+    done = states.advance(
+        conn, row, WithdrawalVerb.REJECT, now_ns=now_ns, reason=f"rejected by {by}"
+    )
+    release(conn, done)
+    return done
+
+
+def expire(conn: sa.Connection, *, now_ns: int, limit: int = EXPIRE_BATCH_MAX) -> int:
+    """End requests whose approvals came too late and give their money back; return how many."""
+    waiting = (WithdrawalState.HELD, WithdrawalState.APPROVED)
+    query = (
+        sa.select(states.withdrawals.c.withdrawal_id)
+        .where(
+            states.withdrawals.c.state.in_([state.value for state in waiting]),
+            states.withdrawals.c.expires_at_ns <= now_ns,
+        )
+        .order_by(states.withdrawals.c.request_no)
+        .limit(limit)
+    )
+    ids = [WithdrawalId(found) for found in conn.execute(query).scalars()]
+    for withdrawal_id in ids:
+        row = states.get(conn, withdrawal_id)
+        release(conn, states.advance(conn, row, WithdrawalVerb.EXPIRE, now_ns=now_ns))
+    return len(ids)
+
+
+def release(conn: sa.Connection, row: Withdrawal) -> None:
+    """Ask the engine to give a withdrawal's hold back.
+
+    Refused: illegal_transition (it may still be paid).
+    """
+    if row.state not in RELEASING:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.withdrawal_id} is {row.state}")
+    _end_hold(conn, row, FundingKind.RELEASE)
+
+
+def confirm(conn: sa.Connection, withdrawal_id: WithdrawalId, *, now_ns: int) -> None:
+    """Called when the payment is final: the hold is captured."""
+    row = states.get(conn, withdrawal_id)
+    done = states.advance(conn, row, WithdrawalVerb.CONFIRM, now_ns=now_ns)
+    _end_hold(conn, done, FundingKind.CAPTURE)
+
+
+def fail(conn: sa.Connection, withdrawal_id: WithdrawalId, *, reason: str, now_ns: int) -> None:
+    """Called when finality proves that the payment can never land: the hold is released."""
+    row = states.get(conn, withdrawal_id)
+    release(conn, states.advance(conn, row, WithdrawalVerb.FAIL, now_ns=now_ns, reason=reason))
+
+
+def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:
+    """Return what settlement books when the hold is captured."""
+    row = states.get(conn, withdrawal_id)
+    spend = spending_rows.find_by_cause(conn, withdrawal_id, SpendKind.WITHDRAWAL)
+    if spend is None:
+        raise Refused(Reason.NOT_FOUND, f"{withdrawal_id} has no spend")
+    return Paid(row.amount, row.fee, spend.account)
+
+
+def _check_amount(amount: int, asset: catalogue.Asset) -> None:
+    require_int(amount)
+    if amount == 0:
+        raise Refused(Reason.ZERO_AMOUNT)
+    if amount + asset.spec.withdrawal_fee >= ENGINE_AMOUNT_LIMIT:
+        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "amounts in the engine are below 2^96")
+    if amount < asset.spec.withdrawal_minimum:
+        raise Refused(Reason.BELOW_MINIMUM, str(asset.spec.withdrawal_minimum))
+
+
+def _compose(
+    conn: sa.Connection,
+    asked: WithdrawalRequest,
+    asset: catalogue.Asset,
+    destination: str,
+    terms: WithdrawalTerms,
+    now_ns: int,
+) -> Withdrawal:
+    # The id follows from whose request it is and his own id for it, so a retry cannot make a second
+    # one.
+    withdrawal_id = WithdrawalId(derived_id("wd", asked.customer_no, asked.client_withdrawal_id))
+    intent = WithdrawalIntent(
+        withdrawal_id=withdrawal_id,
+        customer_no=asked.customer_no,
+        chain=asset.chain,
+        network=chain_state.state(conn, asset.chain).network,
+        asset_key=asset.spec.key,
+        destination=destination,
+        amount=asked.amount,
+        fee_minor=asset.spec.withdrawal_fee,
+        network_fee_max=terms.network_fee_max,
+        policy_version=POLICY_VERSION,
+        expires_ns=now_ns + terms.expiry_ns,
+        rule=RULE,
+    )
+    return Withdrawal(
+        withdrawal_id=withdrawal_id,
+        request_no=states.next_request_no(conn),
+        client_withdrawal_id=asked.client_withdrawal_id,
+        customer_no=asked.customer_no,
+        initiator=asked.initiator,
+        chain=asset.chain,
+        asset_no=asset.asset_no,
+        destination=destination,
+        amount=asked.amount,
+        fee=asset.spec.withdrawal_fee,
+        intent=intents.encode(intent),
+        intent_hash=intents.intent_hash(intent),
+        expires_at_ns=intent.expires_ns,
+        state=WithdrawalState.REQUESTED,
+        reason=None,
+        requested_at_ns=now_ns,
+    )
+
+
+def _end_hold(conn: sa.Connection, row: Withdrawal, kind: FundingKind) -> None:
+    funding.put(
+        conn,
+        kind,
+        customer_no=row.customer_no,
+        asset_no=row.asset_no,
+        amount=row.amount + row.fee,
+        cause_id=row.withdrawal_id,
+    )
