@@ -28,8 +28,8 @@ CUSTODY = ("unswept", "hot", "warm", "cold")
 OWNED = (*CUSTODY, "in_transit", "receivable", "overdrawn")
 EARNED, SPENT = ("equity", "fee_income", "rounding"), ("network_fees", "loss")
 # In flight: what the addresses hold beyond the books, and what they are short of them.
-BEYOND = ("uncredited_deposit", "unattributed_arrival", "unlanded_withdrawal")
-SHORT = ("unposted_departure", "unbooked_network_fee")
+BEYOND = ("uncredited_deposit", "unattributed_arrival", "unlanded_withdrawal", "fee_after_block")
+SHORT = ("unposted_departure", "unbooked_network_fee", "deposit_after_block")
 # The shape of the files: every name, and for every text its pattern. There is nothing but text.
 LINE, TOKEN, HASH = "[ -~]{1,200}", "[0-9A-Za-z]{1,100}", "[0-9a-f]{64}"
 COUNT, DATE = "0|[1-9][0-9]{0,18}", "[0-9]{4}(-[0-9]{2}){2}T([0-9]{2}:){2}[0-9]{2}Z"

@@ -1,0 +1,134 @@
+"""The asset side: final blocks, what each address holds there, and who proves control of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chains.base import BlockRef, ChainReader
+from core.errors import Reason, Refused
+from core.ids import ChainId
+from core.money import require_int
+from custody.catalogue import Asset
+from custody.reserves import verify
+from custody.reserves.report import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class FinalBlock:
+    """The block of a chain after which its balances are read; its height was fixed by a rule."""
+
+    chain: ChainId
+    network: str
+    ref: BlockRef
+    height_step: int = 1
+    """The rule: the last final height that is a multiple of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddress:
+    """An address that we say is ours."""
+
+    chain: ChainId
+    address: str
+    scheme: str
+    """How control is proved: `eip191`, or a name given to seal as one of more_schemes."""
+    encumbrance: str = ""
+    """To whom and why the money is pledged; empty when it is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What an address holds after the final block: (asset number, minor units), zeros left out."""
+
+    own: OwnAddress
+    balances: tuple[tuple[int, int], ...]
+
+
+class Prover(Protocol):
+    """Signs a challenge with an address's key and returns the portable proof of its scheme."""
+
+    def __call__(self, chain: ChainId, address: str, challenge: bytes) -> bytes:
+        """Return the proof; for eip191 r ‖ s ‖ v, 65 bytes."""
+        ...
+
+
+def rule_height(final_height: int, height_step: int) -> int:
+    """Return the height that the rule chooses: nobody picks a block after a good hour (V06)."""
+    if height_step < 1 or final_height < 0:
+        raise ValueError("a height step is at least 1, a height at least 0")
+    return final_height - final_height % height_step
+
+
+def read_holdings(
+    readers: Mapping[ChainId, ChainReader],
+    *,
+    blocks: Sequence[FinalBlock],
+    assets: Sequence[Asset],
+    addresses: Iterable[OwnAddress],
+) -> tuple[Holding, ...]:
+    """Ask the nodes what each address held after its chain's final block, listed assets only.
+
+    Addresses that held nothing are left out; the order (chain, address) tells nothing of customers.
+    Unavailable as the readers say. Refused: unknown_chain.
+    """
+    refs = {block.chain: block.ref for block in blocks}
+    held = []
+    for own in sorted(addresses, key=lambda each: (each.chain, each.address)):
+        if own.chain not in refs or own.chain not in readers:
+            raise Refused(Reason.UNKNOWN_CHAIN, own.chain)
+        reader, ref = readers[own.chain], refs[own.chain]
+        balances = tuple(
+            (int(asset.asset_no), amount)
+            for asset in assets
+            if asset.chain == own.chain
+            and (amount := require_int(reader.balance_of(own.address, asset.spec.key, ref)))
+        )
+        if balances:
+            held.append(Holding(own, balances))
+    return tuple(held)
+
+
+def challenges(draft: Draft) -> list[tuple[OwnAddress, bytes]]:
+    """Return what each address of a draft must sign, in the order of the report.
+
+    A challenge names entity, snapshot, date, every final block and the commitment to the whole
+    body, so it cannot have been signed before those blocks, for anyone else, or for other numbers.
+    """
+    body, commitment = draft.read(), draft.commitment
+    return [
+        (
+            OwnAddress(
+                ChainId(line["chain"]), line["address"], line["scheme"], line["encumbrance"]
+            ),
+            verify.challenge_of(body, commitment, line),
+        )
+        for line in body["addresses"]
+    ]
+
+
+def collect_proofs(
+    draft: Draft,
+    prove: Prover,
+    *,
+    more_schemes: Mapping[str, verify.Scheme] | None = None,
+) -> list[bytes]:
+    """Have every address of a draft prove control, each proof checked as it comes.
+
+    Refused: bad_signature (it names the address), unknown_version (a scheme that nobody can check).
+    """
+    schemes = {"eip191": verify.eip191_signer, **(more_schemes or {})}
+    proofs = []
+    for own, challenge in challenges(draft):
+        if own.scheme not in schemes:
+            raise Refused(Reason.UNKNOWN_VERSION, f"scheme {own.scheme}")
+        proof = prove(own.chain, own.address, challenge)
+        try:
+            signer = schemes[own.scheme](challenge, proof)
+        except verify.Refuted as error:
+            raise Refused(Reason.BAD_SIGNATURE, f"{own.address}: {error}") from error
+        if signer != own.address:
+            raise Refused(Reason.BAD_SIGNATURE, f"{own.address} is not who signed")
+        proofs.append(proof)
+    return proofs
