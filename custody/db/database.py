@@ -218,6 +218,7 @@ def _postgresql(url: sa.URL, busy_timeout_ms: int) -> sa.Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _record: object) -> None:
+        connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute(f"SET lock_timeout = {busy_timeout_ms}")
         # What was answered must survive a crash, whatever the server's default is.
@@ -226,6 +227,6 @@ def _postgresql(url: sa.URL, busy_timeout_ms: int) -> sa.Engine:
             " WHERE current_setting('synchronous_commit') = 'off'"
         )
         cursor.close()
-        connection.commit()
+        connection.autocommit = False
 
     return engine
