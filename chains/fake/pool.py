@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from chains.fake.state import Tx
 from chains.fake.tx import SignedFakeTx
@@ -64,12 +64,3 @@ class Mempool:
         tx_id = self._lanes.get((signed.sender, signed.tx.nonce))
         tx = None if tx_id is None else self._txs[tx_id]
         return tx if isinstance(tx, SignedFakeTx) else None
-
-    def purge(self, nonces: Mapping[str, int]) -> int:
-        """Forget everything whose nonce is spent; return how many that were."""
-        spent = [
-            tx_id for (sender, nonce), tx_id in self._lanes.items() if nonce < nonces.get(sender, 0)
-        ]
-        for tx_id in spent:
-            self.remove(tx_id)
-        return len(spent)

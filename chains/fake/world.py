@@ -280,7 +280,6 @@ class FakeWorld(History):
                 self.counts["spends"] += 1
                 landing = Landing(receipt.tx_id, receipt.sender, receipt.nonce, block.ref)
                 self._landings.append(landing)
-        self.counts["superseded"] += self._pool.purge(block.state.nonces)
 
     def _unwind(
         self, removed: list[FakeBlock], keep: Callable[[str], bool], *, to_pool: bool

@@ -51,6 +51,17 @@ def test_a_spend_lands_as_built_and_its_fee_is_what_the_sender_lost(
     )
 
 
+def test_money_sent_to_oneself_is_no_payment(harness: ChainHarness) -> None:
+    alice, chain = wallet(harness), harness.chain
+    harness.fund(alice.address, 50, harness.token)
+    for nonce, asset in enumerate((NATIVE, harness.token)):
+        chain.broadcast(alice.signed(alice.address, 5, asset, nonce=nonce).raw)
+    harness.mine()
+    assert chain.used_nonces(alice.address, chain.head()) == 2
+    assert payments_at(chain, chain.head().height, alice.address) == []
+    assert chain.balance_of(alice.address, harness.token, chain.head()) == 50
+
+
 def test_our_failed_spend_pays_nobody_and_costs_a_fee(harness: ChainHarness) -> None:
     alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
     before = chain.balance_of(alice.address, NATIVE, chain.head())
