@@ -1,8 +1,8 @@
 """The readable engine: the specification a native core is tested against.
 
 Price-time priority. A fill happens at the maker's price. A buy locks quote at its limit, a sell
-locks base; what a better price saves is given back with the fill. Fees come out of what is received,
-so they need no lock. Of several reasons to refuse, the first in RejectReason is given.
+locks base; what a better price saves is given back with the fill. Fees come out of what is
+received, so they need no lock. Of several reasons to refuse, the first in RejectReason is given.
 """
 
 from __future__ import annotations

@@ -1,0 +1,271 @@
+"""The single writer: batch -> durable journal block -> lease -> apply -> publish -> answer.
+
+Nobody is answered and no event is published before the block is on the disk and the lease has been
+checked after that. The state is recovered from the journal alone, so what was answered is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from core.clock import Clock
+from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, StrongroomError, Unavailable
+from engine.base import Engine
+from engine.blocks import BLOCK_RECORDS_MAX, Block
+from engine.commands import Capture, Command, Credit, Debit, Hold, Release
+from engine.eventlog import EventLog
+from engine.events import AppliedBlock, Event, Projected
+from engine.files import Storage
+from engine.journal import Journal
+from engine.records import pack_command
+from engine.snapshot import Snapshot, write_snapshot
+
+BATCH_MAX = 1024
+QUEUE_MAX = 16_384
+LAG_EVENTS_MAX = 100_000
+
+Answer = Future[list[Event]]
+
+
+class _Waiting(NamedTuple):
+    command: Command
+    record: bytes
+    answer: Answer
+
+
+class Sequencer:
+    """Owns the engine and the writing end of the journal. Thread-safe."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        *,
+        clock: Clock,
+        lease: Callable[[], None],
+        log: EventLog,
+        lag_events_max: int = LAG_EVENTS_MAX,
+        batch_max: int = BATCH_MAX,
+        publish: Callable[[AppliedBlock], None] | None = None,
+    ) -> None:
+        """Take over an engine that stands exactly at the end of the journal.
+
+        `lease()` raises Unavailable once this process no longer leads. `publish` gets every applied
+        block, in order, before anyone is answered; it must be quick and must not raise.
+        """
+        assert engine.sequence == journal.end.sequence
+        assert log.last_sequence == journal.end.sequence
+        self.log = log
+        self._engine = engine
+        self._journal = journal
+        self._clock = clock
+        self._lease = lease
+        self._lag_events_max = lag_events_max
+        self._batch_max = max(1, min(batch_max, BLOCK_RECORDS_MAX))
+        self._publish = publish
+        self._writing = threading.Lock()
+        self._reading = threading.RLock()
+        self._failure: StrongroomError | None = None
+        self._wake = threading.Condition()
+        self._waiting: deque[_Waiting] = deque()
+        self._thread: threading.Thread | None = None
+        self._is_accepting = False
+
+    # ---- the one road
+
+    def execute(self, commands: Sequence[Command]) -> list[list[Event]]:
+        """Journal, apply and publish a batch as one block; return each command's events.
+
+        Refused: too_large, or a field that fits no record; nothing happened. Unavailable: nothing
+        happened (disk full, books too far behind, stopped). OutcomeUnknown: it may have happened.
+        Corrupt: a funding number leaves a gap (nothing happened), or the engine broke.
+        """
+        if not commands:
+            return []
+        if len(commands) > BLOCK_RECORDS_MAX:
+            raise Refused(Reason.TOO_LARGE, f"at most {BLOCK_RECORDS_MAX} commands at once")
+        records = [pack_command(command) for command in commands]
+        with self._writing:
+            self._check_usable()
+            number = self._engine.funding_number
+            for command in commands:
+                number = _next_number(command, number)
+            return self._commit(commands, records)
+
+    def _commit(self, commands: Sequence[Command], records: Sequence[bytes]) -> list[list[Event]]:
+        # Block time never goes back, whatever the wall clock does.
+        time_ns = max(self._clock.now_ns(), self._engine.time_ns)
+        block = self._journal.append(records, time_ns=time_ns)
+        try:
+            self._lease()
+        except Unavailable as error:
+            # The block is durable, but whether it counts is for the next leader to say.
+            self._failure = error
+            raise OutcomeUnknown(error.what) from error
+        try:
+            with self._reading:
+                answers = [
+                    self._engine.apply(command, sequence=block.first_sequence + n, time_ns=time_ns)
+                    for n, command in enumerate(commands)
+                ]
+                applied = applied_block(block, (event for found in answers for event in found))
+                self.log.append(applied)
+                if self._publish is not None:
+                    self._publish(applied)
+        except Corrupt as error:
+            self._failure = error
+            raise
+        return answers
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise Unavailable(f"the sequencer stopped: {self._failure}")
+        if self.log.pending_events > self._lag_events_max:
+            raise Unavailable(f"the books are {self.log.pending_events} events behind")
+
+    # ---- many callers, one writer
+
+    def submit(self, command: Command) -> Answer:
+        """Queue a command for the writer thread.
+
+        The future gives its events, or what execute raises. A future cancelled in time is dropped.
+        """
+        answer: Answer = Future()
+        try:
+            waiting = _Waiting(command, pack_command(command), answer)
+            with self._wake:
+                if self._failure is not None or not self._is_accepting:
+                    raise Unavailable(f"the sequencer does not run: {self._failure}")
+                if len(self._waiting) >= QUEUE_MAX:
+                    raise Unavailable("too many commands are waiting")
+                self._waiting.append(waiting)
+                self._wake.notify()
+        except (Refused, Unavailable) as error:
+            answer.set_exception(error)
+        return answer
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        assert self._thread is None, "started twice"
+        self._is_accepting = True
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits, end the writer thread and let go of the journal's file: for good."""
+        with self._wake:
+            self._is_accepting = False
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._writing:
+            self._failure = self._failure or Unavailable("stopped")
+            self._journal.close()
+
+    def _run(self) -> None:
+        """Take what gathered while the last block was on its way to the disk, and write it."""
+        try:
+            while batch := self._next_batch():
+                self._answer(batch)
+        finally:
+            with self._wake:
+                self._is_accepting = False
+                while self._waiting:
+                    self._waiting.popleft().answer.set_exception(Unavailable("stopped"))
+
+    def _next_batch(self) -> list[_Waiting]:
+        with self._wake:
+            while not self._waiting and self._is_accepting:
+                self._wake.wait()
+            count = min(len(self._waiting), self._batch_max)
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        taken = [waiting for waiting in batch if waiting.answer.set_running_or_notify_cancel()]
+        try:
+            with self._writing:
+                batch = self._without_gaps(taken)
+                if batch:
+                    self._check_usable()
+                    answers = self._commit([w.command for w in batch], [w.record for w in batch])
+                    for waiting, events in zip(batch, answers, strict=True):
+                        waiting.answer.set_result(events)
+        except (Unavailable, Corrupt) as error:
+            for waiting in batch:
+                waiting.answer.set_exception(error)
+        finally:
+            for waiting in taken:
+                if not waiting.answer.done():  # something else was raised, and ends this thread
+                    self._failure = self._failure or OutcomeUnknown("the writer thread broke")
+                    waiting.answer.set_exception(OutcomeUnknown("the writer thread broke"))
+
+    def _without_gaps(self, batch: list[_Waiting]) -> list[_Waiting]:
+        number = self._engine.funding_number
+        kept = []
+        for waiting in batch:
+            try:
+                number = _next_number(waiting.command, number)
+            except Corrupt as error:
+                waiting.answer.set_exception(error)
+            else:
+                kept.append(waiting)
+        return kept
+
+    # ---- questions, and the state kept aside
+
+    @property
+    def failure(self) -> StrongroomError | None:
+        """Return what ended this sequencer for good; None while it works."""
+        return self._failure
+
+    @property
+    def last_funding_number(self) -> int:
+        """Return the last funding number that the engine has used."""
+        with self.reading() as engine:
+            return engine.funding_number
+
+    @property
+    def position(self) -> Projected:
+        """Return the end of the last durable block."""
+        return self._journal.end
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Engine]:
+        """Give the engine to ask between two blocks; never wait for the disk in here."""
+        with self._reading:
+            yield self._engine
+
+    def snapshot(self, storage: Storage) -> str:
+        """Write a snapshot of the present state; return its name. Unavailable: none was written."""
+        with self._writing:
+            if self._failure is not None:
+                raise Unavailable(f"the sequencer stopped: {self._failure}")
+            snapshot = Snapshot(position=self._journal.end, dump=self._engine.dump())
+        return write_snapshot(storage, snapshot)
+
+
+def applied_block(block: Block, events: Iterable[Event]) -> AppliedBlock:
+    """Return what is published of a block once it is applied."""
+    return AppliedBlock(
+        epoch=block.epoch,
+        first_sequence=block.first_sequence,
+        last_sequence=block.last_sequence,
+        time_ns=block.time_ns,
+        hash=block.hash,
+        events=tuple(events),
+    )
+
+
+def _next_number(command: Command, number: int) -> int:
+    """Return the last funding number after a command; a gap must not even reach the journal."""
+    if not isinstance(command, Credit | Debit | Hold | Capture | Release):
+        return number
+    if command.number > number + 1:
+        raise Corrupt(f"funding number {command.number} follows {number}")
+    return max(number, command.number)
