@@ -1,0 +1,261 @@
+"""A whole platform in one process over one chain: its steps run when a test says so.
+
+The same bootstrap, verbs and steps as in production; only the loop around them is the test's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from app.bootstrap import ChainHome, Platform, account_keys, issue_address, prepare
+from app.steps import Step, engine_steps, worker_steps
+from chains.base import AssetSpec, Chain, SpendKind
+from core.clock import SECOND_NS, ManualClock
+from core.entropy import SeededEntropy
+from core.ids import AssetNo, CustomerNo, WithdrawalId
+from custody import catalogue, settlement
+from custody.catalogue import MarketRow
+from custody.db import Database
+from custody.keys.mandate import AssetCap, Mandate, SignedMandate, sign_mandate
+from custody.keys.roster import (
+    Officer,
+    Roster,
+    Verdict,
+    parse_roster,
+    render_roster,
+    sign_approval,
+)
+from custody.keys.secret import Secret
+from custody.keys.signers.local import LocalSigner
+from custody.ledger import balances
+from custody.spending.drive import Patience, Problem
+from custody.wallets.addresses import Address
+from custody.wallets.inventory import GAS, HOT
+from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals.states import Withdrawal
+from custody.withdrawals.workflow import WithdrawalRequest, WithdrawalTerms
+from engine.files import Storage
+from engine.recovery import recover
+from engine.sequencer import Sequencer
+from engine.simulated_files import SimulatedStorage
+from engine.types import AddAsset, AddMarket, Command
+from sweeper.policy import SweepRules
+
+OFFICERS = ("ada", "ben", "cleo")
+FAR_NS = 1 << 62
+HUGE = 1 << 200
+
+
+def officer_key(person: str) -> Ed25519PrivateKey:
+    """Return an officer's key, the same in every run."""
+    return Ed25519PrivateKey.from_private_bytes(SeededEntropy(1, person).token_bytes(32))
+
+
+def make_roster(threshold: int = 2) -> Roster:
+    """Return the roster of the three officers."""
+    officers = [
+        Officer(person, officer_key(person).public_key().public_bytes_raw()) for person in OFFICERS
+    ]
+    return parse_roster(render_roster(officers, threshold=threshold))
+
+
+def make_mandates(chain: Chain, assets: Sequence[AssetSpec]) -> tuple[SignedMandate, ...]:
+    """Return wide mandates for everything that runs unattended, signed by two officers."""
+    caps = tuple(
+        AssetCap(key, HUGE, HUGE) for key in sorted({"native", *(spec.key for spec in assets)})
+    )
+    signed = []
+    for kind, accounts in (
+        (SpendKind.SWEEP, ("hot",)),
+        (SpendKind.TOP_UP, ("deposits",)),
+        (SpendKind.CANCELLATION, ()),
+    ):
+        mandate = Mandate(
+            mandate_id=f"test-{kind}",
+            kind=kind,
+            chain=chain.traits.chain,
+            network=chain.traits.network,
+            destinations=(),
+            destination_accounts=accounts,
+            caps=() if kind is SpendKind.CANCELLATION else caps,
+            fee_max=HUGE,
+            fee_window_max=HUGE,
+            valid_from_ns=0,
+            valid_until_ns=FAR_NS,
+        )
+        signatures = tuple(sign_mandate(officer_key(person), mandate) for person in OFFICERS[:2])
+        signed.append(SignedMandate(mandate, signatures))
+    return tuple(signed)
+
+
+@dataclass(slots=True)
+class House:
+    """The platform, its engine, and what a test does with them."""
+
+    platform: Platform
+    home: ChainHome
+    clock: ManualClock
+    storage: Storage
+    sequencer: Sequencer
+    problems: list[Problem] = field(default_factory=list)
+
+    def steps(self) -> list[Step]:
+        """Return every step of both processes."""
+        worker = worker_steps(self.platform, self.problems.append)
+        return engine_steps(self.platform, self.sequencer, self.sequencer.log) + worker
+
+    def run(self, rounds: int = 8) -> None:
+        """Run every step in order, some rounds, with a second between rounds."""
+        for _ in range(rounds):
+            for step in self.steps():
+                step.run()
+            self.clock.advance(SECOND_NS)
+
+    def step(self, name: str) -> int:
+        """Run one step by the end of its name."""
+        (found,) = [step for step in self.steps() if step.name.endswith(name)]
+        return found.run()
+
+    def customer(self, external_id: str) -> CustomerNo:
+        """Open a customer."""
+        now_ns = self.clock.now_ns()
+        opened = self.platform.db.run(
+            lambda conn: catalogue.add_customer(conn, external_id, now_ns=now_ns)
+        )
+        return opened.customer_no
+
+    def address(self, customer_no: CustomerNo) -> str:
+        """Issue a deposit address."""
+        return issue_address(self.platform, self.home.chain.traits.chain, customer_no).address
+
+    def own_address(self, account: str) -> str:
+        """Return an own wallet's address."""
+        return self.home.chain.address_of(self.home.public_key_of(account, 0))
+
+    def asset_no(self, key: str) -> AssetNo:
+        """Return the number of a listed asset of the chain."""
+        with self.platform.db.read() as conn:
+            found = catalogue.asset_by_key(conn, self.home.chain.traits.chain, key)
+        assert found is not None
+        return found.asset_no
+
+    def balance(self, customer_no: CustomerNo, key: str) -> int:
+        """Return a customer's free balance in the books."""
+        asset_no = self.asset_no(key)
+        with self.platform.db.read() as conn:
+            rows = balances.customer_balances(conn, customer_no)
+        return sum(row.balance for row in rows if row.asset_no == asset_no)
+
+    def withdraw(
+        self, customer_no: CustomerNo, key: str, amount: int, to: str, *, client_id: str = "w1"
+    ) -> Withdrawal:
+        """Request a withdrawal."""
+        asked = WithdrawalRequest(
+            client_withdrawal_id=client_id,
+            customer_no=customer_no,
+            initiator=f"customer:{customer_no}",
+            asset_no=self.asset_no(key),
+            destination=to,
+            amount=amount,
+        )
+        return self.platform.db.run(
+            lambda conn: workflow.request(
+                conn, asked, chain=self.home.chain, terms=self.home.terms,
+                now_ns=self.clock.now_ns(),
+            )
+        )  # fmt: skip
+
+    def approve(
+        self,
+        withdrawal_id: WithdrawalId,
+        *persons: str,
+        verdict: Verdict = Verdict.APPROVE,
+    ) -> Withdrawal:
+        """Have officers sign a withdrawal; by default two of them."""
+        for person in persons or OFFICERS[:2]:
+            row = self.withdrawal(withdrawal_id)
+            given = sign_approval(officer_key(person), approvals.intent_of(row), verdict)
+            self.platform.db.run(
+                lambda conn, given=given: approvals.add(
+                    conn, withdrawal_id, given, roster=self.platform.roster,
+                    now_ns=self.clock.now_ns(),
+                )
+            )  # fmt: skip
+        return self.withdrawal(withdrawal_id)
+
+    def withdrawal(self, withdrawal_id: WithdrawalId) -> Withdrawal:
+        """Return a withdrawal as it stands."""
+        with self.platform.db.read() as conn:
+            return states.get(conn, withdrawal_id)
+
+
+def start_engine(platform: Platform, storage: Storage) -> Sequencer:
+    """Recover the engine as a new leader would, and tell it what is listed."""
+    with platform.db.read() as conn:
+        position = settlement.position(conn)
+        assets, markets = catalogue.all_assets(conn), catalogue.all_markets(conn)
+    sequencer = recover(
+        storage,
+        epoch=position.epoch + 1 + len(storage.names()),
+        clock=platform.clock,
+        lease=lambda: None,
+        projected=position,
+    )
+    commands: list[Command] = [AddAsset(asset_no=asset.asset_no) for asset in assets]
+    for row in markets:
+        values = dataclasses.asdict(row)
+        del values["name"]
+        commands.append(AddMarket(**values))
+    sequencer.execute(commands)
+    return sequencer
+
+
+@contextlib.contextmanager
+def open_house(
+    url: str,
+    chain: Chain,
+    assets: Sequence[AssetSpec],
+    *,
+    markets: Sequence[MarketRow] = (),
+    clock: ManualClock | None = None,
+    storage: Storage | None = None,
+    terms: WithdrawalTerms | None = None,
+    sweeps: SweepRules | None = None,
+) -> Iterator[House]:
+    """Open a house on a database (empty or used before), a chain and a journal."""
+    clock = clock or ManualClock()
+    storage = storage or SimulatedStorage(SeededEntropy(1, "disk"))
+    db = Database.open(url)
+    db.create_all()
+    signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
+    home = ChainHome(
+        chain=chain,
+        signer=signer,
+        keys=account_keys(signer),
+        mandates=make_mandates(chain, assets),
+        terms=terms or WithdrawalTerms(network_fee_max=10**7),
+        sweeps=sweeps or SweepRules(),
+        patience=Patience(resend_after_ns=2 * SECOND_NS, bump_after_ns=10 * SECOND_NS),
+        start_height=0,
+    )
+    platform = Platform(
+        db=db,
+        clock=clock,
+        entropy=SeededEntropy(1, "platform"),
+        roster=make_roster(),
+        chains={chain.traits.chain: home},
+    )
+    prepare(platform, assets=assets, markets=markets)
+    sequencer = start_engine(platform, storage)
+    try:
+        yield House(platform, home, clock, storage, sequencer)
+    finally:
+        db.close()
+
+
+__all__ = ["GAS", "HOT", "OFFICERS", "Address", "House", "open_house"]
