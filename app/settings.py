@@ -1,0 +1,336 @@
+"""Settings: one frozen object, read once, passed down as plain values.
+
+    strongroom.toml              named by --config or STRONGROOM_CONFIG
+    STRONGROOM_HTTP__PORT=8701   overrides http.port; `__` goes one table deeper
+
+Every name that is not a setting stops the start, and all of them are listed. A secret is never a
+setting: the setting names the file that holds it. Relative paths start at the folder of the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, cast, get_type_hints
+from urllib.parse import urlsplit
+
+from app.settings_values import SettingsError, hidden, read_value
+from core.clock import SECOND_NS
+from core.ids import ChainId
+
+PREFIX = "STRONGROOM_"
+CONFIG_VARIABLE = "STRONGROOM_CONFIG"
+CLIENT_VARIABLES = frozenset({CONFIG_VARIABLE, "STRONGROOM_URL", "STRONGROOM_API_KEY_FILE"})
+"""Variables of the command line's own; none is a setting."""
+OBSOLETE: Mapping[str, str] = MappingProxyType(
+    {
+        "keystore.passphrase": "keystore.passphrase_file, a file that only its owner reads",
+        "database.password": "database.password_file, a file that only its owner reads",
+        "api.keys": "api.keys_file, a file that only its owner reads",
+        "api.key": "api.keys_file, a file that only its owner reads",
+    }
+)
+"""Names that are no setting (any more) -> what to use instead."""
+CHAINS = "chains"
+FILE_BYTES_MAX = 1 << 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """Where the books are. The URL holds no password."""
+
+    url: str
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """The folder of the journal and the snapshots; one engine process uses it at a time."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Where the API listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 8700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Who may use the API."""
+
+    keys_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The engine process."""
+
+    lease_ms: int = 10_000
+    """How long the lease lives without renewal; a successor waits at most this long."""
+    snapshot_commands: int = 50_000
+    """A snapshot is written after this many commands."""
+    snapshot_s: int = 300
+    """And after this long, when anything happened."""
+    lag_events_max: int = 100_000
+    """With more events ahead of the books the engine accepts nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The worker process."""
+
+    metrics_port: int = 0
+    """Where the worker serves its own /metrics on http.host; 0: nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueSettings:
+    """What is listed: the desired state, in data files."""
+
+    assets_file: Path
+    markets_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfficersSettings:
+    """Whose signatures count."""
+
+    roster_file: Path
+    roster_sha256: str
+    """64 hex digits; another roster file stops the start."""
+    mandates_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeystoreSettings:
+    """The local signer's keys."""
+
+    file: Path
+    passphrase_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """See sweeper.policy.SweepRules. Amounts are native minor units."""
+
+    cost_multiple: int = 5
+    fee_max: int = 10**16
+    top_up_max: int = 2 * 10**16
+    top_up_percent: int = 120
+    rate_max: int = 200 * 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatienceSettings:
+    """See custody.spending.drive.Patience."""
+
+    resend_after_ms: int = 15_000
+    bump_after_ms: int = 120_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSettings:
+    """One chain; its name is the table's. Rates and fees are native minor units."""
+
+    kind: str
+    node_urls: tuple[str, ...] = ()
+    node_urls_file: Path | None = None
+    """One URL per line, for URLs that carry an access key; instead of node_urls."""
+    quorum: int = 1
+    chain_number: int
+    genesis_hash: str
+    fee_floor: int
+    fee_cap: int
+    tip: int
+    units_cap: int = 500_000
+    reorg_limit: int = 128
+    timeout_ms: int = 10_000
+    start_height: int | None = None
+    """First block to follow on an empty database; None: the final one at the first start."""
+    network_fee_max: int
+    """Most that the platform pays the chain for one withdrawal."""
+    approval_expiry_s: int = 24 * 3600
+    sweeps: SweepSettings = SweepSettings()
+    patience: PatienceSettings = PatienceSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is set; `origins` says where each value came from."""
+
+    database: DatabaseSettings
+    data: DataSettings
+    api: ApiSettings
+    catalogue: CatalogueSettings
+    officers: OfficersSettings
+    keystore: KeystoreSettings
+    http: HttpSettings = HttpSettings()
+    engine: EngineSettings = EngineSettings()
+    worker: WorkerSettings = WorkerSettings()
+    chains: Mapping[ChainId, ChainSettings] = field(default_factory=dict)
+    file: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One setting for people: secrets and access keys are hidden."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def read_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the file and the environment once. SettingsError lists everything that is wrong."""
+    variables = os.environ if environment is None else environment
+    if file is None and variables.get(CONFIG_VARIABLE):
+        file = Path(variables[CONFIG_VARIABLE])
+    reading = _Reading(folder=Path.cwd() if file is None else file.resolve().parent)
+    if file is not None:
+        reading.add_tables("", _load(file), f"file {file.name}")
+    reading.add_environment(variables)
+    settings = reading.build(file)
+    if reading.problems:
+        raise SettingsError(reading.problems)
+    _check(settings)
+    return settings
+
+
+def show(settings: Settings) -> list[Shown]:
+    """Return every setting with its value and where that came from."""
+    lines = []
+    for name, value in _flat("", settings):
+        origin = settings.origins.get(name, "default")
+        lines.append(Shown(name, hidden(value), origin))
+    return lines
+
+
+@dataclass(slots=True)
+class _Reading:
+    folder: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    """Dotted name -> value as found."""
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add_tables(self, prefix: str, table: Mapping[str, Any], origin: str) -> None:
+        for key, value in table.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, dict):
+                self.add_tables(f"{name}.", value, origin)
+            else:
+                self._add(name, value, origin)
+
+    def add_environment(self, variables: Mapping[str, str]) -> None:
+        for variable in sorted(variables):
+            if variable.startswith(PREFIX) and variable not in CLIENT_VARIABLES:
+                name = variable.removeprefix(PREFIX).lower().replace("__", ".")
+                self._add(name, variables[variable], f"environment {variable}")
+
+    def _add(self, name: str, value: Any, origin: str) -> None:
+        if name in OBSOLETE:
+            self.problems.append(f"{name} ({origin}): use {OBSOLETE[name]}")
+            return
+        self.values[name] = value
+        self.origins[name] = origin
+
+    def build(self, file: Path | None) -> Settings:
+        """Return the settings; with problems noted the object is not to be used."""
+        chains = {}
+        names = [name for name in self.values if name.startswith(f"{CHAINS}.")]
+        for chain in dict.fromkeys(name.split(".")[1] for name in names):
+            chains[ChainId(chain)] = self._section(ChainSettings, f"{CHAINS}.{chain}.")
+        sections = {
+            name: hint for name, hint in get_type_hints(Settings).items() if is_dataclass(hint)
+        }
+        parts = {
+            name: self._section(cast("type[Any]", hint), f"{name}.")
+            for name, hint in sections.items()
+        }
+        for name in self.values:
+            self.problems.append(f"{name} ({self.origins[name]}): there is no such setting")
+        return Settings(
+            **parts,
+            chains=MappingProxyType(chains),
+            file=file,
+            origins=MappingProxyType(self.origins),
+        )
+
+    def _section(self, kind: type[T], prefix: str) -> T:
+        hints, found = get_type_hints(kind), {}
+        for part in fields(cast("Any", kind)):
+            name, hint = f"{prefix}{part.name}", hints[part.name]
+            if is_dataclass(hint):
+                found[part.name] = self._section(cast("type[Any]", hint), f"{name}.")
+            elif name in self.values:
+                origin = self.origins[name]
+                try:
+                    found[part.name] = read_value(hint, self.values.pop(name), self.folder)
+                except ValueError as error:
+                    self.problems.append(f"{name} ({origin}): {error}")
+                    found[part.name] = None
+            elif part.default is not MISSING:
+                found[part.name] = part.default
+            else:
+                self.problems.append(f"{name}: missing")
+                found[part.name] = None
+        return kind(**found)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()
+        if len(data) > FILE_BYTES_MAX:
+            raise SettingsError([f"{file}: larger than {FILE_BYTES_MAX} bytes"])
+        return tomllib.loads(data.decode("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError([f"{file}: {error}"]) from error
+
+
+def _flat(prefix: str, value: object) -> list[tuple[str, object]]:
+    lines: list[tuple[str, object]] = []
+    for part in fields(cast("Any", value)):
+        name, found = f"{prefix}{part.name}", getattr(value, part.name)
+        if name in ("file", "origins"):
+            continue
+        if name == CHAINS:
+            for chain, one in found.items():
+                lines += _flat(f"{CHAINS}.{chain}.", one)
+        elif is_dataclass(found):
+            lines += _flat(f"{name}.", found)
+        else:
+            lines.append((name, found))
+    return lines
+
+
+def _check(settings: Settings) -> None:
+    problems = []
+    if urlsplit(settings.database.url).password is not None:
+        problems.append("database.url: a password stands in database.password_file, not in a URL")
+    if not 0 <= settings.http.port < 1 << 16:
+        problems.append("http.port: a port lies in 0..65535")
+    if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
+        problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
+    if not settings.chains:
+        problems.append("chains: at least one table [chains.<name>]")
+    for name, chain in settings.chains.items():
+        if bool(chain.node_urls) == (chain.node_urls_file is not None):
+            problems.append(f"chains.{name}: either node_urls or node_urls_file")
+        problems += [
+            f"chains.{name}.node_urls: a URL with a password stands in node_urls_file"
+            for url in chain.node_urls
+            if urlsplit(url).password is not None
+        ]
+    if problems:
+        raise SettingsError(problems)
