@@ -9,7 +9,7 @@ judged by their sender.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import httpx
@@ -24,6 +24,8 @@ REPLY_LIMIT = 64 * MEGABYTE
 TIMEOUT_MS = 10_000
 READ_ATTEMPTS = 3
 BACKOFF_MS = 50
+BENCH_MS = 30_000
+"""How long a silent node is left out where a quorum can be had without it."""
 
 T = TypeVar("T")
 
@@ -42,6 +44,10 @@ class RpcCall:
 
     method: str
     params: tuple[object, ...] = ()
+
+
+class NodeTimeout(Unavailable):
+    """A node did not answer in time; not asked again within the same question."""
 
 
 class NodesDisagree(Unavailable):
@@ -118,6 +124,8 @@ class RpcClient:
         for attempt in range(self._attempts):
             try:
                 return self._exchange(calls)
+            except NodeTimeout:
+                raise
             except Unavailable:
                 if attempt + 1 == self._attempts:
                     raise
@@ -179,7 +187,10 @@ class RpcClient:
                         self.counters.oversized += 1
                         raise Unavailable(f"node_reply_oversized: above {self._reply_limit} bytes")
                     if self._clock.monotonic_ns() > deadline_ns:
-                        raise Unavailable("node_timeout: reply not finished in time")
+                        raise NodeTimeout("node_timeout: reply not finished in time")
+        except httpx.TimeoutException as error:
+            self.counters.transport_errors += 1
+            raise NodeTimeout(f"node_timeout: {type(error).__name__}") from error
         except httpx.HTTPError as error:
             self.counters.transport_errors += 1
             raise Unavailable(f"node_unreachable: {type(error).__name__}") from error
@@ -231,6 +242,8 @@ class NodeSet(Generic[N]):
     """Questions on which no quorum shared an answer."""
     too_few: int = 0
     """Questions that fewer nodes than a quorum answered."""
+    clock: Clock = field(default_factory=SystemClock)
+    _benched_until_ns: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.nodes:
@@ -245,18 +258,36 @@ class NodeSet(Generic[N]):
         """
         votes: list[Vote[N, T]] = []
         last: Unavailable | None = None
-        for node in self.nodes:
+        for number, node in self._awake():
             try:
                 votes.append(Vote(node, ask(node)))
+            except NodeTimeout as error:
+                self._benched_until_ns[number] = (
+                    self.clock.monotonic_ns() + BENCH_MS * MILLISECOND_NS
+                )
+                last = error
             except Unavailable as error:
                 last = error
         if len(votes) < self.quorum:
             self.too_few += 1
-            reason = f": {last.what}" if last else ""
+            assert last is not None, "each node votes or fails"
+            if len(self.nodes) == 1:
+                raise last
             raise Unavailable(
-                f"too_few_nodes: {what}: {len(votes)} of {self.quorum} answered{reason}"
-            )
+                f"too_few_nodes: {what}: {len(votes)} of {self.quorum} answered: {last.what}"
+            ) from last
         return votes
+
+    def _awake(self) -> list[tuple[int, N]]:
+        """Return the nodes without those that were silent lately, or all where all are needed."""
+        now_ns = self.clock.monotonic_ns()
+        numbered = list(enumerate(self.nodes))
+        awake = [
+            (number, node)
+            for number, node in numbered
+            if self._benched_until_ns.get(number, now_ns) <= now_ns
+        ]
+        return awake if len(awake) >= self.quorum else numbered
 
     def agree(self, ask: Callable[[N], T], what: str) -> T:
         """Return the answer that a quorum shares.

@@ -55,6 +55,10 @@ class EvmReader:
         """Return the nodes, whose counters are metrics."""
         return self._nodes
 
+    def forget(self) -> None:
+        """Drop proven blocks that are kept for the next question about them."""
+        self._kept.clear()
+
     def check_identity(self) -> None:
         """Compare every answering node with the pin. Corrupt: one is on another network."""
 
