@@ -18,6 +18,7 @@ from core.ids import ChainId
 from custody.keys import signature_log as log
 from custody.keys.authority import Standing, check_authority, read_evidence
 from custody.keys.guard import check_effects
+from custody.keys.intent import intent_hash
 from custody.keys.mandate import WINDOW_NS, fits
 from custody.keys.roster import Roster
 from custody.keys.signature_log import Entry
@@ -92,7 +93,8 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
         key = auditor.public_key_of(record.chain, KeyRef(record.account, record.key_index))
         if chain.address_of(key) != record.sender or key != record.public_key:
             yield Finding("I8", entry.position, "the sender is not the recorded key")
-        if (decoded.nonce, decoded.digest) != (record.nonce, record.digest):
+        told = (record.nonce, record.digest, record.fee_max)
+        if told != (decoded.nonce, decoded.digest, decoded.fee_max):
             yield Finding("I8", entry.position, "the payload is not what the record says")
         if entry.signature is not None:
             check_signature(entry.signature, record.digest, key)
@@ -109,6 +111,8 @@ def _columns_fit(entry: Entry) -> Iterator[Finding]:
     record, spend = entry.record, entry.record.spend
     told = (record.chain, record.sender, record.spend_id, record.kind, record.cause_id)
     read = (spend.chain, spend.source, spend.spend_id, spend.kind.value, spend.cause_id)
+    if record.intent_hash != intent_hash(spend):
+        yield Finding("I8", entry.position, "the intent does not match its hash")
     if told != read or (record.asset_key, record.amount) != (spend.asset_key, spend.amount):
         yield Finding("I8", entry.position, "the record is not about its intent")
     if record.fee_max > spend.fee_max:

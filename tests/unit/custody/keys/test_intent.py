@@ -32,7 +32,7 @@ VECTORS = json.loads((Path(__file__).parents[3] / "vectors" / "intents.json").re
 
 
 def built(vector: dict[str, Any]) -> Intent:
-    values = {
+    values: dict[str, Any] = {
         name: int(text) if name in vector["integers"] else text
         for name, text in vector["fields"].items()
     }

@@ -1,0 +1,198 @@
+"""A guard on a fake chain with a funded hot wallet: what the tests of the guard stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chains.base import NATIVE, FeeRate, SignedTx, SpendIntent, SpendKind, UnsignedTx
+from chains.fake.chain import FakeChain
+from chains.fake.tx import FakeTx, digest_of, encode
+from chains.fake.world import FakeWorld
+from core.clock import DAY_NS, ManualClock
+from core.entropy import SeededEntropy
+from core.ids import ChainId
+from custody.db import Database
+from custody.keys.authority import Approvals, Standing
+from custody.keys.guard import Guard, SignRequest, sign_once
+from custody.keys.intent import WithdrawalIntent
+from custody.keys.mandate import AssetCap, Mandate, SignedMandate, sign_mandate
+from custody.keys.roster import Approval, sign_approval
+from custody.keys.secret import Secret
+from custody.keys.signers import KeyRef, LocalSigner
+from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
+
+CHAIN = ChainId("fake")
+HOT = KeyRef("hot", 0)
+GAS = KeyRef("gas", 0)
+RATE = FeeRate(22, 2)
+SEED = Secret(SeededEntropy(1, "seed of the tests").token_bytes(32))
+
+
+@dataclass
+class Guardroom:
+    """A guard, its world, and short ways to ask it for things."""
+
+    guard: Guard
+    world: FakeWorld
+    clock: ManualClock
+    token: str
+
+    @property
+    def chain(self) -> FakeChain:
+        assert isinstance(self.guard.chain, FakeChain)
+        return self.guard.chain
+
+    def address(self, account: str, index: int = 0) -> str:
+        return self.guard.address_of(KeyRef(account, index))
+
+    def withdrawal(self, name: str = "wd_1", **changes: Any) -> WithdrawalIntent:
+        intent = WithdrawalIntent(
+            withdrawal_id=name,
+            customer_no=7,
+            chain=CHAIN,
+            network=self.chain.traits.network,
+            asset_key=NATIVE,
+            destination=self.world.outsider("customer"),
+            amount=1_000,
+            fee_minor=50,
+            network_fee_max=10_000,
+            policy_version=1,
+            expires_ns=self.clock.now_ns() + HOUR_NS,
+        )
+        return replace(intent, **changes)
+
+    def approved(
+        self, intent: WithdrawalIntent, *keys: Ed25519PrivateKey, **changes: Any
+    ) -> Approvals:
+        verdicts = tuple(sign_approval(key, intent) for key in keys or (ADA, BEA))
+        return replace(Approvals(intent, verdicts, initiator="customer:7"), **changes)
+
+    def spend_of(self, intent: WithdrawalIntent, name: str = "sp_1", **changes: Any) -> SpendIntent:
+        spend = SpendIntent(
+            spend_id=name,
+            kind=SpendKind.WITHDRAWAL,
+            cause_id=intent.withdrawal_id,
+            chain=CHAIN,
+            network=intent.network,
+            asset_key=intent.asset_key,
+            source=self.address("hot"),
+            destination=intent.destination,
+            amount=intent.amount,
+            fee_max=intent.network_fee_max,
+        )
+        return replace(spend, **changes)
+
+    def unsigned(
+        self, spend: SpendIntent, *, nonce: int = 0, rate: FeeRate = RATE, **changes: Any
+    ) -> UnsignedTx:
+        units = self.chain.fee_units(spend)
+        return replace(self.chain.build(spend, nonce=nonce, rate=rate, units=units), **changes)
+
+    def forged(self, spend: SpendIntent, *, nonce: int = 0, rate: FeeRate = RATE) -> UnsignedTx:
+        """Return what a thief's builder makes: it checks nothing."""
+        units = self.chain.fee_units(spend)
+        body = FakeTx(
+            network=spend.network,
+            nonce=nonce,
+            to=spend.destination,
+            asset_key=spend.asset_key,
+            amount=spend.amount,
+            max_rate=rate.max_rate,
+            tip_rate=rate.tip_rate,
+            units=units,
+        )
+        payload, fee_max = encode(body), rate.max_rate * units
+        return UnsignedTx(spend.chain, spend.source, nonce, payload, digest_of(payload), fee_max)
+
+    def request(
+        self, name: str = "wd_1", *, nonce: int = 0, rate: FeeRate = RATE, spend: str = ""
+    ) -> SignRequest:
+        """Return the request for an approved withdrawal that should sign."""
+        intent = self.withdrawal(name)
+        what = self.spend_of(intent, spend or f"sp_{name}")
+        unsigned = self.unsigned(what, nonce=nonce, rate=rate)
+        return SignRequest(what, self.approved(intent), unsigned, HOT)
+
+    def mandate(self, kind: SpendKind, **changes: Any) -> SignedMandate:
+        caps = (AssetCap(NATIVE, 5_000, 12_000), AssetCap(self.token, 5_000, 12_000))
+        mandate = Mandate(
+            mandate_id=f"mandate {kind.value}",
+            kind=kind,
+            chain=CHAIN,
+            network=self.chain.traits.network,
+            destinations=() if kind is SpendKind.CANCELLATION else (self.address("hot"),),
+            destination_accounts=("deposits",) if kind is SpendKind.TOP_UP else (),
+            caps=() if kind is SpendKind.CANCELLATION else tuple(sorted(caps, key=_key)),
+            fee_max=10_000,
+            fee_window_max=40_000,
+            valid_from_ns=0,
+            valid_until_ns=self.clock.now_ns() + 400 * DAY_NS,
+        )
+        mandate = replace(mandate, **changes)
+        return SignedMandate(mandate, tuple(sign_mandate(key, mandate) for key in (ADA, BEA)))
+
+    def cancellation(
+        self, of: SpendIntent, *, nonce: int = 0, rate: FeeRate = RATE, name: str = ""
+    ) -> SignRequest:
+        spend = replace(
+            of,
+            spend_id=name or f"{of.spend_id}_cancel",
+            kind=SpendKind.CANCELLATION,
+            cause_id=of.spend_id,
+            asset_key=NATIVE,
+            destination=of.source,
+            amount=0,
+        )
+        standing = Standing(self.mandate(SpendKind.CANCELLATION))
+        return SignRequest(spend, standing, self.unsigned(spend, nonce=nonce, rate=rate), HOT)
+
+    def sweep(
+        self, name: str, amount: int, *, index: int = 0, nonce: int = 0, asset_key: str = NATIVE
+    ) -> SignRequest:
+        key = KeyRef("deposits", index)
+        spend = SpendIntent(
+            spend_id=name,
+            kind=SpendKind.SWEEP,
+            cause_id=f"job {name}",
+            chain=CHAIN,
+            network=self.chain.traits.network,
+            asset_key=asset_key,
+            source=self.guard.address_of(key),
+            destination=self.address("hot"),
+            amount=amount,
+            fee_max=2_000,
+        )
+        standing = Standing(self.mandate(SpendKind.SWEEP))
+        return SignRequest(spend, standing, self.unsigned(spend, nonce=nonce), key)
+
+    def sign(self, request: SignRequest) -> SignedTx:
+        """Have a request signed and join the parts; the chain checks whose signature it is."""
+        return self.chain.assemble(request.unsigned, sign_once(self.guard, request))
+
+    def with_guard(self, **changes: Any) -> Guardroom:
+        return replace(self, guard=replace(self.guard, **changes))
+
+
+def _key(cap: AssetCap) -> str:
+    return cap.asset_key
+
+
+def guardroom(database: Database) -> Guardroom:
+    """Return a guardroom whose hot wallet has money."""
+    clock = ManualClock()
+    world = FakeWorld()
+    token = world.add_token("GOLD")
+    chain = FakeChain(world, rate_cap=100_000)
+    signer = LocalSigner(SEED, chain.traits)
+    guard = Guard(database, chain, signer, ROSTER, clock, lambda _chain: False)
+    room = Guardroom(guard, world, clock, token)
+    world.fund(room.address("hot"), 10**9)
+    return room
+
+
+def harvested(*owners: Approvals) -> tuple[Approval, ...]:
+    """Return every approval of other withdrawals."""
+    return tuple(one for owner in owners for one in owner.approvals)
