@@ -42,8 +42,10 @@ class Step:
     run: Callable[[], int]
 
 
-def engine_steps(platform: Platform, sequencer: funding.Submitter, log: EventLog) -> list[Step]:
-    """Return the steps that need the engine: funding and settlement."""
+def engine_steps(
+    platform: Platform, sequencer: funding.Submitter, log: EventLog, *, epoch: int | None = None
+) -> list[Step]:
+    """Return the steps that need the engine: funding and settlement, which books for an epoch."""
     return [
         Step(
             "funding",
@@ -55,7 +57,7 @@ def engine_steps(platform: Platform, sequencer: funding.Submitter, log: EventLog
             "settlement",
             Home.ENGINE,
             SECOND_NS // 50,
-            lambda: settlement.step(platform.db, log),
+            lambda: settlement.step(platform.db, log, epoch=epoch),
         ),
     ]
 

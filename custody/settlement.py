@@ -87,10 +87,13 @@ def position(conn: sa.Connection) -> Projected:
     return Projected(epoch=row.epoch, sequence=row.sequence, hash=row.hash)
 
 
-def step(db: Database, log: EventLog, *, blocks_max: int = BLOCKS_MAX) -> int:
+def step(
+    db: Database, log: EventLog, *, blocks_max: int = BLOCKS_MAX, epoch: int | None = None
+) -> int:
     """Book the next durable blocks; return how many.
 
-    Corrupt when journal and books do not connect.
+    With an epoch, only while it is the newest one: LeaseLost. Corrupt when journal and books do not
+    connect.
     """
     with db.read() as conn:
         before = position(conn)
@@ -104,6 +107,8 @@ def step(db: Database, log: EventLog, *, blocks_max: int = BLOCKS_MAX) -> int:
     after = blocks[-1].projected
 
     def book(conn: sa.Connection) -> None:
+        if epoch is not None:
+            lease.still_held(conn, epoch)
         _move(conn, before, after)
         markets = {int(row.market_no): _market(row) for row in catalogue.all_markets(conn)}
         for block in blocks:
