@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from chains.base import BlockRef, ChainReader
 from core.errors import Reason, Refused
@@ -46,12 +45,8 @@ class Holding:
     balances: tuple[tuple[int, int], ...]
 
 
-class Prover(Protocol):
-    """Signs a challenge with an address's key and returns the portable proof of its scheme."""
-
-    def __call__(self, chain: ChainId, address: str, challenge: bytes) -> bytes:
-        """Return the proof; for eip191 r ‖ s ‖ v, 65 bytes."""
-        ...
+Prover = Callable[[ChainId, str, bytes], bytes]
+"""(chain, address, challenge) -> the proof of the address's scheme; for eip191 r ‖ s ‖ v."""
 
 
 def rule_height(final_height: int, height_step: int) -> int:

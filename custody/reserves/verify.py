@@ -207,7 +207,6 @@ def eip191_signer(challenge: bytes, proof: bytes) -> str:
     return recover(keccak256(EIP191_PREFIX + str(len(challenge)).encode() + challenge), proof)
 
 
-# --- The report.
 @dataclass(frozen=True, slots=True)
 class Report:
     """A report that holds."""
@@ -229,7 +228,7 @@ def context_of(body: Mapping[str, Any]) -> bytes:
 def challenge_of(body: Mapping[str, Any], commitment: bytes, line: Mapping[str, str]) -> bytes:
     """Return what the holder of an address signs; nobody could know it before the final blocks."""
     blocks = [f"final block: {b['chain']} {b['height']} {b['hash']}" for b in body["blocks"]]
-    words = ["Strongroom proof of reserves 1", f"entity: {body['entity']}"]
+    words = ["strongroom proof of control v1", f"entity: {body['entity']}"]
     words += [f"snapshot: {body['snapshot_id']}", f"date: {body['date']}", *blocks]
     words += [f"commitment: {commitment.hex()}", f"address: {line['chain']} {line['address']}"]
     return "\n".join([*words, f"pledged: {line['encumbrance'] or 'no'}"]).encode("ascii")
@@ -361,7 +360,8 @@ def describe(report: Report) -> str:
     lines = [f"{body['entity']}, report {body['number']} of {body['date']}, hash {report.hash}"]
     lines += [f"root {body['tree']['root']} over {report.leaf_count} customers"]
     lines += [f"final block of {b['chain']}: {b['height']} {b['hash']}" for b in body["blocks"]]
-    lines += [f"signed: {a['address']} {a['encumbrance']}" for a in body["addresses"]]
+    lines += [f"signed: {a['address']} {a['encumbrance']}".rstrip() for a in body["addresses"]]
+    lines += [f"in flight: {' '.join(f[name] for name in sorted(f))}" for f in body["in_flight"]]
     for asset, sheet in zip(body["assets"], body["sheet"], strict=True):
         verdict = "SHORT" if sheet["net"].startswith("-") else "covered"
         lines += ["", f"{asset['symbol']} ({asset['key']} on {asset['chain']}): {verdict}"]
