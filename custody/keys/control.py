@@ -1,72 +1,29 @@
-"""Proof of control: the one signature that is no transaction.
+"""Prove control of an own address: the only signature that is not a spend.
 
-What is signed is `chain.control_digest` of a challenge that begins with CONTROL_TAG; the chain
-gives it a form that no transaction can have. It moves nothing, needs no approvals, and is written
-down before it is made, like everything a key of ours ever signs.
+What is signed is the chain's message format over a challenge that begins with our own domain tag,
+so it can never be a transaction, and the proof can never serve anybody else's question.
 """
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
+from chains.base import ChainWriter
 from core.errors import Reason, Refused
-from custody.db import Bytes, Int64, Text, append_only, table
-from custody.keys.guard import Guard
-from custody.keys.signers.base import KeyRef, check_digest, check_signature
+from custody.keys.signers.base import KeyRef, Signer
 
-CONTROL_TAG = b"strongroom proof of control v1\n"
-CHALLENGE_BYTES_MAX = 1_024
-
-control_proofs = table(
-    "control_proofs",
-    sa.Column("chain", Text, primary_key=True),
-    sa.Column("address", Text, primary_key=True),
-    sa.Column("challenge", Bytes, primary_key=True),
-    sa.Column("digest", Bytes, nullable=False),
-    sa.Column("account", Text, nullable=False),
-    sa.Column("key_index", Int64, nullable=False),
-    sa.Column("signed_at_ns", Int64, nullable=False),
-)
-append_only(control_proofs)
+DOMAIN = b"strongroom proof of control "
+CHALLENGE_BYTES_MAX = 4_096
 
 
-def prove_control(guard: Guard, key: KeyRef, challenge: bytes) -> bytes:
-    """Return the chain's portable proof that we hold a key, for a tagged challenge.
+def prove_control(
+    chain: ChainWriter, signer: Signer, key: KeyRef, address: str, challenge: bytes
+) -> bytes:
+    """Return the portable proof that we control an address.
 
-    Refused: malformed (no tag, too long), main_network, unknown_key.
+    Refused: malformed (a challenge of another domain), unknown_key (the key is not the address's).
     """
-    if not challenge.startswith(CONTROL_TAG) or len(challenge) > CHALLENGE_BYTES_MAX:
-        raise Refused(Reason.MALFORMED, "a challenge begins with the tag and is short")
-    traits = guard.chain.traits
-    if not guard.signer.network_allowed(traits):
-        raise Refused(Reason.MAIN_NETWORK, "this signer has no business on that network")
-    public_key = guard.signer.public_key(key)
-    address = guard.chain.address_of(public_key)
-    digest = guard.chain.control_digest(challenge)
-    check_digest(digest)
-    values = {
-        "chain": traits.chain,
-        "address": address,
-        "challenge": challenge,
-        "digest": digest,
-        "account": key.account,
-        "key_index": key.index,
-        "signed_at_ns": guard.clock.now_ns(),
-    }
-    guard.db.run(lambda conn: _write_down(conn, values))
-    signature = guard.signer.sign_digest(key, digest)
-    check_signature(signature, digest, public_key)
-    return guard.chain.control_proof(challenge, signature, address=address)
-
-
-def _write_down(conn: sa.Connection, values: dict[str, object]) -> None:
-    wanted = control_proofs.c
-    found = conn.execute(
-        sa.select(wanted.digest).where(
-            wanted.chain == values["chain"],
-            wanted.address == values["address"],
-            wanted.challenge == values["challenge"],
-        )
-    ).first()
-    if found is None:
-        conn.execute(control_proofs.insert().values(values))
+    if not challenge.startswith(DOMAIN) or len(challenge) > CHALLENGE_BYTES_MAX:
+        raise Refused(Reason.MALFORMED, "a challenge begins with our domain and is short")
+    if chain.address_of(signer.public_key(key)) != address:
+        raise Refused(Reason.UNKNOWN_KEY, address)
+    signature = signer.sign_digest(key, chain.control_digest(challenge))
+    return chain.control_proof(challenge, signature, address=address)

@@ -125,7 +125,7 @@ def freeze(
     """
     assets = tuple(catalogue.all_assets(conn))
     chains = sorted({asset.chain for asset in assets})
-    blocks = tuple(_final_block(conn, chain, height_steps.get(chain, 1)) for chain in chains)
+    blocks = tuple(final_block(conn, chain, height_steps.get(chain, 1)) for chain in chains)
     cut = Cut(
         engine=settlement.position(conn),
         projected=chain_head(conn, Chain.PROJECTED),
@@ -220,7 +220,8 @@ def pledged(books: Books, encumbrances: Mapping[tuple[ChainId, str], str]) -> Bo
     )
 
 
-def _final_block(conn: sa.Connection, chain: ChainId, height_step: int) -> FinalBlock:
+def final_block(conn: sa.Connection, chain: ChainId, height_step: int) -> FinalBlock:
+    """Return the block the rule chooses. Unavailable: none yet, or forgotten. Refused: frozen."""
     chain_state.refuse_if_frozen(conn, chain)
     state = chain_state.state(conn, chain)
     if state.final is None:

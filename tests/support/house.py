@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -180,12 +181,14 @@ class House:
         for person in persons or OFFICERS[:2]:
             row = self.withdrawal(withdrawal_id)
             given = sign_approval(officer_key(person), approvals.intent_of(row), verdict)
-            self.platform.db.run(
-                lambda conn, given=given: approvals.add(
-                    conn, withdrawal_id, given, roster=self.platform.roster,
-                    now_ns=self.clock.now_ns(),
-                )
-            )  # fmt: skip
+            add = partial(
+                approvals.add,
+                withdrawal_id=withdrawal_id,
+                approval=given,
+                roster=self.platform.roster,
+                now_ns=self.clock.now_ns(),
+            )
+            self.platform.db.run(add)
         return self.withdrawal(withdrawal_id)
 
     def withdrawal(self, withdrawal_id: WithdrawalId) -> Withdrawal:

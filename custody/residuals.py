@@ -1,0 +1,158 @@
+"""Every known difference between a chain and the books at one final block.
+
+Named by the id of its row.
+
+A wallet's balance on chain equals its balance in the books plus these residuals (I5). What a final
+block contains never changes, so statuses asked once about it stay true.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import BlockRef, ChainWriter, SpendKind, TxStatus
+from core.ids import AssetNo, ChainId
+from custody import catalogue, deposit_rows
+from custody.deposit_rows import Deposit, DepositState
+from custody.spending import rows
+from custody.spending.rows import Attempt, Spend, SpendState
+
+DEPOSITS_MAX = 1_000_000
+
+Statuses = Mapping[str, TxStatus]
+"""What the chain says of our transactions that the books have not ended, by transaction id."""
+
+
+class Why(enum.StrEnum):
+    """What kind of difference a residual is."""
+
+    ARRIVED = "arrived"
+    """A payment in the chain up to the block and not booked (negative: the other way round)."""
+    UNATTRIBUTED = "unattributed"
+    """The same, of money that belongs to no customer."""
+    SENT = "sent"
+    """Booked as gone and still there (negative: gone and not booked)."""
+    RECEIVED = "received"
+    """An own transfer that arrived and is not booked (negative: the other way round)."""
+    NETWORK_FEE = "network_fee"
+    """A fee booked and not yet paid at the block (negative: paid and not booked)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """One difference: signed minor units by which the chain holds more than the books."""
+
+    account: str
+    asset_no: AssetNo
+    cause_id: str
+    kind: SpendKind | None
+    """The kind of spend, None for a deposit."""
+    why: Why
+    amount: int
+
+
+def open_transactions(conn: sa.Connection, chain: ChainId) -> list[str]:
+    """Return the ids of the transactions whose spends the books have not ended."""
+    return [
+        attempt.tx_id
+        for spend in rows.in_states(conn, chain, [SpendState.BROADCAST], limit=100_000)
+        for attempt in rows.attempts(conn, spend.spend_id)
+    ]
+
+
+def ask_statuses(chain: ChainWriter, tx_ids: Sequence[str]) -> dict[str, TxStatus]:
+    """Ask where transactions stand; outside of any database transaction."""
+    return {tx_id: chain.tx_status(tx_id) for tx_id in tx_ids}
+
+
+def residuals(
+    conn: sa.Connection, chain: ChainId, at: BlockRef, statuses: Statuses
+) -> list[Residual]:
+    """Return every residual of a chain at a final block. statuses were asked when it was final.
+
+    A transaction without a status was sent after the statuses were asked, hence after the block.
+    """
+    native_no = catalogue.native_asset(conn, chain).asset_no
+    found = []
+    for deposit in deposit_rows.list_deposits(conn, chain=chain, limit=DEPOSITS_MAX):
+        found += _of_deposit(deposit, at)
+    for spend in rows.all_of(conn, chain):
+        attempts = rows.attempts(conn, spend.spend_id) if _is_open(spend) else []
+        found += _of_spend(spend, attempts, statuses, at, native_no)
+    return [residual for residual in found if residual.amount]
+
+
+def _of_deposit(deposit: Deposit, at: BlockRef) -> list[Residual]:
+    if deposit.asset_no is None or deposit.state is DepositState.ORPHANED:
+        return []
+    arrived = deposit.amount if deposit.block.height <= at.height else 0
+    if deposit.state is DepositState.REVERSED:
+        arrived = 0  # it fell out of the chain, which is why it was reversed
+    own = deposit.customer_no is None and deposit.state is DepositState.UNATTRIBUTED
+    posted = deposit.amount if deposit.state is DepositState.CREDITED or own else 0
+    why = Why.UNATTRIBUTED if deposit.state is DepositState.UNATTRIBUTED else Why.ARRIVED
+    return [
+        Residual(deposit.account, deposit.asset_no, deposit.deposit_id, None, why, arrived - posted)
+    ]
+
+
+def _of_spend(
+    spend: Spend,
+    attempts: Sequence[Attempt],
+    statuses: Statuses,
+    at: BlockRef,
+    native_no: AssetNo,
+) -> list[Residual]:
+    moved, fee = _on_chain(spend, attempts, statuses, at)
+    posted, fee_posted = _in_books(spend)
+    out = [
+        Residual(
+            spend.account, spend.asset_no, spend.spend_id, spend.kind, Why.SENT, posted - moved
+        ),
+        Residual(
+            spend.account, native_no, spend.spend_id, spend.kind, Why.NETWORK_FEE, fee_posted - fee
+        ),
+    ]
+    if spend.destination_account is not None:
+        out.append(
+            Residual(
+                spend.destination_account, spend.asset_no, spend.spend_id, spend.kind,
+                Why.RECEIVED, moved - posted,
+            )
+        )  # fmt: skip
+    return out
+
+
+def _in_books(spend: Spend) -> tuple[int, int]:
+    """Return what the books say a spend has moved, and its fee."""
+    fee = spend.fee_paid or 0
+    if spend.state is SpendState.CONFIRMED:
+        return spend.amount, fee
+    leaving = spend.state is SpendState.BROADCAST and not spend.abandoned
+    if spend.kind is SpendKind.WITHDRAWAL and leaving:
+        return spend.amount, 0
+    return 0, fee
+
+
+def _on_chain(
+    spend: Spend, attempts: Sequence[Attempt], statuses: Statuses, at: BlockRef
+) -> tuple[int, int]:
+    """Return what a spend has moved on chain up to a final block, and its fee."""
+    if spend.final_height is not None:
+        if spend.final_height > at.height:
+            return 0, 0
+        return (spend.amount if spend.state is SpendState.CONFIRMED else 0), spend.fee_paid or 0
+    for attempt in attempts:
+        status = statuses.get(attempt.tx_id)
+        if status is not None and status.block is not None and status.block.height <= at.height:
+            moved = 0 if attempt.cancels or not status.succeeded else status.effect_amount
+            return moved, status.fee
+    return 0, 0
+
+
+def _is_open(spend: Spend) -> bool:
+    return spend.state is SpendState.BROADCAST
