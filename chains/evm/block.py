@@ -9,7 +9,7 @@ elsewhere. Source: Yellow Paper 4.4; EIP-2718, 2930, 1559, 4895, 4844, 7685, 770
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from eth_hash.auto import keccak
@@ -17,8 +17,9 @@ from eth_hash.auto import keccak
 from chains.evm import parse
 from chains.evm.parse import BlockContents, Header, Json, Log, Tx
 from chains.evm.rlp import Item, encode, encode_int
+from chains.evm.signature import recover_loose
 from chains.evm.trie import ordered_root
-from core.errors import Unavailable
+from core.errors import Refused, Unavailable
 
 BLOOM_BYTES = 256
 
@@ -131,7 +132,7 @@ def _tx(tx: Json, row: Json, tx_id: str, logs: tuple[Log, ...], gas: int, header
         raise IncompleteBlock(f"the receipt of {tx_id} is another's")
     return Tx(
         tx_id=tx_id,
-        sender=parse.address(tx.get("from"), "from"),
+        sender=sender_of(tx),
         to=parse.optional_address(tx.get("to"), "to"),
         value=parse.quantity(tx.get("value"), "value"),
         input=parse.data(tx.get("input"), "input"),
@@ -162,15 +163,37 @@ def _blob_fee(tx: Json, row: Json) -> int:
 def transaction_bytes(tx: Json) -> bytes:
     """Encode a JSON transaction as the block holds it.
 
-    IncompleteBlock: an unknown type, never skipped.
+    IncompleteBlock: an unknown type, which is never skipped.
     """
+    kind, unsigned, signature = _parts(tx)
+    return (bytes((kind,)) if kind else b"") + encode([*unsigned, *signature])
+
+
+def sender_of(tx: Json) -> bytes:
+    """Return who signed a transaction. IncompleteBlock: nobody did."""
+    kind, unsigned, signature = _parts(tx)
+    v, r, s = (int.from_bytes(part, "big") for part in signature)
+    if kind:
+        signed, parity = bytes((kind,)) + encode(unsigned), v
+    elif v in (27, 28):
+        signed, parity = encode(unsigned), v - 27
+    else:  # EIP-155 puts the chain id into v
+        signed, parity = encode([*unsigned, encode_int((v - 35) // 2), b"", b""]), (v - 35) % 2
+    try:
+        return recover_loose(keccak(signed), r=r, s=s, parity=parity)
+    except Refused as error:
+        raise IncompleteBlock("a transaction has no valid signature") from error
+
+
+def _parts(tx: Json) -> tuple[int, list[Item], list[bytes]]:
+    """Return (type, unsigned fields, signature fields) of a JSON transaction."""
     kind = _tx_type(tx)
     number = _numbers(tx)
     to = parse.optional_address(tx.get("to"), "to") or b""
     payload = parse.data(tx.get("input"), "input")
     if kind == 0:
         head = number("nonce", "gasPrice", "gas")
-        return encode([*head, to, *number("value"), payload, *number("v", "r", "s")])
+        return kind, [*head, to, *number("value"), payload], number("v", "r", "s")
     fees = ("gasPrice",) if kind == 1 else ("maxPriorityFeePerGas", "maxFeePerGas")
     items: list[Item] = [*number("chainId", "nonce", *fees, "gas"), to, *number("value")]
     items += [payload, _access_list(tx)]
@@ -181,8 +204,14 @@ def transaction_bytes(tx: Json) -> bytes:
     elif kind == 4:
         items.append([_authorization(each) for each in _list(tx, "authorizationList")])
     parity = tx.get("yParity", tx.get("v"))
-    items += [encode_int(parse.quantity(parity, "yParity", limit=2)), *number("r", "s")]
-    return bytes((kind,)) + encode(items)
+    return (
+        kind,
+        items,
+        [
+            encode_int(parse.quantity(parity, "yParity", limit=2)),
+            *number("r", "s"),
+        ],
+    )
 
 
 def _tx_type(tx: Json) -> int:
@@ -192,14 +221,9 @@ def _tx_type(tx: Json) -> int:
     return kind
 
 
-class _numbers:  # noqa: N801 (a function with one bound argument)
-    """Pick quantities of a JSON object as the encoder wants them."""
-
-    def __init__(self, source: Json) -> None:
-        self._source = source
-
-    def __call__(self, *names: str) -> list[Item]:
-        return [encode_int(parse.quantity(self._source.get(name), name)) for name in names]
+def _numbers(source: Json) -> Callable[..., list[bytes]]:
+    """Return what picks quantities of a JSON object as the encoder wants them."""
+    return lambda *names: [encode_int(parse.quantity(source.get(name), name)) for name in names]
 
 
 def _access_list(tx: Json) -> list[Item]:

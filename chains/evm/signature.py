@@ -38,9 +38,20 @@ def parse_signature(signature: bytes) -> Signature:
 
 def recover(digest: bytes, signature: bytes) -> bytes:
     """Return the 20-byte address that signed a digest. Refused: bad_signature."""
-    parse_signature(signature)
+    parts = parse_signature(signature)
     if len(digest) != 32:
         raise Refused(Reason.BAD_SIGNATURE, "a digest has 32 bytes")
+    return recover_loose(digest, r=parts.r, s=parts.s, parity=parts.parity)
+
+
+def recover_loose(digest: bytes, *, r: int, s: int, parity: int) -> bytes:
+    """Return who signed what stands on a chain, where old signatures may be high.
+
+    Refused: bad_signature.
+    """
+    if not (0 < r < CURVE_ORDER and 0 < s < CURVE_ORDER and parity in (0, 1)):
+        raise Refused(Reason.BAD_SIGNATURE, "r, s or parity is out of range")
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes((parity,))
     try:
         key = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
     except ValueError as error:
