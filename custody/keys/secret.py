@@ -13,6 +13,7 @@ class Secret:
 
     def __init__(self, value: bytes) -> None:
         if type(value) is not bytes:
+            del value  # the frame of an error is printed by some
             raise TypeError("a secret is made of bytes")
         self._value = value
 

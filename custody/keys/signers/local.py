@@ -29,8 +29,8 @@ MASTER_KEY = bytes.fromhex("426974636f696e2073656564")
 """The constant that BIP-32 hashes every seed with, on every chain."""
 
 
-class _PrivateNode:
-    """An extended private key (CKDpriv of BIP-32)."""
+class PrivateNode:
+    """An extended private key (CKDpriv of BIP-32). Nothing gives its secret away."""
 
     __slots__ = ("_key", "chain_code", "child_number", "depth", "parent")
 
@@ -49,15 +49,18 @@ class _PrivateNode:
         self.child_number = child_number
 
     @classmethod
-    def master(cls, seed: Secret) -> _PrivateNode:
+    def master(cls, seed: Secret) -> PrivateNode:
+        """Return the root of a seed."""
         digest = hmac_sha512(MASTER_KEY, seed.reveal())
         return cls(_private_key(digest[:32]), digest[32:], 0, None, 0)
 
     @property
     def public_key(self) -> bytes:
+        """Return the compressed public key."""
         return bytes(self._key.public_key.format())
 
-    def child(self, index: int) -> _PrivateNode:
+    def child(self, index: int) -> PrivateNode:
+        """Return a child, hardened from 2^31 on. Refused: unknown_key (invalid by BIP-32)."""
         if index >= HARDENED:
             message = b"\0" + self._key.secret + index.to_bytes(4, "big")
         else:
@@ -66,9 +69,10 @@ class _PrivateNode:
         key = _tweaked(self._key, digest[:32])
         if key is None:
             raise Refused(Reason.UNKNOWN_KEY, f"child {index} is invalid by BIP-32")
-        return _PrivateNode(key, digest[32:], self.depth + 1, self.public_key, index)
+        return PrivateNode(key, digest[32:], self.depth + 1, self.public_key, index)
 
     def public(self) -> PublicNode:
+        """Return the extended public key."""
         return PublicNode(
             self.public_key,
             self.chain_code,
@@ -78,6 +82,7 @@ class _PrivateNode:
         )
 
     def sign(self, digest: bytes) -> bytes:
+        """Return r ‖ s ‖ recovery id, RFC 6979, low s."""
         return bytes(self._key.sign_recoverable(digest, hasher=None))
 
     def __repr__(self) -> str:
@@ -99,7 +104,7 @@ class LocalSigner:
         if traits.curve != CURVE:
             raise Refused(Reason.UNKNOWN_CHAIN, f"this signer has no keys on {traits.curve}")
         self._coin_type = traits.coin_type
-        coin = _PrivateNode.master(seed).child(HARDENED + PURPOSE).child(HARDENED + self._coin_type)
+        coin = PrivateNode.master(seed).child(HARDENED + PURPOSE).child(HARDENED + self._coin_type)
         self._accounts = {name: coin.child(HARDENED + n) for name, n in ACCOUNTS.items()}
         self._external = {name: node.child(0) for name, node in self._accounts.items()}
         self._public = {name: AccountKeys(self.account_xpub(name)) for name in ACCOUNTS}

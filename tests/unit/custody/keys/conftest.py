@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-import custody.keys.control
 import custody.keys.signature_log
 from custody.db import Database
 from tests.support.databases import Databases
 from tests.unit.custody.keys.guardroom import Guardroom, guardroom
 
 _TABLES = (
-    custody.keys.control.control_proofs,
     custody.keys.signature_log.signing_records,
+    custody.keys.signature_log.signing_nonces,
+    custody.keys.signature_log.signatures_made,
 )
 
 

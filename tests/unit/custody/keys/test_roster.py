@@ -1,0 +1,185 @@
+"""The roster is a pinned file; an approval counts only for exactly what it signed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import Corrupt, Reason, Refused
+from custody.keys.roster import (
+    Approval,
+    Verdict,
+    approval_message,
+    load_roster,
+    parse_roster,
+    render_roster,
+    sign_approval,
+    verify_approvals,
+)
+from tests.unit.custody.keys.officers import (
+    ADA,
+    BEA,
+    CAI,
+    NOW_NS,
+    ROSTER,
+    WITHDRAWAL,
+    officer,
+    officer_key,
+    roster_of,
+    withdrawal,
+)
+
+
+def verified(*approvals: Approval, **changes: Any) -> tuple[str, ...]:
+    arguments: dict[str, Any] = {"now_ns": NOW_NS, "initiator": "customer:7", **changes}
+    roster = arguments.pop("roster", ROSTER)
+    intent = arguments.pop("intent", WITHDRAWAL)
+    return verify_approvals(roster, intent, approvals, **arguments)
+
+
+def refusal(*approvals: Approval, **changes: Any) -> Reason:
+    with pytest.raises(Refused) as refused:
+        verified(*approvals, **changes)
+    return refused.value.reason
+
+
+def yes(name: str) -> Approval:
+    return sign_approval(officer_key(name), WITHDRAWAL)
+
+
+def test_two_distinct_officers_are_a_quorum_of_three() -> None:
+    assert verified(yes("bea"), yes("ada")) == ("ada", "bea")
+    assert verified(yes("ada"), yes("bea"), yes("cai")) == ("ada", "bea", "cai")
+
+
+def test_a_forged_row_beside_a_quorum_changes_nothing() -> None:
+    forged = replace(yes("cai"), signature=bytes(64))
+    short = replace(yes("cai"), signature=b"", public_key=b"")
+    stranger = sign_approval(officer_key("eve"), WITHDRAWAL, Verdict.REJECT)
+    unsigned_no = replace(yes("cai"), verdict=Verdict.REJECT)
+    assert verified(forged, yes("ada"), short, stranger, unsigned_no, yes("bea")) == ("ada", "bea")
+
+
+def test_one_valid_rejection_ends_it_whatever_its_place() -> None:
+    no = sign_approval(CAI, WITHDRAWAL, Verdict.REJECT)
+    for approvals in ((no, yes("ada"), yes("bea")), (yes("ada"), yes("bea"), no)):
+        assert refusal(*approvals) is Reason.REJECTED_BY_OFFICER
+
+
+def test_the_same_person_may_not_approve_and_reject() -> None:
+    no = sign_approval(ADA, WITHDRAWAL, Verdict.REJECT)
+    assert refusal(yes("ada"), yes("bea"), no) is Reason.REJECTED_BY_OFFICER
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"withdrawal_id": "wd_2"},
+        {"customer_no": 8},
+        {"chain": "other"},
+        {"network": "1:main"},
+        {"asset_key": "0xToken"},
+        {"destination": "0x8617E340B3D01FA5F11F306F4090FD50E238070D"},
+        {"amount": WITHDRAWAL.amount + 1},
+        {"fee_minor": 0},
+        {"network_fee_max": WITHDRAWAL.network_fee_max + 1},
+        {"policy_version": 2},
+        {"expires_ns": WITHDRAWAL.expires_ns + 1},
+        {"rule": "other"},
+    ],
+)
+def test_any_change_of_the_intent_voids_every_approval(changes: dict[str, Any]) -> None:
+    """W05 and W07."""
+    changed = withdrawal(**changes)
+    assert refusal(yes("ada"), yes("bea"), intent=changed) is Reason.BAD_SIGNATURE
+    assert verified(sign_approval(ADA, changed), sign_approval(BEA, changed), intent=changed)
+
+
+def test_an_approval_is_no_rejection() -> None:
+    assert approval_message(WITHDRAWAL, Verdict.APPROVE) != approval_message(
+        WITHDRAWAL, Verdict.REJECT
+    )
+
+
+def test_approvals_expire_at_the_nanosecond() -> None:
+    assert verified(yes("ada"), yes("bea"), now_ns=WITHDRAWAL.expires_ns - 1)
+    at = {"now_ns": WITHDRAWAL.expires_ns}
+    assert refusal(yes("ada"), yes("bea"), **at) is Reason.APPROVAL_EXPIRED
+
+
+def test_when_several_reasons_hold_the_first_of_the_list_is_given() -> None:
+    bad = replace(yes("cai"), signature=bytes(64))
+    assert refusal(bad, yes("ada"), yes("ada")) is Reason.ALREADY_APPROVED
+    assert refusal(bad, yes("ada"), initiator="ada") is Reason.INITIATOR_CANNOT_APPROVE
+    assert refusal(bad, yes("ada")) is Reason.BAD_SIGNATURE
+    assert refusal() is Reason.QUORUM_NOT_MET
+
+
+def test_an_officer_counts_only_while_active() -> None:
+    roster = roster_of(
+        officer("ada", active_from_ns=NOW_NS),
+        officer("bea", active_until_ns=NOW_NS + 10),
+        officer("cai"),
+    )
+    both = (yes("ada"), yes("bea"))
+    assert verified(*both, roster=roster)
+    assert refusal(*both, roster=roster, now_ns=NOW_NS - 1) is Reason.NOT_AN_OFFICER
+    assert refusal(*both, roster=roster, now_ns=NOW_NS + 10) is Reason.NOT_AN_OFFICER
+
+
+def test_a_flood_of_approvals_is_refused() -> None:
+    assert refusal(*[yes("ada")] * 65) is Reason.TOO_LARGE
+
+
+def test_a_roster_is_loaded_only_as_pinned(tmp_path: Path) -> None:
+    path = tmp_path / "roster.toml"
+    data = render_roster(ROSTER.officers, threshold=2)
+    path.write_bytes(data)
+    pinned = hashlib.sha256(data).digest()
+    assert load_roster(path, pinned) == ROSTER
+    assert pinned == ROSTER.hash
+    path.write_bytes(data + b"\n")
+    with pytest.raises(Corrupt):
+        load_roster(path, pinned)
+    path.write_bytes(render_roster((*ROSTER.officers[:2], officer("eve")), threshold=2))
+    with pytest.raises(Corrupt):
+        load_roster(path, pinned)
+
+
+GOOD = render_roster(ROSTER.officers, threshold=2).decode()
+KEY = ADA.public_key().public_bytes_raw().hex()
+TRIPLE = "".join(GOOD.partition("\n\n")[1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (GOOD.replace("version = 1", "version = 2"), Reason.UNKNOWN_VERSION),
+        (GOOD.replace("version = 1\n", ""), Reason.UNKNOWN_VERSION),
+        (GOOD.replace("threshold = 2", "threshold = 1"), Reason.MALFORMED),
+        (GOOD.replace("threshold = 2", "threshold = 4"), Reason.MALFORMED),
+        (GOOD.replace("threshold = 2", "threshold = true"), Reason.MALFORMED),
+        (GOOD.replace("threshold = 2", 'threshold = "2"'), Reason.MALFORMED),
+        (GOOD.replace("ada", "Ada"), Reason.MALFORMED),
+        (GOOD.replace("ada", "аda"), Reason.MALFORMED),
+        (GOOD.replace('"ada"', '"ada "'), Reason.MALFORMED),
+        (GOOD.replace('"ada"', '"bea"').replace('"cai"', '"bea"'), Reason.MALFORMED),
+        (GOOD.replace(KEY, KEY.upper()), Reason.MALFORMED),
+        (GOOD.replace(KEY, KEY[:-2]), Reason.MALFORMED),
+        (GOOD + TRIPLE, Reason.MALFORMED),
+        (GOOD + "limit = 3\n", Reason.MALFORMED),
+        ("extra = 1\n" + GOOD, Reason.MALFORMED),
+        ("version = 1\nthreshold = 2\nofficers = 3\n", Reason.MALFORMED),
+        ("not toml at all", Reason.MALFORMED),
+        ("", Reason.UNKNOWN_VERSION),
+    ],
+)
+def test_a_roster_that_is_not_plain_is_refused(text: str, reason: Reason) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_roster(text.encode())
+    assert refused.value.reason is reason
+    assert parse_roster(GOOD.encode()) == ROSTER
