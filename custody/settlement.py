@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from core.errors import Corrupt, OutcomeUnknown
 from core.ids import CustomerNo, DepositId, WithdrawalId
-from custody import catalogue, deposit_rows, deposits, funding, order_history
+from custody import catalogue, deposit_rows, deposits, funding, lease, order_history
 from custody.db import Bytes, Database, Int64, table
 from custody.funding import FundingKind
 from custody.ledger import templates
