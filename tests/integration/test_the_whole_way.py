@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app import equations
 from chains.base import NATIVE
 from chains.evm import open_evm
 from core.entropy import SeededEntropy
@@ -114,3 +115,6 @@ def test_money_goes_the_whole_way_on_a_real_node(
     command = [sys.executable, "-I", "-S", verify.__file__, str(published.path), str(proof)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    found = equations.check(house.platform, house.storage, published=published.sealed.data)
+    assert [each for each in found if not each.holds] == []
+    assert [each.name for each in found] == ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I17"]
