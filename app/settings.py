@@ -36,6 +36,7 @@ OBSOLETE: Mapping[str, str] = MappingProxyType(
 )
 """Names that are no setting (any more) -> what to use instead."""
 CHAINS = "chains"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 FILE_BYTES_MAX = 1 << 20
 
 T = TypeVar("T")
@@ -91,6 +92,13 @@ class WorkerSettings:
 
     metrics_port: int = 0
     """Where the worker serves its own /metrics on http.host; 0: nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged: debug, info, warning or error."""
+
+    level: str = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +185,7 @@ class Settings:
     http: HttpSettings = HttpSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
+    logs: LogSettings = LogSettings()
     chains: Mapping[ChainId, ChainSettings] = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -320,6 +329,8 @@ def _check(settings: Settings) -> None:
         problems.append("database.url: a password stands in database.password_file, not in a URL")
     if not 0 <= settings.http.port < 1 << 16:
         problems.append("http.port: a port lies in 0..65535")
+    if settings.logs.level not in LOG_LEVELS:
+        problems.append(f"logs.level: one of {', '.join(LOG_LEVELS)}")
     if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
         problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
     if not settings.chains:

@@ -222,6 +222,17 @@ def list_market(conn: sa.Connection, row: MarketRow) -> MarketRow:
     return _market(conn.execute(sa.select(markets).where(markets.c.market_no == number)).one())
 
 
+def set_market_fees(
+    conn: sa.Connection, market_no: MarketNo, *, maker_ppm: int, taker_ppm: int
+) -> None:
+    """Change a market's desired fee rates; the engine learns of them when it is told."""
+    conn.execute(
+        markets.update()
+        .where(markets.c.market_no == market_no)
+        .values(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+    )
+
+
 def all_markets(conn: sa.Connection) -> Sequence[MarketRow]:
     """Return every listed market in the order of its number."""
     return [_market(row) for row in conn.execute(sa.select(markets).order_by(markets.c.market_no))]

@@ -1,0 +1,146 @@
+"""Where the engine lives: recovery, what it must be told of what is listed, and its snapshots."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+from app.bootstrap import Platform
+from core.clock import Clock
+from core.errors import Corrupt
+from custody import catalogue, settlement
+from custody.catalogue import MarketRow
+from custody.lease import Lease
+from engine.base import Engine
+from engine.files import Storage
+from engine.market import Market
+from engine.recovery import recover
+from engine.sequencer import LAG_EVENTS_MAX, Sequencer
+from engine.snapshot import prune_snapshots
+from engine.types import (
+    AddAsset,
+    AddMarket,
+    AppliedBlock,
+    Command,
+    ConfigRefused,
+    SetMarketFees,
+)
+
+CONFIGURE_BATCH_MAX = 1_000
+
+
+def open_engine(
+    platform: Platform,
+    storage: Storage,
+    *,
+    lease: Lease,
+    lag_events_max: int = LAG_EVENTS_MAX,
+    begin: Callable[[Engine], None] | None = None,
+    publish: Callable[[AppliedBlock], None] | None = None,
+) -> Sequencer:
+    """Recover the engine behind a lease and tell it what is listed; its thread is not started.
+
+    `begin` sees the recovered engine before `publish` sees its first new block. Corrupt: journal
+    and books contradict each other, or a listed market is another one in the journal.
+    """
+    with platform.db.read() as conn:
+        projected = settlement.position(conn)
+    sequencer = recover(
+        storage,
+        epoch=lease.epoch,
+        clock=platform.clock,
+        lease=lease.check,
+        projected=projected,
+        lag_events_max=lag_events_max,
+        publish=publish,
+    )
+    if begin is not None:
+        with sequencer.reading() as engine:
+            begin(engine)
+    configure(platform, sequencer)
+    return sequencer
+
+
+def configure(platform: Platform, sequencer: Sequencer) -> int:
+    """Submit the difference between what is listed and what the engine knows; return its size."""
+    with platform.db.read() as conn:
+        assets = [asset.asset_no for asset in catalogue.all_assets(conn)]
+        markets = catalogue.all_markets(conn)
+    with sequencer.reading() as engine:
+        commands = plan_listing(assets, markets, engine.assets(), engine.markets())
+    for start in range(0, len(commands), CONFIGURE_BATCH_MAX):
+        answers = sequencer.execute(commands[start : start + CONFIGURE_BATCH_MAX])
+        for event in itertools.chain.from_iterable(answers):
+            if isinstance(event, ConfigRefused):
+                raise Corrupt(f"the engine refuses what is listed: {event}")
+    return len(commands)
+
+
+def plan_listing(
+    assets: Sequence[int],
+    markets: Sequence[MarketRow],
+    known_assets: Sequence[int],
+    known_markets: Mapping[int, Market],
+) -> list[Command]:
+    """Return the commands that bring an engine from what it knows to what is listed."""
+    commands: list[Command] = [
+        AddAsset(asset_no=asset_no) for asset_no in assets if asset_no not in known_assets
+    ]
+    for row in markets:
+        known = known_markets.get(row.market_no)
+        if known is None:
+            commands.append(
+                AddMarket(
+                    market_no=row.market_no,
+                    base_asset_no=row.base_asset_no,
+                    quote_asset_no=row.quote_asset_no,
+                    tick_minor=row.tick_minor,
+                    lot_minor=row.lot_minor,
+                    maker_ppm=row.maker_ppm,
+                    taker_ppm=row.taker_ppm,
+                )
+            )
+            continue
+        units = (known.base_asset_no, known.quote_asset_no, known.tick_minor, known.lot_minor)
+        if units != (row.base_asset_no, row.quote_asset_no, row.tick_minor, row.lot_minor):
+            raise Corrupt(f"market {row.name} is {known} in the journal and {row} in the books")
+        if (known.maker_ppm, known.taker_ppm) != (row.maker_ppm, row.taker_ppm):
+            commands.append(
+                SetMarketFees(
+                    market_no=row.market_no, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm
+                )
+            )
+    return commands
+
+
+class SnapshotKeeper:
+    """Decides when a snapshot is due, and lets go of those nobody can need."""
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        storage: Storage,
+        *,
+        clock: Clock,
+        every_commands: int,
+        every_ns: int,
+    ) -> None:
+        self._sequencer = sequencer
+        self._storage = storage
+        self._clock = clock
+        self._every_commands = every_commands
+        self._every_ns = every_ns
+        self._last_sequence = sequencer.log.projected_sequence
+        self._last_ns = clock.monotonic_ns()
+
+    def step(self) -> int:
+        """Write a snapshot when one is due; return how many were written."""
+        sequence, now_ns = self._sequencer.position.sequence, self._clock.monotonic_ns()
+        commands = sequence - self._last_sequence
+        is_old = now_ns - self._last_ns >= self._every_ns
+        if commands < self._every_commands and not (commands and is_old):
+            return 0
+        self._sequencer.snapshot(self._storage)
+        self._last_sequence, self._last_ns = sequence, now_ns
+        prune_snapshots(self._storage, behind=self._sequencer.log.projected_sequence)
+        return 1

@@ -1,0 +1,156 @@
+"""From settings to a platform: the one place that opens databases, chains, keys and files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from app.bootstrap import ChainHome, Platform, account_keys, prepare
+from app.markets import assets_of, list_markets, load_markets
+from app.settings import ChainSettings, Settings
+from app.settings_values import SettingsError
+from chains.assets import load_assets
+from chains.base import AssetSpec, Chain
+from chains.registry import ChainConfig, open_chain
+from core.clock import SECOND_NS, Clock, SystemClock
+from core.entropy import Entropy, SystemEntropy
+from core.errors import Refused
+from core.ids import ChainId
+from custody.db import Database
+from custody.keys.mandate import SignedMandate, parse_mandates
+from custody.keys.private_file import read_private_file
+from custody.keys.roster import Roster, load_roster
+from custody.keys.secret import Secret
+from custody.keys.signers.keystore import open_keystore
+from custody.keys.signers.local import LocalSigner
+from custody.spending.drive import Patience
+from custody.withdrawals.workflow import WithdrawalTerms
+from sweeper.policy import SweepRules
+
+MILLISECOND_NS = 1_000_000
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the configured database; nothing is created or changed."""
+    url = settings.database.url
+    if settings.database.password_file is not None:
+        password = read_private_file(settings.database.password_file).decode().strip()
+        url = sa.make_url(url).set(password=password).render_as_string(hide_password=False)
+    return Database.open(url)
+
+
+def open_platform(
+    settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None
+) -> Platform:
+    """Open everything the settings name; asks no node yet.
+
+    Refused: a key file is not as it must be. Corrupt: the roster is not the pinned one.
+    SettingsError: a data file is not as it must be.
+    """
+    try:
+        specs = load_assets(settings.catalogue.assets_file)
+        roster = open_roster(settings)
+        mandates = parse_mandates(settings.officers.mandates_file.read_bytes())
+        passphrase = Secret(read_private_file(settings.keystore.passphrase_file).strip())
+        seed = open_keystore(settings.keystore.file, passphrase)
+        homes = {
+            name: _home(name, chain, assets_of(specs, [name]), mandates, seed)
+            for name, chain in settings.chains.items()
+        }
+    except (ValueError, OSError) as error:
+        raise SettingsError([str(error)]) from error
+    return Platform(
+        db=open_database(settings),
+        clock=clock or SystemClock(),
+        entropy=entropy or SystemEntropy(),
+        roster=roster,
+        chains=homes,
+    )
+
+
+def open_roster(settings: Settings) -> Roster:
+    """Return the pinned roster. Corrupt: the file is another one. SettingsError: no SHA-256."""
+    try:
+        pinned = bytes.fromhex(settings.officers.roster_sha256)
+    except ValueError:
+        pinned = b""
+    if len(pinned) != hashlib.sha256().digest_size:
+        raise SettingsError(["officers.roster_sha256: 64 hex digits"])
+    return load_roster(settings.officers.roster_file, pinned)
+
+
+def list_everything(settings: Settings, platform: Platform) -> None:
+    """Check every chain's identity and bring the catalogue to what the data files say.
+
+    Idempotent. Unavailable: a node does not answer. Corrupt: it is another network.
+    """
+    chains = list(platform.chains)
+    try:
+        specs = assets_of(load_assets(settings.catalogue.assets_file), chains)
+        desired = load_markets(settings.catalogue.markets_file)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from error
+    prepare(platform, assets=specs, markets=())
+    try:
+        platform.db.run(lambda conn: list_markets(conn, desired, chains=chains))
+    except (ValueError, Refused) as error:
+        raise SettingsError([f"{settings.catalogue.markets_file.name}: {error}"]) from error
+
+
+def chain_config(
+    name: ChainId, settings: ChainSettings, assets: Sequence[AssetSpec]
+) -> ChainConfig:
+    """Return what the registry opens a chain with."""
+    urls = settings.node_urls
+    if settings.node_urls_file is not None:
+        urls = tuple(read_private_file(settings.node_urls_file).decode().split())
+    return ChainConfig(
+        kind=settings.kind,
+        chain=name,
+        node_urls=urls,
+        quorum=settings.quorum,
+        chain_number=settings.chain_number,
+        genesis_hash=settings.genesis_hash,
+        fee_floor=settings.fee_floor,
+        fee_cap=settings.fee_cap,
+        tip=settings.tip,
+        assets=tuple(assets),
+        units_cap=settings.units_cap,
+        reorg_limit=settings.reorg_limit,
+        timeout_ms=settings.timeout_ms,
+    )
+
+
+def _home(
+    name: ChainId,
+    settings: ChainSettings,
+    assets: Sequence[AssetSpec],
+    mandates: Sequence[SignedMandate],
+    seed: Secret,
+) -> ChainHome:
+    chain: Chain = open_chain(chain_config(name, settings, assets))
+    signer = LocalSigner(seed, chain.traits)
+    return ChainHome(
+        chain=chain,
+        signer=signer,
+        keys=account_keys(signer),
+        mandates=tuple(signed for signed in mandates if signed.mandate.chain == name),
+        terms=WithdrawalTerms(
+            network_fee_max=settings.network_fee_max,
+            expiry_ns=settings.approval_expiry_s * SECOND_NS,
+        ),
+        sweeps=SweepRules(
+            cost_multiple=settings.sweeps.cost_multiple,
+            fee_max=settings.sweeps.fee_max,
+            top_up_max=settings.sweeps.top_up_max,
+            top_up_percent=settings.sweeps.top_up_percent,
+            rate_max=settings.sweeps.rate_max,
+        ),
+        patience=Patience(
+            resend_after_ns=settings.patience.resend_after_ms * MILLISECOND_NS,
+            bump_after_ns=settings.patience.bump_after_ms * MILLISECOND_NS,
+        ),
+        start_height=settings.start_height,
+    )
