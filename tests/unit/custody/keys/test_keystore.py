@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bip_utils import Bip32Slip10Secp256k1  # type: ignore[import-untyped]
@@ -51,33 +52,34 @@ def keystore(tmp_path: Path) -> Path:
     return path
 
 
-def reason(call: Callable[[], object]) -> Reason:
+def reason(call: Callable[..., object], *arguments: Any, **options: Any) -> Reason:
     with pytest.raises(Refused) as refused:
-        call()
+        call(*arguments, **options)
     return refused.value.reason
 
 
 def test_a_keystore_opens_with_its_passphrase_alone(keystore: Path) -> None:
     assert open_keystore(keystore, PASSPHRASE) == SEED
     for wrong in (b"canary-passphras", b"canary-passphrase ", b"Canary-passphrase", b""):
-        assert reason(lambda: open_keystore(keystore, Secret(wrong))) is Reason.WRONG_PASSPHRASE  # noqa: B023
+        assert reason(open_keystore, keystore, Secret(wrong)) is Reason.WRONG_PASSPHRASE
 
 
 def test_a_keystore_is_private_and_never_overwritten(keystore: Path) -> None:
     assert stat.S_IMODE(keystore.stat().st_mode) == 0o600
     assert [path.name for path in keystore.parent.iterdir()] == ["keystore"]
     before = keystore.read_bytes()
-    again = lambda: create_keystore(  # noqa: E731
-        keystore, PASSPHRASE, SEED, entropy=ENTROPY, cost=CHEAP
+    new = (keystore, PASSPHRASE, SEED)
+    assert (
+        reason(create_keystore, *new, entropy=ENTROPY, cost=CHEAP)
+        is Reason.EXISTS_WITH_OTHER_CONTENT
     )
-    assert reason(again) is Reason.EXISTS_WITH_OTHER_CONTENT
     assert keystore.read_bytes() == before
     assert [path.name for path in keystore.parent.iterdir()] == ["keystore"]
 
 
 def test_a_keystore_that_others_can_read_is_refused(keystore: Path) -> None:
     keystore.chmod(0o640)
-    assert reason(lambda: open_keystore(keystore, PASSPHRASE)) is Reason.FORBIDDEN
+    assert reason(open_keystore, keystore, PASSPHRASE) is Reason.FORBIDDEN
 
 
 def test_no_byte_of_a_keystore_can_change(keystore: Path) -> None:
@@ -88,7 +90,7 @@ def test_no_byte_of_a_keystore_can_change(keystore: Path) -> None:
         mutated[position] ^= 1
         path = keystore.with_name(f"mutated-{position}")
         write_private_file(path, bytes(mutated))
-        reasons.add(reason(lambda: open_keystore(path, PASSPHRASE)))  # noqa: B023
+        reasons.add(reason(open_keystore, path, PASSPHRASE))
         path.unlink()
     assert reasons <= {Reason.MALFORMED, Reason.WRONG_PASSPHRASE, Reason.UNKNOWN_VERSION}
     assert Reason.WRONG_PASSPHRASE in reasons
@@ -107,32 +109,28 @@ def test_the_header_cannot_be_weakened_or_made_ruinous(keystore: Path) -> None:
         header["kdf"][name] = value
         path = keystore.with_name("other")
         write_private_file(path, b"\n".join((magic, json.dumps(header).encode(), sealed, b"")))
-        assert reason(lambda: open_keystore(path, PASSPHRASE)) is Reason.MALFORMED  # noqa: B023
+        assert reason(open_keystore, path, PASSPHRASE) is Reason.MALFORMED
         path.unlink()
     for name, value in (("memory_kib", 9 * 1_024), ("passes", 2)):
         header = json.loads(line)
         header["kdf"][name] = value
         path = keystore.with_name("another")
         write_private_file(path, b"\n".join((magic, json.dumps(header).encode(), sealed, b"")))
-        assert reason(lambda: open_keystore(path, PASSPHRASE)) is Reason.WRONG_PASSPHRASE  # noqa: B023
+        assert reason(open_keystore, path, PASSPHRASE) is Reason.WRONG_PASSPHRASE
         path.unlink()
-    assert reason(lambda: KdfCost(memory_kib=1)) is Reason.MALFORMED
+    assert reason(KdfCost, memory_kib=1) is Reason.MALFORMED
 
 
 @pytest.mark.parametrize("seed", [b"", bytes(15), bytes(65)])
 def test_a_seed_of_a_wrong_size_is_refused(tmp_path: Path, seed: bytes) -> None:
-    make = lambda: create_keystore(  # noqa: E731
-        tmp_path / "k", PASSPHRASE, Secret(seed), entropy=ENTROPY, cost=CHEAP
-    )
-    assert reason(make) is Reason.MALFORMED
+    new = (tmp_path / "k", PASSPHRASE, Secret(seed))
+    assert reason(create_keystore, *new, entropy=ENTROPY, cost=CHEAP) is Reason.MALFORMED
     assert not list(tmp_path.iterdir())
 
 
 def test_a_short_passphrase_is_refused(tmp_path: Path) -> None:
-    make = lambda: create_keystore(  # noqa: E731
-        tmp_path / "k", Secret(b"1234567"), SEED, entropy=ENTROPY, cost=CHEAP
-    )
-    assert reason(make) is Reason.MALFORMED
+    new = (tmp_path / "k", Secret(b"1234567"), SEED)
+    assert reason(create_keystore, *new, entropy=ENTROPY, cost=CHEAP) is Reason.MALFORMED
 
 
 @pytest.mark.parametrize("changes", [{"is_main_network": True}, {"curve": "ed25519"}])
@@ -140,7 +138,7 @@ def test_a_local_signer_does_not_open_for_other_networks(
     keystore: Path, changes: dict[str, object]
 ) -> None:
     expected = Reason.MAIN_NETWORK if "is_main_network" in changes else Reason.UNKNOWN_CHAIN
-    assert reason(lambda: LocalSigner.open(keystore, PASSPHRASE, traits(**changes))) is expected
+    assert reason(LocalSigner.open, keystore, PASSPHRASE, traits(**changes)) is expected
 
 
 @pytest.mark.parametrize("vector", BIP39["vectors"], ids=lambda vector: vector["entropy"][:8])
@@ -164,7 +162,7 @@ def test_bip39_vectors_hold(vector: dict[str, str]) -> None:
     ],
 )
 def test_a_wrong_mnemonic_is_refused(words: str) -> None:
-    assert reason(lambda: seed_from_mnemonic(Secret(words.encode()))) is Reason.MALFORMED
+    assert reason(seed_from_mnemonic, Secret(words.encode())) is Reason.MALFORMED
 
 
 def test_bip44_addresses_come_out_as_published() -> None:
@@ -303,9 +301,9 @@ def test_officers_keys_are_private_files(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         key = load_officer_key(path, passphrase=passphrase)
         assert key.public_key().public_bytes_raw() == public_key
-        assert reason(lambda: officer_keygen(path, entropy=SystemEntropy())) is (  # noqa: B023
+        assert reason(officer_keygen, path, entropy=SystemEntropy()) is (
             Reason.EXISTS_WITH_OTHER_CONTENT
         )
         path.chmod(0o644)
-        assert reason(lambda: load_officer_key(path)) is Reason.FORBIDDEN  # noqa: B023
-    assert reason(lambda: load_officer_key(tmp_path / "none")) is Reason.NOT_FOUND
+        assert reason(load_officer_key, path) is Reason.FORBIDDEN
+    assert reason(load_officer_key, tmp_path / "none") is Reason.NOT_FOUND
