@@ -107,8 +107,9 @@ def _of_spend(
     at: BlockRef,
     native_no: AssetNo,
 ) -> list[Residual]:
-    moved, fee = _on_chain(spend, attempts, statuses, at)
+    moved, arrived, fee = _on_chain(spend, attempts, statuses, at)
     posted, fee_posted = _in_books(spend)
+    received = posted if spend.delivered is None else min(posted, spend.delivered)
     out = [
         Residual(
             spend.account, spend.asset_no, spend.spend_id, spend.kind, Why.SENT, posted - moved
@@ -121,7 +122,7 @@ def _of_spend(
         out.append(
             Residual(
                 spend.destination_account, spend.asset_no, spend.spend_id, spend.kind,
-                Why.RECEIVED, moved - posted,
+                Why.RECEIVED, arrived - received,
             )
         )  # fmt: skip
     return out
@@ -140,18 +141,19 @@ def _in_books(spend: Spend) -> tuple[int, int]:
 
 def _on_chain(
     spend: Spend, attempts: Sequence[Attempt], statuses: Statuses, at: BlockRef
-) -> tuple[int, int]:
-    """Return what a spend has moved on chain up to a final block, and its fee."""
+) -> tuple[int, int, int]:
+    """Return what has left and what has arrived up to a final block, and the fee."""
     if spend.final_height is not None:
         if spend.final_height > at.height:
-            return 0, 0
-        return (spend.amount if spend.state is SpendState.CONFIRMED else 0), spend.fee_paid or 0
+            return 0, 0, 0
+        moved = spend.amount if spend.state is SpendState.CONFIRMED else 0
+        return moved, spend.delivered or 0, spend.fee_paid or 0
     for attempt in attempts:
         status = statuses.get(attempt.tx_id)
         if status is not None and status.block is not None and status.block.height <= at.height:
-            moved = 0 if attempt.cancels or not status.succeeded else status.effect_amount
-            return moved, status.fee
-    return 0, 0
+            arrived = 0 if attempt.cancels or not status.succeeded else status.effect_amount
+            return (spend.amount if arrived else 0), arrived, status.fee
+    return 0, 0, 0
 
 
 def _is_open(spend: Spend) -> bool:

@@ -14,6 +14,7 @@
         network_fee           network_fees -> the paying wallet
         sweep                 hot (or cold) -> deposit_addresses
         own_transfer          wallet -> wallet
+        lost_on_the_way       loss -> wallet, what a token kept of an own transfer
         operator_funding      hot -> suspense
         suspense_to_equity    suspense -> equity
 
@@ -225,6 +226,19 @@ def own_transfer(
     debit = _wallet(to_kind, to_wallet, asset_no)
     credit = _wallet(from_kind, from_wallet, asset_no)
     return _treasury("own_transfer", spend_id, debit, credit, amount)
+
+
+def lost_on_the_way(
+    *,
+    asset_no: AssetNo | int,
+    amount: int,
+    wallet: str,
+    kind: AccountKind,
+    spend_id: str,
+) -> list[Transfer]:
+    """Book what an odd token kept of a final move between own wallets."""
+    debit = AccountKey(_K.LOSS, PLATFORM, int(asset_no))
+    return _treasury("lost_on_the_way", spend_id, debit, _wallet(kind, wallet, asset_no), amount)
 
 
 def operator_funding(

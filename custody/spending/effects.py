@@ -48,15 +48,25 @@ def confirmed(conn: sa.Connection, spend: Spend, *, fee: int, now_ns: int) -> No
         return
     if spend.destination_account is None:
         raise Corrupt(f"{spend.spend_id} is a {spend.kind} to nobody of ours")
+    delivered = min(spend.delivered or 0, spend.amount)
     posted = templates.own_transfer(
         asset_no=spend.asset_no,
-        amount=spend.amount,
+        amount=delivered,
         from_wallet=spend.account,
         from_kind=inventory.kind_of(spend.account),
         to_wallet=spend.destination_account,
         to_kind=inventory.kind_of(spend.destination_account),
         spend_id=spend.spend_id,
     )
+    if delivered < spend.amount:
+        # The token kept a part on the way: the wallet lost all of it, the other got the rest.
+        posted += templates.lost_on_the_way(
+            asset_no=spend.asset_no,
+            amount=spend.amount - delivered,
+            wallet=spend.account,
+            kind=inventory.kind_of(spend.account),
+            spend_id=spend.spend_id,
+        )
     post(conn, posted, at_ns=now_ns)
 
 

@@ -30,12 +30,16 @@ class Ending(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An ending with its evidence. fee: native units paid by the included attempt."""
+    """An ending with its evidence.
+
+    fee: native units paid by the included attempt; delivered: what arrived of the amount.
+    """
 
     ending: Ending
     reason: str = ""
     fee: int = 0
     height: int = 0
+    delivered: int = 0
 
 
 def decide(
@@ -61,7 +65,7 @@ def decide(
             return Outcome(Ending.FAILED, "execution_failed", fee, height)
         if status.effect_amount == 0:
             return Outcome(Ending.FAILED, "no_effect", fee, height)
-        return Outcome(Ending.CONFIRMED, "", fee, height)
+        return Outcome(Ending.CONFIRMED, "", fee, height, status.effect_amount)
     if used_nonces > spend.nonce:
         return Outcome(Ending.FOREIGN, f"nonce {spend.nonce} was used by a foreign transaction")
     return Outcome(Ending.WAIT)
@@ -102,7 +106,7 @@ def _book(conn: sa.Connection, spend: Spend, outcome: Outcome, now_ns: int) -> N
     ended = SpendState.CONFIRMED if outcome.ending is Ending.CONFIRMED else SpendState.FAILED
     done = rows.advance(
         conn, now, ended, failure=outcome.reason or None, fee_paid=outcome.fee,
-        final_height=outcome.height,
+        final_height=outcome.height, delivered=outcome.delivered,
     )  # fmt: skip
     if ended is SpendState.CONFIRMED:
         effects.confirmed(conn, done, fee=outcome.fee, now_ns=now_ns)

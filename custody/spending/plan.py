@@ -84,6 +84,7 @@ def reserve(
         abandoned=False,
         failure=None,
         fee_paid=None,
+        delivered=None,
         final_height=None,
         planned_at_ns=now_ns,
     )

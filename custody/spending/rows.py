@@ -62,6 +62,7 @@ spends = table(
     sa.Column("abandoned", Flag, nullable=False),
     sa.Column("failure", Text),
     sa.Column("fee_paid", Amount),
+    sa.Column("delivered", Amount),
     sa.Column("final_height", Int64),
     sa.Column("planned_at_ns", Int64, nullable=False),
     sa.UniqueConstraint("chain", "source", "nonce"),
@@ -120,6 +121,8 @@ class Spend:
     abandoned: bool
     failure: str | None
     fee_paid: int | None
+    delivered: int | None
+    """What arrived at the destination, once final; less than amount for odd tokens."""
     final_height: int | None
     planned_at_ns: int
 
