@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from chains.base import BlockRef, Payment
-from core.errors import Corrupt, Reason, Refused
+from core.errors import Corrupt
 from core.ids import ChainId, DepositId, derived_id
 from core.money import ENGINE_AMOUNT_LIMIT
-from custody import catalogue, funding
+from custody import catalogue, chain_state, funding
 from custody.catalogue import Asset
 from custody.db import next_number
 from custody.deposit_rows import (
@@ -41,6 +41,8 @@ from custody.wallets import addresses, inventory
 from custody.wallets.addresses import Address
 
 FINALISE_BATCH_MAX = 500
+OWN_WALLET = "own_wallet"
+"""Reason of an arrival in one of our own wallets: operators' funding, waiting in suspense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def decide_final(deposit: Deposit, asset: Asset | None, *, dust_before: int) -> 
     if asset is None:
         return Decision(DepositVerb.SET_ASIDE, "unlisted_asset")
     if deposit.customer_no is None:
-        return Decision(DepositVerb.SET_ASIDE, "own_wallet")
+        return Decision(DepositVerb.SET_ASIDE, OWN_WALLET)
     if deposit.anomaly == "unexplained_balance":
         return Decision(DepositVerb.SET_ASIDE, deposit.anomaly)
     if deposit.amount == 0:
@@ -103,7 +105,7 @@ def observe(
         elif existing.state is DepositState.ORPHANED:
             _see_again(conn, existing, block, payment)
         elif existing.block != block:
-            raise Corrupt(f"{existing.deposit_id} is in {existing.block} and again in {block}")
+            _relocate(conn, existing, block, now_ns)
         else:
             continue
         changed += 1
@@ -146,7 +148,7 @@ def finalise(conn: sa.Connection, chain: ChainId, final: BlockRef, *, now_ns: in
         if moved.state is DepositState.FINAL:
             _release_dust(conn, row)
             _fund(conn, moved)
-        elif decision.reason == "own_wallet" and asset is not None and moved.amount > 0:
+        elif decision.reason == OWN_WALLET and asset is not None and moved.amount > 0:
             posted = templates.operator_funding(
                 wallet=row.account, kind=inventory.kind_of(row.account),
                 asset_no=asset.asset_no, amount=row.amount, deposit_id=row.deposit_id,
@@ -183,24 +185,39 @@ def mark_reversed(conn: sa.Connection, deposit_id: DepositId) -> None:
     advance(conn, get(conn, deposit_id), DepositVerb.REVERSE, reason="deep_reorganisation")
 
 
-def request_reversal(conn: sa.Connection, deposit_id: DepositId) -> None:
-    """Ask the engine to take a credited deposit back.
+def take_back(
+    conn: sa.Connection, deposit_id: DepositId, *, recognised: bool = False, now_ns: int
+) -> None:
+    """Undo a decided deposit that fell out of the chain; the caller has the officers' quorum.
 
-    The caller has checked two officers' approvals.
-
-    Refused: illegal_transition (the deposit was never credited, or is reversed already).
+    What was credited is taken back through the engine; what was not is closed at once. A deposit
+    between the two (its credit is on the way) is taken back as soon as it is credited: the engine
+    takes commands in the order of their funding rows.
     """
     row = get(conn, deposit_id)
-    if row.state is not DepositState.CREDITED or row.customer_no is None or row.asset_no is None:
-        raise Refused(Reason.ILLEGAL_TRANSITION, f"{deposit_id} is {row.state}")
-    funding.put(
-        conn,
-        FundingKind.DEBIT,
-        customer_no=row.customer_no,
-        asset_no=row.asset_no,
-        amount=row.amount,
-        cause_id=deposit_id,
-    )
+    if row.state in (DepositState.CREDITED, DepositState.FINAL):
+        if row.customer_no is None or row.asset_no is None:
+            raise Corrupt(f"{deposit_id} was credited to nobody")
+        funding.put(
+            conn,
+            FundingKind.DEBIT,
+            customer_no=row.customer_no,
+            asset_no=row.asset_no,
+            amount=row.amount,
+            cause_id=deposit_id,
+        )
+        return
+    if row.reason == OWN_WALLET and row.asset_no is not None and row.amount:
+        posted = templates.operator_funding_reversed(
+            wallet=row.account,
+            kind=inventory.kind_of(row.account),
+            asset_no=row.asset_no,
+            amount=row.amount,
+            deposit_id=deposit_id,
+            recognised=recognised,
+        )
+        post(conn, posted, at_ns=now_ns)
+    advance(conn, row, DepositVerb.REVERSE, reason="deep_reorganisation")
 
 
 def _undecided_up_to(conn: sa.Connection, chain: ChainId, height: int) -> list[Deposit]:
@@ -285,6 +302,22 @@ def _insert(
             seen_at_ns=now_ns,
         )
     )
+
+
+def _relocate(conn: sa.Connection, row: Deposit, block: BlockRef, now_ns: int) -> None:
+    """Carry a decided deposit to the block that holds it after a resolved deep reorganisation."""
+    if chain_state.hash_at(conn, row.chain, row.block.height) == row.block.hash:
+        raise Corrupt(f"{row.deposit_id} is in {row.block} and again in {block}")
+    conn.execute(
+        deposits.update()
+        .where(deposits.c.deposit_id == row.deposit_id)
+        .values(height=block.height, block_hash=block.hash)
+    )
+    if row.state is DepositState.REVERSED:
+        chain_state.open_incident(
+            conn, row.chain, kind="reversed_deposit_reappeared", detail=row.deposit_id,
+            now_ns=now_ns,
+        )  # fmt: skip
 
 
 def _see_again(conn: sa.Connection, row: Deposit, block: BlockRef, payment: Payment) -> None:

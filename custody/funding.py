@@ -124,6 +124,12 @@ def find(conn: sa.Connection, kind: FundingKind, cause_id: str) -> FundingRow | 
     return None if row is None else _row(row)
 
 
+def causes_of(conn: sa.Connection, kind: FundingKind) -> frozenset[str]:
+    """Return every cause that has a row of a kind."""
+    query = sa.select(funding.c.cause_id).where(funding.c.kind == kind.value)
+    return frozenset(conn.execute(query).scalars())
+
+
 def by_number(conn: sa.Connection, number: int) -> FundingRow:
     """Return the row with that number; Corrupt when the engine knows a number that we do not."""
     row = conn.execute(sa.select(funding).where(funding.c.number == number)).one_or_none()

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from chains.base import BlockRef, ChainWriter, SpendKind, TxStatus
 from core.ids import AssetNo, ChainId
-from custody import catalogue, deposit_rows
+from custody import catalogue, deposit_rows, funding
 from custody.deposit_rows import Deposit, DepositState
+from custody.funding import FundingKind
 from custody.spending import rows
 from custody.spending.rows import Attempt, Spend, SpendState
 
@@ -77,21 +78,22 @@ def residuals(
     A transaction without a status was sent after the statuses were asked, hence after the block.
     """
     native_no = catalogue.native_asset(conn, chain).asset_no
+    taken_back = funding.causes_of(conn, FundingKind.DEBIT)
     found = []
     for deposit in deposit_rows.list_deposits(conn, chain=chain, limit=DEPOSITS_MAX):
-        found += _of_deposit(deposit, at)
+        found += _of_deposit(deposit, at, fell_out=deposit.deposit_id in taken_back)
     for spend in rows.all_of(conn, chain):
         attempts = rows.attempts(conn, spend.spend_id) if _is_open(spend) else []
         found += _of_spend(spend, attempts, statuses, at, native_no)
     return [residual for residual in found if residual.amount]
 
 
-def _of_deposit(deposit: Deposit, at: BlockRef) -> list[Residual]:
+def _of_deposit(deposit: Deposit, at: BlockRef, *, fell_out: bool) -> list[Residual]:
     if deposit.asset_no is None or deposit.state is DepositState.ORPHANED:
         return []
     arrived = deposit.amount if deposit.block.height <= at.height else 0
-    if deposit.state is DepositState.REVERSED:
-        arrived = 0  # it fell out of the chain, which is why it was reversed
+    if fell_out or deposit.state is DepositState.REVERSED:
+        arrived = 0  # it fell out of the chain, which is why it is being reversed
     own = deposit.customer_no is None and deposit.state is DepositState.UNATTRIBUTED
     posted = deposit.amount if deposit.state is DepositState.CREDITED or own else 0
     why = Why.UNATTRIBUTED if deposit.state is DepositState.UNATTRIBUTED else Why.ARRIVED

@@ -17,6 +17,7 @@
         lost_on_the_way       loss -> wallet, what a token kept of an own transfer
         operator_funding      hot -> suspense
         suspense_to_equity    suspense -> equity
+        operator_funding_reversed  suspense or equity -> hot
 
 "a -> b" debits a and credits b. Parts whose amount is zero are left out; the others keep their ids.
 """
@@ -252,6 +253,22 @@ def operator_funding(
     """Book money that the operator sent to an own wallet; it waits in suspense for an officer."""
     credit = AccountKey(_K.SUSPENSE, wallet, int(asset_no))
     return _treasury("funding", deposit_id, _wallet(kind, wallet, asset_no), credit, amount)
+
+
+def operator_funding_reversed(
+    *,
+    wallet: str,
+    asset_no: AssetNo | int,
+    amount: int,
+    deposit_id: str,
+    recognised: bool,
+    kind: AccountKind = AccountKind.HOT,
+) -> list[Transfer]:
+    """Take funding back that fell out of the chain: from suspense, or equity once recognised."""
+    number = int(asset_no)
+    suspense = AccountKey(_K.SUSPENSE, wallet, number)
+    debit = AccountKey(_K.EQUITY, PLATFORM, number) if recognised else suspense
+    return _treasury("funding_reversed", deposit_id, debit, _wallet(kind, wallet, number), amount)
 
 
 def suspense_to_equity(

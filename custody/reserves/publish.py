@@ -17,6 +17,7 @@ from core.ids import ChainId, new_id
 from custody import residuals
 from custody.db import Database
 from custody.keys.control import prove_control
+from custody.keys.private_file import write_private_file
 from custody.keys.signers.base import KeyRef, Signer
 from custody.reserves import assets, report, snapshot, verify
 from custody.reserves.merkle_sum import Tree
@@ -52,6 +53,7 @@ def publish(
     *,
     entity: str,
     folder: Path,
+    leaves_folder: Path,
     clock: Clock,
     entropy: Entropy,
     height_steps: Mapping[ChainId, int] | None = None,
@@ -59,6 +61,7 @@ def publish(
 ) -> Published:
     """Publish a report of this moment in a folder that holds the chain of reports.
 
+    The leaves, from which customers' proofs are made, go to a private folder under the same name.
     Unavailable: a chain has no final block, went on meanwhile, or does not answer. Refused: frozen.
     Corrupt: books, addresses and what is in flight do not add up.
     """
@@ -81,7 +84,8 @@ def publish(
     proofs = assets.collect_proofs(draft, _prove(db, provers), more_schemes=more_schemes)
     sealed = report.seal(draft, proofs, more_schemes=more_schemes)
     path = report.write(folder, sealed)
-    path.with_suffix(".leaves").write_bytes(report.leaves_file(sealed, draft.tree))
+    leaves_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private_file(leaves_folder / path.name, report.leaves_file(sealed, draft.tree))
     return Published(sealed, path, draft.tree)
 
 

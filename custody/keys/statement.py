@@ -1,0 +1,97 @@
+"""Officers' statements: decisions about the books and the chains that no rule can make alone.
+
+    canonical message strongroom/statement, version 1
+        statement_id s · kind s · subject s · lines l of s · expires_ns i
+
+Every officer signs the same bytes; a quorum of distinct persons of the pinned roster is needed. The
+lines say everything that will be done, so nothing can be added after they were signed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from core.errors import Reason, Refused
+from custody.keys import canonical
+from custody.keys.roster import Roster, check_signature
+
+TAG = "strongroom/statement"
+VERSION = 1
+SIGNATURES_MAX = 64
+
+
+class StatementKind(enum.StrEnum):
+    """What officers decide."""
+
+    RESOLVE_REORGANISATION = "resolve_reorganisation"
+    RECOGNISE_FUNDING = "recognise_funding"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One decision, complete to the last id."""
+
+    statement_id: str
+    kind: StatementKind
+    subject: str
+    lines: tuple[str, ...]
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSignature:
+    """One officer's Ed25519 signature over a statement."""
+
+    public_key: bytes
+    signature: bytes
+
+
+def encode(statement: Statement) -> bytes:
+    """Return the bytes that officers sign. Refused: malformed, too_large."""
+    return canonical.encode(
+        TAG,
+        VERSION,
+        (
+            statement.statement_id,
+            statement.kind.value,
+            statement.subject,
+            statement.lines,
+            statement.expires_ns,
+        ),
+    )
+
+
+def sign_statement(private_key: Ed25519PrivateKey, statement: Statement) -> StatementSignature:
+    """Sign with an officer's own key; runs where the officer is, never in the platform."""
+    signature = private_key.sign(encode(statement))
+    return StatementSignature(private_key.public_key().public_bytes_raw(), signature)
+
+
+def verify_statement(
+    roster: Roster,
+    statement: Statement,
+    signatures: Sequence[StatementSignature],
+    *,
+    now_ns: int,
+) -> tuple[str, ...]:
+    """Return the distinct persons behind a statement, at least the roster's threshold.
+
+    Refused: approval_expired, too_large, not_an_officer, bad_signature, quorum_not_met.
+    """
+    if now_ns >= statement.expires_ns:
+        raise Refused(Reason.APPROVAL_EXPIRED, statement.statement_id)
+    if len(signatures) > SIGNATURES_MAX:
+        raise Refused(Reason.TOO_LARGE, f"at most {SIGNATURES_MAX} signatures")
+    message = encode(statement)
+    persons = set()
+    for given in signatures:
+        officer = roster.officer(given.public_key, now_ns)
+        check_signature(given.public_key, given.signature, message)
+        persons.add(officer.person)
+    if len(persons) < roster.threshold:
+        raise Refused(Reason.QUORUM_NOT_MET, f"{len(persons)} of {roster.threshold} persons sign")
+    return tuple(sorted(persons))

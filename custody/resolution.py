@@ -1,0 +1,145 @@
+"""After a reorganisation below finality: what officers decide, and how it is carried out.
+
+A chain that lost final blocks is frozen. The plan names the block of the surviving branch from
+which we follow again and every decided deposit that is no longer there. Signed by a quorum, the
+deposits are taken back through the engine (what was spent becomes a receivable) and the chain is
+thawed; deposits that the new branch holds too are simply seen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import BlockRef, ChainReader
+from core.errors import Corrupt, Reason, Refused, Unavailable
+from core.ids import ChainId, DepositId, derived_id
+from custody import audit_log, chain_state, deposit_rows, deposits, treasury
+from custody.db import Database
+from custody.deposit_rows import Deposit, DepositState
+from custody.keys.roster import Roster
+from custody.keys.statement import (
+    Statement,
+    StatementKind,
+    StatementSignature,
+    verify_statement,
+)
+from custody.wallets import addresses
+
+DEPOSITS_MAX = 10_000
+_DECIDED = (
+    DepositState.FINAL,
+    DepositState.CREDITED,
+    DepositState.HELD,
+    DepositState.DUST,
+    DepositState.UNATTRIBUTED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Where to resume, and which deposits above that block the surviving branch does not hold."""
+
+    chain: ChainId
+    resume_at: BlockRef
+    vanished: tuple[DepositId, ...]
+
+
+def plan_resolution(
+    chain: ChainId,
+    resume_at: BlockRef,
+    decided: Sequence[Deposit],
+    surviving: frozenset[DepositId],
+) -> Resolution:
+    """Decide which deposits above a block have vanished. Pure."""
+    vanished = tuple(
+        deposit.deposit_id
+        for deposit in decided
+        if deposit.block.height > resume_at.height and deposit.deposit_id not in surviving
+    )
+    return Resolution(chain, resume_at, vanished)
+
+
+def gather(db: Database, chain: ChainReader) -> Resolution:
+    """Read the surviving branch from the common ancestor to its head and plan from it.
+
+    Refused: illegal_transition (the chain is not frozen). Unavailable: no common ancestor among the
+    blocks we keep, or a node's answer is incomplete.
+    """
+    chain_id = chain.traits.chain
+    with db.read() as conn:
+        if not chain_state.state(conn, chain_id).frozen:
+            raise Refused(Reason.ILLEGAL_TRANSITION, f"{chain_id} is not frozen")
+        kept = chain_state.followed(conn, chain_id, limit=chain.traits.reorg_limit + 1)
+        watched = addresses.watched(conn, chain_id)
+        decided = deposit_rows.list_deposits(
+            conn, chain=chain_id, states=_DECIDED, limit=DEPOSITS_MAX
+        )
+    fork = _common_ancestor(chain, kept)
+    surviving: set[DepositId] = set()
+    for height in range(fork.height + 1, chain.head().height + 1):
+        block = chain.block_at(height)
+        if block is None:
+            break
+        paid = chain.payments_in(block, watched)
+        surviving |= {deposits.deposit_id_of(chain_id, payment) for payment in paid}
+    return plan_resolution(chain_id, fork, decided, frozenset(surviving))
+
+
+def statement_of(resolution: Resolution, *, expires_ns: int) -> Statement:
+    """Return what officers sign: the resolution to the last deposit."""
+    at = resolution.resume_at
+    lines = (
+        f"resume at {at.height} {at.hash}",
+        *(f"reverse {deposit_id}" for deposit_id in resolution.vanished),
+    )
+    name = derived_id("stmt", resolution.chain, *lines)
+    return Statement(
+        name, StatementKind.RESOLVE_REORGANISATION, resolution.chain, lines, expires_ns
+    )
+
+
+def resolve(
+    conn: sa.Connection,
+    resolution: Resolution,
+    statement: Statement,
+    signatures: Sequence[StatementSignature],
+    *,
+    roster: Roster,
+    now_ns: int,
+) -> None:
+    """Carry out a signed resolution: reversals through the engine, then the thaw.
+
+    Refused: intent_mismatch (the officers signed another one), illegal_transition (not frozen), and
+    as verify_statement.
+    """
+    if statement != statement_of(resolution, expires_ns=statement.expires_ns):
+        raise Refused(Reason.INTENT_MISMATCH, "the statement is about another resolution")
+    persons = verify_statement(roster, statement, signatures, now_ns=now_ns)
+    if not chain_state.state(conn, resolution.chain).frozen:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{resolution.chain} is not frozen")
+    for deposit_id in resolution.vanished:
+        deposits.take_back(
+            conn, deposit_id, recognised=treasury.is_recognised(conn, deposit_id), now_ns=now_ns
+        )
+    audit_log.record(
+        conn, actor=",".join(persons), action="reorganisation.resolve",
+        subject=resolution.chain, detail={"statement": statement.statement_id}, at_ns=now_ns,
+    )  # fmt: skip
+    deposits.orphan_above(conn, resolution.chain, resolution.resume_at.height)
+    chain_state.thaw(
+        conn, resolution.chain, resume_at=resolution.resume_at, by=",".join(persons),
+        now_ns=now_ns,
+    )  # fmt: skip
+
+
+def _common_ancestor(chain: ChainReader, kept: Sequence[BlockRef]) -> BlockRef:
+    for candidate in kept:
+        block = chain.block_at(candidate.height)
+        if block is not None and block.ref == candidate:
+            return candidate
+    if not kept:
+        raise Corrupt("a frozen chain has no followed blocks")
+    raise Unavailable("no kept block is on the surviving branch", retry_after_ms=60_000)
