@@ -108,7 +108,8 @@ def test_money_goes_the_whole_way_on_a_real_node(
         assert audit(conn) == []
     published = publish(
         house.platform.db, {CHAIN: Prover(chain, house.home.signer)}, entity="Strongroom test",
-        folder=tmp_path, leaves_folder=tmp_path / "leaves", clock=house.clock, entropy=SeededEntropy(7, "reserves"),
+        folder=tmp_path, leaves_folder=tmp_path / "leaves", clock=house.clock,
+        entropy=SeededEntropy(7, "reserves"),
     )  # fmt: skip
     proof = tmp_path / "proof.json"
     proof.write_bytes(report.proof_file(published.sealed, published.tree, alice))
