@@ -30,8 +30,7 @@ OBSOLETE: Mapping[str, str] = MappingProxyType(
     {
         "keystore.passphrase": "keystore.passphrase_file, a file that only its owner reads",
         "database.password": "database.password_file, a file that only its owner reads",
-        "api.keys": "api.keys_file, a file that only its owner reads",
-        "api.key": "api.keys_file, a file that only its owner reads",
+        "api.keys": "`strongroom key issue`: keys are rows of the database, by their hash",
     }
 )
 """Names that are no setting (any more) -> what to use instead."""
@@ -63,13 +62,6 @@ class HttpSettings:
 
     host: str = "127.0.0.1"
     port: int = 8700
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSettings:
-    """Who may use the API."""
-
-    keys_file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +170,6 @@ class Settings:
 
     database: DatabaseSettings
     data: DataSettings
-    api: ApiSettings
     catalogue: CatalogueSettings
     officers: OfficersSettings
     keystore: KeystoreSettings

@@ -17,6 +17,7 @@ from app.metrics import StepMetrics
 from app.steps import Step
 from core.clock import SECOND_NS, Clock
 from core.errors import Corrupt, Unavailable
+from custody.heartbeats import StepHealth
 
 BACKOFF_NS_MAX = 15 * SECOND_NS
 BURST_MAX = 1_000
@@ -57,6 +58,14 @@ class Heartbeats:
         """Return the last run of every step, by name."""
         with self._lock:
             return [self._beats[name] for name in sorted(self._beats)]
+
+    def health(self) -> tuple[StepHealth, ...]:
+        """Return every step as other processes may know it."""
+        now_ns = self._clock.monotonic_ns()
+        return tuple(
+            StepHealth(one.step, now_ns - one.at_ns, one.outcome, one.failures, one.what)
+            for one in self.all()
+        )
 
     def age_ns(self, step: str) -> int | None:
         """Return how long ago a step ended a run; None: never."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from app.workers import Heartbeats
-from core.clock import SECOND_NS, Clock
 from custody.db import Database, Int64, Text, table
-
-INTERVAL_NS = 2 * SECOND_NS
 
 process_heartbeats = table(
     "process_heartbeats",
@@ -41,20 +38,10 @@ class ProcessHealth:
     steps: tuple[StepHealth, ...]
 
 
-def step_health(beats: Heartbeats) -> tuple[StepHealth, ...]:
-    """Return the steps of this process as they are now."""
-    return tuple(
-        StepHealth(beat.step, beats.age_ns(beat.step) or 0, beat.outcome, beat.failures, beat.what)
-        for beat in beats.all()
-    )
-
-
-def report(db: Database, process: str, beats: Heartbeats, *, clock: Clock) -> int:
-    """Write this process's row; return 0, because it is no work that others wait for."""
-    steps = [
-        [one.step, one.age_ns, one.outcome, one.failures, one.what] for one in step_health(beats)
-    ]
-    values = {"at_ns": clock.now_ns(), "steps": json.dumps(steps)}
+def report(db: Database, process: str, steps: Sequence[StepHealth], *, now_ns: int) -> None:
+    """Write a process's row."""
+    rows = [[one.step, one.age_ns, one.outcome, one.failures, one.what] for one in steps]
+    values = {"at_ns": now_ns, "steps": json.dumps(rows)}
 
     def apply(conn: sa.Connection) -> None:
         updated = conn.execute(
@@ -66,7 +53,6 @@ def report(db: Database, process: str, beats: Heartbeats, *, clock: Clock) -> in
             conn.execute(process_heartbeats.insert().values(process=process, **values))
 
     db.run(apply)
-    return 0
 
 
 def processes(conn: sa.Connection, *, now_ns: int) -> list[ProcessHealth]:
