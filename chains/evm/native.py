@@ -32,8 +32,8 @@ def plan_payments(
     """
     inner: dict[str, list[Payment]] = {}
     for move in trace.moves if trace else ():
-        if move.sender != move.to and is_watched(move.to):
-            payment = _payment(move.tx_id, f"trace:{move.path}", move.sender, move.to, move.value)
+        if is_watched(move.to):
+            payment = _payment(move.tx_id, f"trace:{move.place}", move.sender, move.to, move.value)
             inner.setdefault(move.tx_id, []).append(payment)
     payments: list[Payment] = []
     for tx in contents.transactions:

@@ -8,10 +8,12 @@ from chains.evm import parse
 from chains.evm.address import checksum
 from chains.evm.block import parse_header
 from chains.evm.erc20 import TRANSFER_TOPIC, balance_call
-from chains.evm.parse import Header, Json
+from chains.evm.parse import BlockContents, Header, Json
+from chains.evm.trace import BlockTrace, parse_flat, parse_nested
 from chains.rpc import RpcCall, RpcClient, RpcCounters, RpcError, required
 
 _REVERTED = 3
+_UNKNOWN_METHOD = -32_601
 _REVERT_WORDS = ("revert", "invalid opcode", "out of gas", "outofgas", "stack", "bad instruction")
 
 
@@ -20,6 +22,7 @@ class EvmNode:
 
     def __init__(self, client: RpcClient) -> None:
         self.client = client
+        self._speaks_flat = True
 
     @property
     def counters(self) -> RpcCounters:
@@ -62,10 +65,17 @@ class EvmNode:
         ]
         return answers[0], answers[1], answers[2] if with_logs else None
 
-    def traces(self, block_hash: str) -> object:
-        """Return the call trace of every transaction of one block, unproven."""
+    def trace(self, contents: BlockContents) -> BlockTrace:
+        """Return what all frames of one block did, by whichever dialect the node speaks."""
+        header, transactions = contents.header, contents.transactions
+        if self._speaks_flat:
+            answer = self.client.ask("trace_block", hex(header.height))
+            if not isinstance(answer, RpcError):
+                return parse_flat(required(answer, "trace_block"), header, transactions)
+            self._speaks_flat = answer.code != _UNKNOWN_METHOD
         options = {"tracer": "callTracer"}
-        return self.client.read("debug_traceBlockByHash", block_hash, options)
+        answer = self.client.read("debug_traceBlockByHash", header.hash, options)
+        return parse_nested(answer, transactions)
 
     def balances(self, owners: Sequence[bytes], block_hash: str) -> tuple[int, ...]:
         """Return native balances after one block."""

@@ -19,7 +19,7 @@ from chains.evm.node import EvmNode
 from chains.evm.odd import plan_delivered
 from chains.evm.params import COIN_TYPE, CURVE, EvmParams
 from chains.evm.parse import BlockContents, Header
-from chains.evm.trace import BlockTrace, parse_block_trace
+from chains.evm.trace import BlockTrace, merge
 from chains.evm.trie import EMPTY_ROOT
 from chains.rpc import NodesDisagree, NodeSet, Vote
 from core.errors import Corrupt, Unavailable
@@ -121,10 +121,7 @@ class EvmReader:
         contents = self._contents(header)
         trace = None
         if native.needs_trace(contents):
-            trace = self._nodes.agree(
-                lambda node: parse_block_trace(node.traces(header.hash), contents.transactions),
-                "traces",
-            )
+            trace = self._agreed_trace(contents)
         payments = native.plan_payments(contents, trace, is_watched)
         payments += self._residuals(contents, trace, is_watched)
         payments += self._token_payments(contents, is_watched)
@@ -211,6 +208,11 @@ class EvmReader:
             return contents
 
         return self._nodes.first(ask, "contents")
+
+    def _agreed_trace(self, contents: BlockContents) -> BlockTrace:
+        votes = self._nodes.votes(lambda node: node.trace(contents), "traces")
+        agreed = self._nodes.settle(votes, "traces")
+        return merge([vote.value for vote in votes if vote.value == agreed])
 
     def _residuals(
         self, contents: BlockContents, trace: BlockTrace | None, is_watched: native.IsWatched

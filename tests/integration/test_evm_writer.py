@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -27,13 +26,6 @@ from tests.support.faults import Close, Error, Reset, Result, Rewritten, Status,
 from tests.support.proxy import FaultProxy
 
 ACCEPTED, KNOWN, REJECTED, UNKNOWN = BroadcastOutcome
-
-
-@pytest.fixture
-def open_on() -> Iterator[Opener]:
-    """Return what opens chains; they are closed with the test."""
-    with Opener() as opener:
-        yield opener
 
 
 @pytest.fixture
@@ -139,7 +131,7 @@ def test_a_bumped_spend_replaces_the_first_and_only_one_lands(
     nonce = nonce_of(chain)
     first = signed(chain, intent, nonce=nonce, rate=first_rate)
     assert chain.broadcast(first.raw).outcome is ACCEPTED
-    # Control: at the same rate nothing replaces it. (This node wants only more, others a tenth more.)
+    # Control: at the same rate nothing replaces it. (This node wants more, others a tenth.)
     same = signed(chain, replace(intent, amount=7), nonce=nonce, rate=first_rate)
     refused = chain.broadcast(same.raw)
     assert (refused.outcome, refused.detail) == (UNKNOWN, "replacement transaction underpriced")
@@ -242,7 +234,7 @@ def test_W11_the_same_bytes_twice_are_already_known_and_afterwards_unknown(
         Error(-32_000, "insufficient funds for gas * price + value", after_forwarding=True),
         Error(-32_000, "replacement transaction underpriced", after_forwarding=True),
     ],
-    ids=lambda fault: repr(fault)[:60],
+    ids=lambda fault: type(fault).__name__,
 )
 def test_W11_an_unclear_answer_is_unknown_and_the_chain_tells_later(
     anvil: AnvilNode, proxy: FaultProxy, open_on: Opener, fault: object

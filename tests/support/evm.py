@@ -16,6 +16,7 @@ from chains.evm.chain import EvmChain
 from chains.evm.signature import CURVE_ORDER
 from chains.registry import ChainConfig
 from core.ids import ChainId
+from infra.devnet.deploy import Contract, Deployer
 from infra.devnet.nodes import AnvilNode, call
 
 CHAIN = ChainId("local")
@@ -143,3 +144,15 @@ def high_s(signature: bytes) -> bytes:
     """Return the other signature over the same digest, which nodes refuse."""
     s = CURVE_ORDER - int.from_bytes(signature[32:64], "big")
     return signature[:32] + s.to_bytes(32, "big") + bytes((signature[64] ^ 1,))
+
+
+def brief(payments: list[Payment]) -> list[tuple[str, str, int, str | None]]:
+    """Return (position, recipient, amount, anomaly) of each payment."""
+    return [(p.position, p.to_address, p.amount, p.anomaly) for p in payments]
+
+
+def minted(contracts: Deployer, name: str, *arguments: object) -> Contract:
+    """Deploy a token of which its creator has a million units."""
+    token = contracts.deploy(name, *arguments)
+    token.send("mint", token.creator, 1_000_000)
+    return token

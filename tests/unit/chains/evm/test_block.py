@@ -23,7 +23,7 @@ from chains.evm.block import (
 from chains.evm.erc20 import TRANSFER_TOPIC
 from chains.evm.parse import BlockContents, Header, Log, MalformedAnswer
 from chains.evm.rlp import encode, encode_int
-from chains.evm.trace import parse_block_trace
+from chains.evm.trace import merge, parse_flat, parse_nested
 from chains.evm.trie import EMPTY_ROOT, ordered_root
 from core.errors import Unavailable
 
@@ -242,9 +242,13 @@ def test_a_bloom_holds_all_it_was_made_of(events: list[tuple[bytes, list[bytes]]
 
 
 def test_the_recorded_traces_give_the_inner_payment_and_not_the_undone_one() -> None:
-    trace = parse_block_trace(RECORDED["traces"], proven().transactions)
-    assert [(move.path, move.value) for move in trace.moves] == [("0", 6)]
-    assert trace.moves[0].to == bytes.fromhex("bEEF".zfill(40))
+    contents = proven()
+    nested = parse_nested(RECORDED["traces"], contents.transactions)
+    assert [(move.place, move.value) for move in nested.moves] == [(0, 6)]
+    assert nested.moves[0].to == bytes.fromhex("bEEF".zfill(40))
+    flat = parse_flat(RECORDED["flat_traces"], HEADER, contents.transactions)
+    assert flat == nested
+    assert merge([flat, nested]).touched == flat.touched | nested.touched
 
 
 @pytest.mark.parametrize("path", [p for p in leaves(RECORDED["traces"]) if p[-1] == "value"])
@@ -252,7 +256,7 @@ def test_N04_a_trace_whose_own_frame_says_another_value_is_refused(path: tuple[A
     rows = changed(RECORDED["traces"], path)
     if len(path) == 3:
         with pytest.raises(IncompleteBlock):
-            parse_block_trace(rows, proven().transactions)
+            parse_nested(rows, proven().transactions)
     else:
         # Inner frames are proven by the balance alone: see the fault tests on a real node.
-        assert parse_block_trace(rows, proven().transactions).moves
+        assert parse_nested(rows, proven().transactions).moves

@@ -77,7 +77,7 @@ def test_a_gain_that_nothing_explains_is_listed_and_a_loss_stops() -> None:
 
 ADDRESSES = st.sampled_from([A, B, C])
 MOVES = st.builds(
-    lambda sender, to, value: Move(TX.tx_id, "0", sender, to, value),
+    lambda sender, to, value: Move(TX.tx_id, 0, sender, to, value),
     ADDRESSES,
     ADDRESSES,
     st.integers(1, 100),
@@ -125,7 +125,7 @@ def test_only_what_no_root_covers_is_compared_with_balances() -> None:
     assert plan_checked(block(TX), None, {A, B, C}.__contains__) == []
     assert plan_checked(block(TX), None, watched) == [MINER]
     assert plan_checked(block(TX, withdrawals=(C,)), None, watched) == [C, MINER]
-    move = Move(TX.tx_id, "0", B, C, 1)
+    move = Move(TX.tx_id, 0, B, C, 1)
     assert plan_checked(block(TX), traced(move), {A, B, C}.__contains__) == [A, B, C]
 
 
