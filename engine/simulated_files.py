@@ -101,22 +101,31 @@ class SimulatedStorage:
     def crash(self) -> int:
         """Lose an arbitrary part of every file's unsynced bytes; return how many bytes were unsafe.
 
-        A prefix of arbitrary length stays; inside it, any sector may have been left unwritten.
+        Of four crashes one keeps all, one nothing; of the others a prefix of arbitrary length stays,
+        and inside it any sector may have been left unwritten.
         """
         self.life += 1
         unsafe_bytes = 0
         for content in self._files.values():
             safe = len(content.durable)
             unsafe_bytes += len(content.shown) - safe
-            kept = bytearray(content.shown[: safe + self.below(len(content.shown) - safe + 1)])
-            for start in range(safe, len(kept), SECTOR_BYTES):
-                if self.below(4) == 0:
-                    end = min(start + SECTOR_BYTES, len(kept))
-                    kept[start:end] = bytes(end - start)
-            kept[:safe] = content.durable
+            kept = self._survives(content, safe)
             _blank(kept, content.lost)
             content.shown, content.durable, content.lost = kept, bytearray(kept), []
         return unsafe_bytes
+
+    def _survives(self, content: _Content, safe: int) -> bytearray:
+        luck = self.below(4)
+        if luck == 0:
+            return bytearray(content.durable)
+        if luck == 1:
+            return content.durable + content.shown[safe:]
+        length = self.below(len(content.shown) - safe + 1)
+        kept = content.durable + content.shown[safe : safe + length]
+        for start in range(safe, len(kept), SECTOR_BYTES):
+            if self.below(4) == 0:
+                _blank(kept, [(start, start + SECTOR_BYTES)])
+        return kept
 
     def flip(self, name: str, *, offset: int, bit: int) -> None:
         """Damage one bit of a stored file."""

@@ -44,6 +44,7 @@ class Commands:
         self.open: dict[int, int] = {}
         self.placed: list[c.PlaceOrder] = []
         self.holds: dict[int, c.Hold] = {}
+        self.halted: set[int] = set()
         self._last_hold: c.Hold | None = None
 
     def opening(self) -> Iterator[c.Command]:
@@ -62,6 +63,8 @@ class Commands:
         self.time_ns += self.random.randrange(SECOND_NS)
         if self.jumps and self.random.random() < 0.002:
             self.time_ns += self.random.randrange(DAY_NS)
+        if self.halted and self.random.random() < 0.05:
+            return c.ResumeMarket(market_no=self.halted.pop())
         verbs: list[tuple[Callable[[], c.Command], int]] = [
             (self._place, 600),
             (self._retry, 20),
@@ -98,14 +101,15 @@ class Commands:
     def _place(self) -> c.Command:
         draw = self.random
         self.client += 1
+        side = draw.choice(list(Side))
         kind = draw.choices(list(OrderKind), [9, 1])[0]
         tif = draw.choices(list(TimeInForce), [7, 1, 2])[0]
         order = c.PlaceOrder(
             customer_no=self._customer(),
             client_order_id=self.client | draw.getrandbits(64) << 64,
             market_no=draw.choices([1, 2, 9], [60, 38, 1])[0],
-            side=draw.choice(list(Side)),
-            price_ticks=self._price(),
+            side=side,
+            price_ticks=self._price(side),
             quantity_lots=self._lots(),
             issued_ns=self._issued(),
             kind=kind,
@@ -116,11 +120,11 @@ class Commands:
         self.placed.append(order)
         return order
 
-    def _price(self) -> int:
+    def _price(self, side: Side) -> int:
         draw = self.random
         if draw.random() < 0.01:
             return draw.choice([0, -1, (1 << 63) - 1, 1 << 60])
-        return 100 + round(draw.gauss(0, 6))
+        return (98 if side is Side.BUY else 102) + round(draw.gauss(0, 3))
 
     def _lots(self) -> int:
         draw = self.random
@@ -139,7 +143,7 @@ class Commands:
             return self._place()
         order = self.random.choice(self.placed[-300:])
         if self.random.random() < 0.3:
-            return replace(order, quantity_lots=order.quantity_lots + 1)
+            return replace(order, quantity_lots=order.quantity_lots - 1)
         return order
 
     def _order(self) -> tuple[int, int]:
@@ -158,7 +162,7 @@ class Commands:
         return c.ReplaceOrder(
             customer_no=customer_no,
             order_id=order_id,
-            price_ticks=self._price(),
+            price_ticks=self._price(self.random.choice(list(Side))),
             quantity_lots=self._lots(),
         )
 
@@ -196,7 +200,7 @@ class Commands:
         return hold
 
     def _end_hold(self) -> c.Command:
-        verb: type[c.Capture | c.Release] = self.random.choice([c.Capture, c.Release])
+        verb: type[c.Capture | c.Release] = c.Capture if self.random.random() < 0.5 else c.Release
         self.number += 1
         if not self.holds or self.random.random() < 0.05:
             return verb(number=self.number, hold_number=1, customer_no=1, asset_no=1, amount=1)
@@ -215,9 +219,9 @@ class Commands:
 
     def _configure(self) -> c.Command:
         market_no = self.random.choice(list(MARKETS))
-        verb = self.random.choice([c.HaltMarket, c.ResumeMarket, c.ResumeMarket, None])
-        if verb is not None:
-            return verb(market_no=market_no)
+        if self.random.random() < 0.3:
+            self.halted.add(market_no)
+            return c.HaltMarket(market_no=market_no)
         return c.SetMarketFees(
             market_no=market_no,
             maker_ppm=self.random.choice([0, 1, 1_000, 10**6]),

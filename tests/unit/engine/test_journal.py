@@ -1,0 +1,385 @@
+"""The journal keeps what it said it has, and knows damage from a torn write (L07)."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from core.entropy import SeededEntropy
+from core.errors import Corrupt, OutcomeUnknown, Unavailable
+from engine.blocks import GENESIS, HEADER_BYTES, is_segment
+from engine.commands import CancelAll
+from engine.crc32c import crc32c
+from engine.events import Projected
+from engine.journal import Journal, JournalReader, verify
+from engine.records import RECORD_BYTES, pack_command
+from engine.simulated_files import SimulatedStorage
+
+SIZES = (1, 3, 2, 4)
+
+
+def storage_of(seed: int = 1) -> SimulatedStorage:
+    """Return an empty simulated disk."""
+    return SimulatedStorage(SeededEntropy(seed))
+
+
+def records(count: int, start: int = 1) -> list[bytes]:
+    """Return distinguishable records."""
+    return [pack_command(CancelAll(customer_no=start + n)) for n in range(count)]
+
+
+def filled(storage: SimulatedStorage, epoch: int = 1, sizes: tuple[int, ...] = SIZES) -> Journal:
+    """Return an open journal with a few blocks more."""
+    journal = Journal.open(storage, epoch=epoch)
+    for size in sizes:
+        first = journal.end.sequence + 1
+        block = journal.append(records(size, first), time_ns=1000 * first)
+        assert (block.first_sequence, block.count) == (first, size)
+        assert block.end == journal.end
+    return journal
+
+
+def sequences(storage: SimulatedStorage) -> list[int]:
+    """Return the customer number of every journalled command: it equals its sequence."""
+    found = []
+    for block in JournalReader(storage).blocks_from(0):
+        for n, command in enumerate(block.commands()):
+            assert isinstance(command, CancelAll)
+            assert command.customer_no == block.first_sequence + n
+            found.append(command.customer_no)
+    return found
+
+
+def copy_of(storage: SimulatedStorage) -> SimulatedStorage:
+    """Return a disk with the same files."""
+    copy = storage_of()
+    for name in storage.names():
+        copy.write_atomic(name, storage.read(name))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("data", "checksum"),
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(range(31, -1, -1)), 0x113FDB5C),
+        (b"123456789", 0xE3069283),
+        (b"", 0),
+    ],
+)
+def test_the_checksum_is_crc32c(data: bytes, checksum: int) -> None:
+    # https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4
+    assert crc32c(data) == checksum
+
+
+def test_what_was_appended_is_read_again_with_its_chain() -> None:
+    storage = storage_of()
+    journal = filled(storage)
+    blocks = list(JournalReader(storage).blocks_from(0))
+    assert [block.count for block in blocks] == list(SIZES)
+    assert [block.time_ns for block in blocks] == [1000, 2000, 5000, 7000]
+    assert blocks[0].previous_hash == bytes(32)
+    for before, after in itertools.pairwise(blocks):
+        assert after.previous_hash == before.hash
+    assert blocks[-1].end == journal.end
+    assert sequences(storage) == list(range(1, 11))
+    assert list(journal.blocks_from(0)) == blocks
+
+
+def test_one_append_is_one_sync_after_the_write() -> None:
+    storage = storage_of()
+    journal = Journal.open(storage, epoch=1)
+    seen: list[str] = []
+    storage.before_operation = lambda operation, name: seen.append(operation)
+    journal.append(records(5), time_ns=1)
+    assert seen == ["append", "sync"]
+
+
+def test_a_reader_begins_at_the_segment_that_holds_a_sequence() -> None:
+    storage = storage_of()
+    for epoch in (1, 2, 3):
+        filled(storage, epoch)
+    reader = JournalReader(storage)
+    assert reader.start_for(0) == GENESIS
+    assert reader.start_for(9) == GENESIS
+    assert reader.start_for(10).sequence == 10
+    assert reader.start_for(29).sequence == 20
+    assert next(reader.blocks_from(15)).first_sequence == 11
+    assert next(reader.blocks_from(15)).epoch == 2
+
+
+def test_segments_rotate_and_read_as_one() -> None:
+    storage = storage_of()
+    journal = Journal.open(storage, epoch=1)
+    journal.close()
+    journal = Journal(
+        storage, epoch=2, end=GENESIS, segment_bytes_max=HEADER_BYTES * 3 + 2 * RECORD_BYTES
+    )
+    for sequence in range(1, 12):
+        journal.append(records(1, sequence), time_ns=sequence)
+    assert len(storage.names()) == 1 + 6
+    assert sequences(storage) == list(range(1, 12))
+    assert verify(storage).end == journal.end
+    assert verify(storage).commands == 11
+
+
+def test_an_epoch_that_is_over_cannot_open() -> None:
+    storage = storage_of()
+    filled(storage, 5)
+    for epoch in (4, 5):
+        with pytest.raises(Unavailable, match="epoch"):
+            Journal.open(storage, epoch=epoch)
+    assert Journal.open(storage, epoch=6).end.sequence == 10
+
+
+def test_what_an_old_leader_writes_after_the_cut_is_ignored() -> None:
+    storage = storage_of()
+    old = filled(storage, 1)
+    new = filled(storage, 2, sizes=(2,))
+    old.append(records(7, 11), time_ns=99)  # still believes it leads; its lease check will fail
+    assert new.end.sequence == 12
+    assert verify(storage).end == new.end
+    assert sequences(storage) == list(range(1, 13))
+    old.close()
+    old._begin_segment()
+    old.append(records(1, 18), time_ns=99)
+    assert verify(storage).end == new.end
+    assert Journal.open(storage, epoch=3).end == new.end
+
+
+# ------------------------------------------------------------------------ damage
+
+
+def last_block_offset(storage: SimulatedStorage) -> tuple[str, int]:
+    """Return the newest segment and where its last block begins."""
+    name = storage.names()[-1]
+    return name, len(storage.read(name)) - HEADER_BYTES - SIZES[-1] * RECORD_BYTES
+
+
+def test_L07_cut_at_every_byte_of_the_last_block_leaves_the_blocks_before() -> None:
+    storage = storage_of()
+    whole = filled(storage).end
+    name, start = last_block_offset(storage)
+    data = storage.read(name)
+    before = [block.end for block in JournalReader(storage).blocks_from(0)][-2]
+    for size in range(start, len(data)):
+        cut = copy_of(storage)
+        cut.write_atomic(name, data[:size])
+        report = verify(cut, before)
+        assert report.end == before
+        assert (report.torn is None) == (size == start)
+        with pytest.raises(Corrupt, match="not in the journal"):
+            verify(cut, whole)  # the books have it: it was durable once
+        with pytest.raises(Corrupt):
+            Journal.open(cut, epoch=2, projected=whole)
+    assert verify(storage, whole).end == whole
+
+
+def test_L07_a_journal_cut_at_any_byte_continues_and_stays_readable() -> None:
+    storage = storage_of()
+    filled(storage)
+    name, start = last_block_offset(storage)
+    data = storage.read(name)
+    for size in range(start, len(data) + 1, 7):
+        cut = copy_of(storage)
+        cut.write_atomic(name, data[:size])
+        journal = Journal.open(cut, epoch=2)
+        first = journal.end.sequence + 1
+        journal.append(records(2, first), time_ns=9)
+        assert verify(cut).end == journal.end
+        assert sequences(cut) == list(range(1, first + 2))
+
+
+def test_L07_a_flipped_bit_in_any_byte_but_the_last_block_is_corrupt_and_named() -> None:
+    storage = storage_of()
+    filled(storage)
+    name, start = last_block_offset(storage)
+    for offset in range(start):
+        damaged = copy_of(storage)
+        damaged.flip(name, offset=offset, bit=offset % 8)
+        with pytest.raises(Corrupt, match=re.escape(name)):
+            verify(damaged)
+
+
+def test_L07_a_flipped_bit_in_the_last_block_cuts_it_or_is_corrupt_when_the_books_have_it() -> None:
+    storage = storage_of()
+    whole = filled(storage).end
+    before = [block.end for block in JournalReader(storage).blocks_from(0)][-2]
+    name, start = last_block_offset(storage)
+    for offset in range(start, len(storage.read(name))):
+        damaged = copy_of(storage)
+        damaged.flip(name, offset=offset, bit=offset % 8)
+        assert verify(damaged, before).end == before
+        with pytest.raises(Corrupt):
+            verify(damaged, whole)
+
+
+def test_L07_a_flipped_bit_in_an_older_segment_is_corrupt_even_in_its_last_block() -> None:
+    storage = storage_of()
+    filled(storage, 1)
+    filled(storage, 2)
+    name = storage.names()[0]
+    for offset in range(0, len(storage.read(name)), 5):
+        damaged = copy_of(storage)
+        damaged.flip(name, offset=offset, bit=3)
+        with pytest.raises(Corrupt, match=re.escape(name)):
+            verify(damaged)
+
+
+def test_a_missing_segment_is_corrupt() -> None:
+    storage = storage_of()
+    for epoch in (1, 2, 3):
+        filled(storage, epoch)
+    for name in storage.names()[:2]:
+        damaged = copy_of(storage)
+        damaged.delete(name)
+        with pytest.raises(Corrupt):
+            verify(damaged)
+
+
+def test_a_missing_last_segment_is_corrupt_when_the_books_have_it() -> None:
+    storage = storage_of()
+    filled(storage, 1)
+    end = filled(storage, 2).end
+    storage.delete(storage.names()[1])
+    assert verify(storage).end.sequence == 10
+    with pytest.raises(Corrupt):
+        verify(storage, end)
+
+
+@pytest.mark.parametrize(
+    "change", [{"hash": bytes(32)}, {"epoch": 2}, {"sequence": 9}, {"sequence": 11}]
+)
+def test_the_books_position_must_be_found_exactly(change: dict[str, object]) -> None:
+    storage = storage_of()
+    end = filled(storage).end
+    content = {"epoch": end.epoch, "sequence": end.sequence, "hash": end.hash} | change
+    with pytest.raises(Corrupt, match="not in the journal"):
+        Journal.open(storage, epoch=9, projected=Projected(**content))  # type: ignore[arg-type]
+
+
+def test_a_swapped_block_breaks_the_chain() -> None:
+    storage = storage_of()
+    filled(storage, sizes=(2, 2))
+    other = storage_of(2)
+    Journal.open(other, epoch=1).append(records(2, 50), time_ns=1)
+    name = storage.names()[0]
+    size = HEADER_BYTES + 2 * RECORD_BYTES
+    data, foreign = storage.read(name), other.read(name)
+    swapped = data[:HEADER_BYTES] + foreign[HEADER_BYTES:][:size] + data[HEADER_BYTES + size :]
+    storage.write_atomic(name, swapped)
+    with pytest.raises(Corrupt, match="does not follow"):
+        verify(storage)
+
+
+# ----------------------------------------------------------------- failing disks
+
+
+def test_a_full_disk_is_unavailable_and_the_journal_goes_on_when_there_is_room() -> None:
+    storage = storage_of()
+    journal = filled(storage)
+    end, used = journal.end, sum(len(storage.read(name)) for name in storage.names())
+    storage.capacity_bytes = used + HEADER_BYTES + 10
+    for _ in range(3):
+        with pytest.raises(Unavailable) as failure:
+            journal.append(records(2, 11), time_ns=50)
+        assert not isinstance(failure.value, OutcomeUnknown)
+    assert verify(storage).end == end
+    assert verify(storage).torn is None
+    assert len(storage.names()) == 1
+    storage.capacity_bytes = None
+    journal.append(records(1, 11), time_ns=50)
+    assert sequences(storage) == list(range(1, 12))
+
+
+def test_after_a_failed_sync_the_journal_goes_on_in_a_new_segment_without_that_block() -> None:
+    for seed in range(40):
+        storage = storage_of(seed)
+        journal = filled(storage)
+        storage.fail("sync")
+        with pytest.raises(Unavailable) as failure:
+            journal.append(records(2, 99), time_ns=50)
+        assert not isinstance(failure.value, OutcomeUnknown)
+        journal.append(records(3, 11), time_ns=51)
+        storage.crash()
+        assert sequences(storage) == list(range(1, 14))
+        assert verify(storage).end == journal.end
+
+
+def test_after_a_failed_sync_that_cannot_be_healed_at_once_the_outcome_is_unknown() -> None:
+    storage = storage_of()
+    journal = filled(storage)
+    storage.fail("sync")
+    storage.fail("write")
+    with pytest.raises(OutcomeUnknown):
+        journal.append(records(2, 99), time_ns=50)
+    storage.fail("write")
+    with pytest.raises(Unavailable):
+        journal.append(records(2, 99), time_ns=50)
+    journal.append(records(1, 11), time_ns=51)
+    assert sequences(storage) == list(range(1, 12))
+
+
+def test_when_a_failed_write_cannot_be_cut_off_the_next_one_goes_to_a_new_segment() -> None:
+    storage = storage_of()
+    journal = filled(storage)
+    storage.fail("append")
+    storage.fail("truncate")
+    with pytest.raises(Unavailable):
+        journal.append(records(2, 99), time_ns=50)
+    journal.append(records(1, 11), time_ns=51)
+    assert sequences(storage) == list(range(1, 12))
+    assert len(storage.names()) == 2
+
+
+def test_L07_what_was_appended_survives_every_crash() -> None:
+    for seed in range(60):
+        storage = storage_of(seed)
+        durable, unsafe_crashes = GENESIS, 0
+        for epoch in range(1, 6):
+            journal = Journal.open(storage, epoch=epoch, projected=durable)
+            assert journal.end.sequence >= durable.sequence
+            for _ in range(3):
+                journal.append(records(4, journal.end.sequence + 1), time_ns=1)
+            durable = journal.end
+            storage.fail("sync")
+            storage.fail("write")
+            with pytest.raises(OutcomeUnknown):
+                journal.append(records(9, journal.end.sequence + 1), time_ns=1)
+            unsafe_crashes += storage.crash() > 0
+        assert unsafe_crashes == 5
+        assert verify(storage, durable).end.sequence >= durable.sequence
+
+
+def test_L07_a_block_found_after_a_kill_is_made_durable_before_the_cut_names_it() -> None:
+    for seed in range(20):
+        storage = storage_of(seed)
+        journal = filled(storage)
+        unanswered = records(3, 11)
+
+        def die(operation: str, name: str) -> None:
+            if operation == "sync":
+                raise SystemExit
+
+        storage.before_operation = die
+        with pytest.raises(SystemExit):
+            journal.append(unanswered, time_ns=50)
+        storage.before_operation = None
+        storage.kill()
+        reopened = Journal.open(storage, epoch=2)
+        assert reopened.end.sequence == 13  # still in the page cache, and now promised
+        storage.crash()
+        assert verify(storage, reopened.end).end == reopened.end
+
+
+def test_other_files_in_the_folder_are_not_the_journals() -> None:
+    storage = storage_of()
+    storage.write_atomic("snapshot-1.snap", b"x")
+    storage.write_atomic("lost+found", b"x")
+    filled(storage)
+    assert sum(map(is_segment, storage.names())) == 1
+    assert verify(storage).commands == 10
