@@ -8,6 +8,7 @@ call results — needs a quorum again.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 
 from chains.base import NATIVE, AssetSpec, Block, BlockRef, ChainTraits, Payment
@@ -37,6 +38,7 @@ class EvmReader:
         self._nodes = nodes
         self._odd = frozenset(raw_address(asset.key) for asset in assets if asset.odd)
         self._kept: dict[str, BlockContents] = {}
+        self._kept_lock = threading.Lock()
 
     @property
     def traits(self) -> ChainTraits:
@@ -57,7 +59,8 @@ class EvmReader:
 
     def forget(self) -> None:
         """Drop proven blocks that are kept for the next question about them."""
-        self._kept.clear()
+        with self._kept_lock:
+            self._kept.clear()
 
     def check_identity(self) -> None:
         """Compare every answering node with the pin. Corrupt: one is on another network."""
@@ -178,13 +181,15 @@ class EvmReader:
 
     def _contents(self, header: Header) -> BlockContents:
         """Return the proven contents of a block from the first node that can prove them."""
-        kept = self._kept.get(header.hash)
+        with self._kept_lock:
+            kept = self._kept.get(header.hash)
         if kept is not None:
             return kept
         contents = self._read_contents(header)
-        if len(self._kept) >= _CONTENTS_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[header.hash] = contents
+        with self._kept_lock:
+            if len(self._kept) >= _CONTENTS_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[header.hash] = contents
         return contents
 
     def _read_contents(self, header: Header) -> BlockContents:
