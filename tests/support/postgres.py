@@ -66,7 +66,7 @@ def server_user() -> str | None:
 class PostgresServer:
     """A running cluster; `database` gives fresh databases, cheap because they are copies."""
 
-    def __init__(self, programs: Path | None = None) -> None:
+    def __init__(self, programs: Path | None = None, *, durable: bool = False) -> None:
         self._numbers = itertools.count(1)
         self._templates: dict[str, str] = {}
         self.port = free_port()
@@ -75,7 +75,7 @@ class PostgresServer:
         try:
             self._programs = self._reachable(programs or server_programs(), folder)
             self._initialise(folder)
-            self._server = self._start(folder)
+            self._server = self._start(folder, durable=durable)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -112,12 +112,12 @@ class PostgresServer:
         )
         assert made.returncode == 0, made.stdout + made.stderr
 
-    def _start(self, folder: Path) -> KeptServer:
+    def _start(self, folder: Path, *, durable: bool) -> KeptServer:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(folder),
-            **SPEED,
+            **({} if durable else SPEED),
         }
         command: list[str | Path] = [self._programs / "postgres", "-D", folder / "data"]
         for name, value in settings.items():
@@ -178,9 +178,14 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server(programs: Path | None = None) -> Iterator[PostgresServer]:
-    """Start a throw-away cluster; it dies with this process, however that ends."""
-    server = PostgresServer(programs)
+def postgres_server(
+    programs: Path | None = None, *, durable: bool = False
+) -> Iterator[PostgresServer]:
+    """Start a throw-away cluster; it dies with this process, however that ends.
+
+    durable: it waits for the disk as in production, which only benchmarks need.
+    """
+    server = PostgresServer(programs, durable=durable)
     try:
         yield server
     finally:

@@ -1,0 +1,43 @@
+"""`make bench` runs every job, `make bench JOB=name` one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.benchmarks import addresses, indexing, ledger, orders
+from tests.benchmarks.measure import Contest, Row, measure, show, write
+
+JOBS: dict[str, Callable[[contextlib.ExitStack], list[Contest]]] = {
+    "orders": orders.contests,
+    "ledger": ledger.contests,
+    "indexing": indexing.contests,
+    "addresses": addresses.contests,
+}
+OUTPUT = Path("var/bench.json")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named jobs (all by default), print the table, write var/bench.json."""
+    unknown = [name for name in arguments if name not in JOBS]
+    if unknown:
+        sys.stderr.write(f"no such job: {', '.join(unknown)}; there are {', '.join(JOBS)}\n")
+        return 2
+    talk, rows = Console(stderr=True), list[Row]()
+    for name in arguments or JOBS:
+        with contextlib.ExitStack() as stack, talk.status(f"{name}: preparing") as status:
+            for contest in JOBS[name](stack):
+                status.update(f"{contest.job}: measuring")
+                rows.append(measure(contest))
+    show(rows, Console(width=170))
+    write(rows, OUTPUT)
+    talk.print(f"written: {OUTPUT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

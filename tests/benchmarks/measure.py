@@ -1,0 +1,126 @@
+"""How a figure is taken: warm up, rounds interleaved with the peer and the floor, medians."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+ROUNDS = 5
+Run = Callable[[], int]
+"""Does the work once and returns how many units it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job: units per second of ours, the peer's and the floor's; None where there is none."""
+
+    job: str
+    unit: str
+    ours: int
+    peer: int | None
+    peer_name: str
+    floor: int | None
+    floor_name: str
+    goal: str
+
+    @property
+    def ratio(self) -> str:
+        """Return ours / peer with two places, or ours / floor where there is no peer."""
+        other = self.peer or self.floor
+        return "" if not other else f"{self.ours * 100 // other / 100:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What runs beside what. Wall time where a disk or a server takes part, CPU time otherwise."""
+
+    job: str
+    unit: str
+    ours: Run
+    peer: Run | None = None
+    peer_name: str = ""
+    floor: Run | None = None
+    floor_name: str = ""
+    goal: str = ""
+    wall: bool = False
+
+
+def measure(contest: Contest, *, rounds: int = ROUNDS) -> Row:
+    """Run a contest: one warm-up, then rounds in which every participant runs once."""
+    runs: dict[str, Run] = {"ours": contest.ours}
+    if contest.peer is not None:
+        runs["peer"] = contest.peer
+    if contest.floor is not None:
+        runs["floor"] = contest.floor
+    rates: dict[str, list[int]] = {name: [] for name in runs}
+    for round_no in range(rounds + 1):
+        for name, run in runs.items():
+            rate = _rate(run, wall=contest.wall)
+            if round_no:
+                rates[name].append(rate)
+    medians = {name: int(statistics.median(found)) for name, found in rates.items()}
+    return Row(
+        job=contest.job,
+        unit=contest.unit,
+        ours=medians["ours"],
+        peer=medians.get("peer"),
+        peer_name=contest.peer_name,
+        floor=medians.get("floor"),
+        floor_name=contest.floor_name,
+        goal=contest.goal,
+    )
+
+
+def _rate(run: Run, *, wall: bool) -> int:
+    gc.collect()
+    clock = time.perf_counter_ns if wall else time.process_time_ns
+    before = clock()
+    units = run()
+    return units * 1_000_000_000 // max(1, clock() - before)
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures were taken on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {"cpu": model, "cores": str(os.cpu_count()), "python": platform.python_version()}
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Print the table."""
+    table = Table(title=" · ".join(f"{name} {value}" for name, value in machine().items()))
+    for name in ("job", "unit", "ours /s", "peer /s", "peer", "ratio", "floor /s", "floor", "goal"):
+        table.add_column(name, justify="right" if name.endswith("/s") else "left")
+    for row in rows:
+        figures = [f"{value:,}" if value else "" for value in (row.ours, row.peer, row.floor)]
+        table.add_row(
+            row.job, row.unit, figures[0], figures[1], row.peer_name, row.ratio, figures[2],
+            row.floor_name, row.goal,
+        )  # fmt: skip
+    console.print(table)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = {
+        "machine": machine(),
+        "jobs": [asdict(row) | {"ratio": row.ratio} for row in rows],
+    }
+    path.write_text(json.dumps(page, indent=1) + "\n")
