@@ -112,11 +112,11 @@ transfers = table(
     sa.CheckConstraint("position >= 1", name="position"),
     sa.CheckConstraint("length(id) = 16", name="id"),
     sa.CheckConstraint("length(previous) = 32 AND length(hash) = 32", name="hashes"),
+    sa.CheckConstraint("chain IN ('projected', 'treasury')", name="chain"),
     sa.CheckConstraint(
-        "(chain = 'projected' AND posted_at_ns IS NULL)"
-        " OR (chain = 'treasury' AND posted_at_ns >= 0)",
-        name="projected_transfers_have_no_time",
+        "(chain = 'treasury') = (posted_at_ns IS NOT NULL)", name="only_the_treasury_has_time"
     ),
+    sa.CheckConstraint("posted_at_ns >= 0", name="posted_at_ns"),
     sqlite_with_rowid=False,
 )
 append_only(transfers)

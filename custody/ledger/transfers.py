@@ -152,9 +152,10 @@ def _append(
     before = chain_head(conn, chain)
     rows = _rows(before, fresh, touched, at_ns)
     after = Head(before.position + len(fresh), rows[-1][-1])
+    # First of all the end of the chain: whoever posts at the same time waits here, or runs again.
+    _move_head(conn, chain, before, after)
     _insert(conn, chain, rows)
     grow(conn, grown, stored=stored)
-    _move_head(conn, chain, before, after)
 
 
 Row = tuple[int, bytes, int, int, int, int, str, str, int | None, bytes, bytes]
@@ -215,19 +216,22 @@ def _insert(conn: sa.Connection, chain: Chain, rows: list[Row]) -> None:
 
 
 def _move_head(conn: sa.Connection, chain: Chain, before: Head, after: Head) -> None:
-    if before.position == 0:
-        conn.execute(
-            ledger_chains.insert().values(chain=chain, position=after.position, hash=after.hash)
-        )
-        return
     moved = conn.execute(
-        ledger_chains.update()
-        .where(
-            ledger_chains.c.chain == chain,
-            ledger_chains.c.position == before.position,
-            ledger_chains.c.hash == before.hash,
-        )
-        .values(position=after.position, hash=after.hash)
+        _MOVE_HEAD,
+        {
+            "chain": chain.value,
+            "position": after.position,
+            "hash": after.hash,
+            "before_position": before.position,
+            "before_hash": before.hash,
+        },
     )
     if moved.rowcount != 1:
         raise Corrupt(f"the {chain.value} chain moved under a posting")
+
+
+_MOVE_HEAD = sa.text(
+    "INSERT INTO ledger_chains (chain, position, hash) VALUES (:chain, :position, :hash)"
+    " ON CONFLICT (chain) DO UPDATE SET position = excluded.position, hash = excluded.hash"
+    " WHERE ledger_chains.position = :before_position AND ledger_chains.hash = :before_hash"
+)
