@@ -101,8 +101,8 @@ class SimulatedStorage:
     def crash(self) -> int:
         """Lose an arbitrary part of every file's unsynced bytes; return how many bytes were unsafe.
 
-        Of four crashes one keeps all, one nothing; of the others a prefix of arbitrary length stays,
-        and inside it any sector may have been left unwritten.
+        Of four crashes one keeps all and one nothing; of the others a prefix of arbitrary length
+        stays, and inside it any sector may have been left unwritten.
         """
         self.life += 1
         unsafe_bytes = 0

@@ -11,7 +11,6 @@ from engine import commands as c
 from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
 from engine.events import (
     Event,
-    FundingRefused,
     Held,
     OrderAccepted,
     OrderCancelled,
@@ -45,7 +44,7 @@ class Commands:
         self.placed: list[c.PlaceOrder] = []
         self.holds: dict[int, c.Hold] = {}
         self.halted: set[int] = set()
-        self._last_hold: c.Hold | None = None
+        self._asked: dict[int, c.Hold] = {}
 
     def opening(self) -> Iterator[c.Command]:
         """Yield the assets, the markets and some money; every third customer is poor."""
@@ -88,10 +87,7 @@ class Commands:
             elif isinstance(event, OrderFilled | OrderCancelled):
                 del self.open[event.order_id]
             elif isinstance(event, Held):
-                assert self._last_hold is not None
-                self.holds[event.number] = self._last_hold
-            elif isinstance(event, FundingRefused):
-                assert event.number == self.number
+                self.holds[event.number] = self._asked.pop(event.number)
 
     # ---- orders
 
@@ -196,7 +192,7 @@ class Commands:
         asset_no = self.random.choice(ASSETS)
         hold = self._funded(c.Hold, self._customer(), asset_no, self._amount(asset_no))
         assert isinstance(hold, c.Hold)
-        self._last_hold = hold
+        self._asked.setdefault(hold.number, hold)
         return hold
 
     def _end_hold(self) -> c.Command:

@@ -1,0 +1,357 @@
+"""Durable before answered, one writer, and nothing accepted that the books cannot follow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.clock import ManualClock, SystemClock
+from core.entropy import SeededEntropy
+from core.errors import Corrupt, OutcomeUnknown, Refused, Unavailable
+from engine.blocks import BLOCK_RECORDS_MAX
+from engine.commands import AddAsset, CancelAll, Command, Credit
+from engine.eventlog import EventLog
+from engine.events import AppliedBlock, Credited, Event, FundingRepeated
+from engine.files import DiskStorage
+from engine.journal import JournalReader
+from engine.recovery import ReferenceFactory, recover, replay
+from engine.sequencer import Sequencer
+from engine.simulated_files import SimulatedStorage
+from engine.snapshot import snapshot_names
+from tests.unit.engine.world import ALICE, BASE, QUOTE, market
+
+
+def nothing() -> None:
+    """Be a lease that is held."""
+
+
+class Room:
+    """A sequencer on a simulated disk."""
+
+    def __init__(self, *, lag: int = 1_000, lease: Callable[[], None] = nothing) -> None:
+        self.storage = SimulatedStorage(SeededEntropy(1))
+        self.clock = ManualClock()
+        self.published: list[AppliedBlock] = []
+        self.sequencer = recover(
+            self.storage,
+            epoch=1,
+            clock=self.clock,
+            lease=lease,
+            lag_events_max=lag,
+            publish=self.published.append,
+        )
+
+    def open_market(self) -> None:
+        """Add both assets and the market."""
+        assets: list[Command] = [AddAsset(asset_no=BASE), AddAsset(asset_no=QUOTE)]
+        self.sequencer.execute([*assets, market()])
+
+    def journalled(self) -> int:
+        """Return how many commands are in the journal."""
+        return sum(block.count for block in JournalReader(self.storage).blocks_from(0))
+
+
+def credit(number: int, amount: int = 5) -> Credit:
+    """Return a credit of Alice's."""
+    return Credit(number=number, customer_no=ALICE, asset_no=QUOTE, amount=amount)
+
+
+def test_a_batch_is_one_block_one_sync_and_one_list_of_events_per_command() -> None:
+    room = Room()
+    room.open_market()
+    before = room.storage.operations["sync"]
+    answers = room.sequencer.execute([credit(1), credit(2), CancelAll(customer_no=ALICE)])
+    assert room.storage.operations["sync"] == before + 1
+    assert [len(events) for events in answers] == [1, 1, 1]
+    [block] = room.sequencer.log.blocks_after(3, 10)
+    assert block == room.published[-1]
+    assert (block.first_sequence, block.last_sequence, block.epoch) == (4, 6, 1)
+    assert block.events == tuple(event for events in answers for event in events)
+    assert block.projected == room.sequencer.position
+    assert room.sequencer.execute([]) == []
+
+
+def test_nothing_is_applied_or_published_before_the_block_is_durable() -> None:
+    room = Room()
+    room.open_market()
+    seen: list[tuple[str, int, int]] = []
+
+    def watch(operation: str, name: str) -> None:
+        with room.sequencer.reading() as engine:
+            seen.append((operation, engine.sequence, room.sequencer.log.last_sequence))
+
+    room.storage.before_operation = watch
+    room.sequencer.execute([credit(1)])
+    assert seen == [("append", 3, 3), ("sync", 3, 3)]
+
+
+def test_the_lease_is_checked_after_the_sync_and_before_the_answer() -> None:
+    order: list[str] = []
+    room = Room(lease=lambda: order.append("lease"))
+    room.storage.before_operation = lambda operation, name: order.append(operation)
+    room.sequencer.execute([AddAsset(asset_no=BASE)])
+    assert order == ["append", "sync", "lease"]
+
+
+def test_who_lost_the_lease_answers_nobody_and_publishes_nothing_ever_again() -> None:
+    def lost() -> None:
+        raise Unavailable("the lease is lost")
+
+    room = Room(lease=lost)
+    with pytest.raises(OutcomeUnknown, match="lease"):
+        room.sequencer.execute([AddAsset(asset_no=BASE)])
+    assert room.published == []
+    with room.sequencer.reading() as engine:
+        assert engine.sequence == 0
+    with pytest.raises(Unavailable, match="stopped"):
+        room.sequencer.execute([AddAsset(asset_no=BASE)])
+    assert room.journalled() == 1
+    assert isinstance(room.sequencer.failure, Unavailable)
+
+
+def test_block_time_never_goes_back() -> None:
+    room = Room()
+    room.open_market()
+    room.clock.step(-3_600 * 10**9)
+    room.sequencer.execute([credit(1)])
+    times = [block.time_ns for block in JournalReader(room.storage).blocks_from(0)]
+    assert times[0] == times[1]
+    room.clock.step(7_200 * 10**9)
+    room.sequencer.execute([credit(2)])
+    assert room.published[-1].time_ns == room.clock.now_ns() > times[1]
+
+
+def test_when_the_books_lag_too_far_nothing_is_accepted_until_they_follow() -> None:
+    room = Room(lag=4)
+    room.open_market()
+    room.sequencer.execute([credit(1), credit(2)])
+    with pytest.raises(Unavailable, match="5 events behind"):
+        room.sequencer.execute([credit(3)])
+    assert room.journalled() == 5
+    room.sequencer.log.mark_projected(3)
+    assert isinstance(room.sequencer.execute([credit(3)])[0][0], Credited)
+
+
+def test_L10_a_gap_in_funding_numbers_does_not_even_reach_the_journal() -> None:
+    room = Room()
+    room.open_market()
+    with pytest.raises(Corrupt, match="follows 1"):
+        room.sequencer.execute([credit(1), credit(3)])
+    assert room.journalled() == 3
+    answers = room.sequencer.execute([credit(1), credit(2), credit(1, 7)])
+    assert [type(events[0]) for events in answers] == [Credited, Credited, FundingRepeated]
+
+
+def test_a_command_that_fits_no_record_is_refused_before_anything_happens() -> None:
+    room = Room()
+    with pytest.raises(Refused, match="amount_out_of_range"):
+        room.sequencer.execute([credit(1, 1 << 96)])
+    with pytest.raises(Refused, match="too_large"):
+        room.sequencer.execute([CancelAll(customer_no=1)] * (BLOCK_RECORDS_MAX + 1))
+    assert room.journalled() == 0
+
+
+def test_a_full_disk_refuses_and_the_work_resumes_by_itself() -> None:
+    room = Room()
+    room.open_market()
+    room.storage.capacity_bytes = 600
+    with pytest.raises(Unavailable):
+        room.sequencer.execute([credit(1)] * 9)
+    with room.sequencer.reading() as engine:
+        assert engine.sequence == 3
+    room.storage.capacity_bytes = None
+    assert isinstance(room.sequencer.execute([credit(1)])[0][0], Credited)
+    assert room.journalled() == 4
+
+
+def test_after_a_failed_sync_the_commands_can_be_sent_again() -> None:
+    room = Room()
+    room.open_market()
+    room.storage.fail("sync")
+    with pytest.raises(Unavailable):
+        room.sequencer.execute([credit(1)])
+    assert isinstance(room.sequencer.execute([credit(1)])[0][0], Credited)
+    room.storage.crash()
+    engine, _, _ = replay(room.storage, factory=ReferenceFactory())
+    assert engine.sequence == 4
+    assert engine.balances(ALICE)[QUOTE].available == 5
+
+
+# ------------------------------------------------------------- the writer thread
+
+
+def test_many_callers_share_blocks_and_each_gets_its_own_answer(tmp_path: Path) -> None:
+    storage = DiskStorage(tmp_path)
+    sequencer = recover(storage, epoch=1, clock=SystemClock(), lease=nothing)
+    sequencer.execute([AddAsset(asset_no=QUOTE)])
+    sequencer.start()
+    failures: list[object] = []
+
+    def call(customer_no: int) -> None:
+        for _ in range(50):
+            [event] = sequencer.submit(CancelAll(customer_no=customer_no)).result(timeout=30)
+            if getattr(event, "customer_no", None) != customer_no:
+                failures.append(event)
+
+    callers = [threading.Thread(target=call, args=(n,)) for n in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    sequencer.stop()
+    assert failures == []
+    blocks = list(JournalReader(storage).blocks_from(0))
+    assert sum(block.count for block in blocks) == 401
+    assert max(block.count for block in blocks) > 1
+
+
+def test_submitted_commands_keep_their_order_and_a_gap_fails_alone() -> None:
+    room = Room()
+    room.open_market()
+    room.sequencer.start()
+    futures = [room.sequencer.submit(credit(number)) for number in (1, 2, 7, 3)]
+    assert [type(futures[n].result(10)[0]) for n in (0, 1, 3)] == [Credited] * 3
+    with pytest.raises(Corrupt):
+        futures[2].result(10)
+    room.sequencer.stop()
+
+
+def test_submit_answers_with_what_went_wrong() -> None:
+    room = Room()
+    with pytest.raises(Unavailable, match="not run"):
+        room.sequencer.submit(credit(1)).result(10)
+    room.sequencer.start()
+    with pytest.raises(Refused):
+        room.sequencer.submit(credit(1, 1 << 96)).result(10)
+    room.storage.fail("sync")
+    with pytest.raises(Unavailable):
+        room.sequencer.submit(AddAsset(asset_no=QUOTE)).result(10)
+    room.sequencer.submit(AddAsset(asset_no=QUOTE)).result(10)
+    assert isinstance(room.sequencer.submit(credit(1)).result(10)[0], Credited)
+    room.sequencer.stop()
+    with pytest.raises(Unavailable):
+        room.sequencer.submit(credit(2)).result(10)
+    with pytest.raises(Unavailable):
+        room.sequencer.execute([credit(2)])
+
+
+def test_stopping_answers_everything_that_was_queued() -> None:
+    room = Room()
+    room.open_market()
+    room.sequencer.start()
+    futures = [room.sequencer.submit(CancelAll(customer_no=n)) for n in range(500)]
+    room.sequencer.stop()
+    assert all(future.result(10) for future in futures)
+    assert room.journalled() == 503
+
+
+def test_a_cancelled_future_is_dropped_and_harms_nobody() -> None:
+    room = Room()
+    room.open_market()
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(operation: str, name: str) -> None:
+        if operation == "sync":
+            entered.set()
+            go_on.wait(10)
+
+    room.storage.before_operation = slow
+    room.sequencer.start()
+    first = room.sequencer.submit(CancelAll(customer_no=1))
+    assert entered.wait(10)
+    second = room.sequencer.submit(CancelAll(customer_no=2))
+    third = room.sequencer.submit(CancelAll(customer_no=3))
+    assert second.cancel()
+    go_on.set()
+    assert first.result(10)
+    assert third.result(10)
+    room.sequencer.stop()
+    assert room.journalled() == 5
+
+
+def test_a_writer_thread_that_breaks_leaves_nobody_waiting() -> None:
+    room = Room()
+    room.open_market()
+    hooked: list[object] = []
+
+    def swallow(args: threading.ExceptHookArgs) -> None:
+        hooked.append(args.exc_value)
+
+    def broken(block: AppliedBlock) -> None:
+        raise ZeroDivisionError
+
+    room.sequencer._publish = broken
+    previous, threading.excepthook = threading.excepthook, swallow
+    try:
+        room.sequencer.start()
+        with pytest.raises(OutcomeUnknown):
+            room.sequencer.submit(credit(1)).result(10)
+        assert room.sequencer._thread is not None
+        room.sequencer._thread.join(10)
+    finally:
+        threading.excepthook = previous
+    assert isinstance(hooked[0], ZeroDivisionError)
+    with pytest.raises(Unavailable):
+        room.sequencer.submit(credit(2)).result(10)
+    with pytest.raises(Unavailable):
+        room.sequencer.execute([credit(2)])
+
+
+# ------------------------------------------------------------------ the event log
+
+
+def block(first: int, last: int, events: int = 1) -> AppliedBlock:
+    """Return a block with so many events."""
+    event: Event = Credited(sequence=last, number=1, customer_no=1, asset_no=1, amount=1)
+    return AppliedBlock(
+        epoch=1,
+        first_sequence=first,
+        last_sequence=last,
+        time_ns=0,
+        hash=bytes(32),
+        events=(event,) * events,
+    )
+
+
+def test_the_log_gives_blocks_after_a_position_and_drops_what_is_projected() -> None:
+    log = EventLog(projected_sequence=4)
+    for first, last in ((5, 6), (7, 7), (8, 12)):
+        log.append(block(first, last, events=2))
+    assert [b.first_sequence for b in log.blocks_after(4, 2)] == [5, 7]
+    assert [b.first_sequence for b in log.blocks_after(6, 9)] == [7, 8]
+    assert log.pending_events == 6
+    log.mark_projected(7)
+    assert (log.projected_sequence, log.pending_events, log.last_sequence) == (7, 2, 12)
+    log.mark_projected(6)
+    assert log.projected_sequence == 7
+    assert [b.first_sequence for b in log.blocks_after(7, 9)] == [8]
+    log.mark_projected(12)
+    assert log.blocks_after(12, 9) == []
+
+
+def test_the_log_refuses_gaps_the_future_and_the_dropped_past() -> None:
+    log = EventLog()
+    log.append(block(1, 2))
+    with pytest.raises(Corrupt):
+        log.append(block(4, 5))
+    with pytest.raises(Corrupt):
+        log.mark_projected(3)
+    log.mark_projected(2)
+    with pytest.raises(Corrupt):
+        log.blocks_after(1, 9)
+
+
+def test_a_snapshot_does_not_stop_the_sequencer_and_a_failed_one_leaves_no_file() -> None:
+    room = Room()
+    room.open_market()
+    room.storage.fail("write")
+    with pytest.raises(Unavailable):
+        room.sequencer.snapshot(room.storage)
+    assert snapshot_names(room.storage) == []
+    name = room.sequencer.snapshot(room.storage)
+    assert snapshot_names(room.storage) == [name]
+    room.sequencer.execute([credit(1)])
+    assert isinstance(room.sequencer, Sequencer)
