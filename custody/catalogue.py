@@ -131,6 +131,17 @@ def customer(conn: sa.Connection, customer_no: CustomerNo) -> Customer:
     return Customer(row.customer_no, row.external_id, row.frozen)
 
 
+def customers_after(conn: sa.Connection, after: int, *, limit: int) -> list[Customer]:
+    """Return customers with a number above `after`, in the order of their numbers."""
+    query = (
+        sa.select(customers)
+        .where(customers.c.customer_no > after)
+        .order_by(customers.c.customer_no)
+        .limit(limit)
+    )
+    return [Customer(row.customer_no, row.external_id, row.frozen) for row in conn.execute(query)]
+
+
 def freeze_customer(conn: sa.Connection, customer_no: CustomerNo, reason: str) -> None:
     """Stop a customer's withdrawals and orders until an officer lifts it."""
     conn.execute(

@@ -209,14 +209,26 @@ def orders_of(
     return [_order(row) for row in conn.execute(query)]
 
 
-def fills_of(conn: sa.Connection, customer_no: CustomerNo, *, limit: int = 100) -> list[Fill]:
-    """Return a customer's fills, newest first."""
-    query = (
-        sa.select(fills)
-        .where(sa.or_(fills.c.buyer_no == customer_no, fills.c.seller_no == customer_no))
-        .order_by(fills.c.sequence.desc(), fills.c.n.desc())
-        .limit(limit)
+def fills_of(
+    conn: sa.Connection,
+    customer_no: CustomerNo,
+    *,
+    before: tuple[int, int] | None = None,
+    limit: int = 100,
+) -> list[Fill]:
+    """Return a customer's fills, newest first; `before` is the (sequence, n) to go on from."""
+    query = sa.select(fills).where(
+        sa.or_(fills.c.buyer_no == customer_no, fills.c.seller_no == customer_no)
     )
+    if before is not None:
+        sequence, n = before
+        query = query.where(
+            sa.or_(
+                fills.c.sequence < sequence,
+                sa.and_(fills.c.sequence == sequence, fills.c.n < n),
+            )
+        )
+    query = query.order_by(fills.c.sequence.desc(), fills.c.n.desc()).limit(limit)
     return [_fill(row) for row in conn.execute(query)]
 
 
