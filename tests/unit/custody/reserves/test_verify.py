@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 
-from core.errors import Reason, Refused
+from chains.base import BlockRef
+from core.errors import Corrupt, Reason, Refused
+from core.ids import AssetNo, ChainId
+from custody.catalogue import Asset
 from custody.reserves import verify
-from custody.reserves.assets import challenges, collect_proofs
-from custody.reserves.merkle_sum import Leaf, Tree, salt_of, sums_bytes
-from custody.reserves.report import proof_file
+from custody.reserves.assets import (
+    FinalBlock,
+    Holding,
+    OwnAddress,
+    challenges,
+    collect_proofs,
+)
+from custody.reserves.merkle_sum import Commitment, Leaf, Node, Tree, salt_of, sums_bytes
+from custody.reserves.report import proof_file, seal
 from custody.reserves.verify import Refuted, check_proof, check_report
 from tests.unit.custody.reserves import cases
 
@@ -289,6 +298,46 @@ def test_a_leaf_hidden_behind_the_last_one_is_refuted(case: cases.Case) -> None:
     assert check_proof(honest, proof_file(case.sealed, tree, beside))
     with pytest.raises(Refuted, match="not empty behind the last"):
         check_proof(hidden, proof_file(case.sealed, tree, beside))
+
+
+def test_sums_without_leaves_are_refuted(case: cases.Case) -> None:
+    def empty(body: dict[str, Any]) -> None:
+        top = Node(bytes(32), tuple(map(int, body["tree"]["sums"])))
+        root = Commitment(verify.context_of(body), 0, top).root
+        body["tree"] |= {"leaf_count": "0", "top": top.hash.hex(), "root": root.hex()}
+
+    lie = cases.resealed(case.sealed.data, empty, sign_again=True)
+    assert "sums without leaves" in refutation(lie)
+
+
+def test_a_place_has_one_number_even_in_a_tree_of_one(case: cases.Case) -> None:
+    report = check_report(case.sealed.data)
+    tree = Tree.build(report.context, 2, [Leaf(1, salt_of(cases.SECRET, 1), (5, 6))])
+    node = tree.commitment.top
+    alone = replace(report, leaf_count=1, top=node.hash + sums_bytes(node.sums))
+    proof = json.loads(proof_file(case.sealed, tree, 1))
+    assert check_proof(alone, verify.canonical(proof))["index"] == "0"
+    with pytest.raises(Refuted, match="a place outside the tree"):
+        check_proof(alone, verify.canonical(proof | {"index": "1"}))
+
+
+def test_an_address_holds_assets_of_its_own_chain_only() -> None:
+    other = ChainId("other")
+    books = cases.books()
+    listed = Asset(AssetNo(3), replace(cases.ASSETS[0].spec, chain=other))
+    block = FinalBlock(other, "1:0xdef", BlockRef(7, "0x07"))
+    totals = {**books.totals, (cases.K.HOT, 3): 5, (cases.K.EQUITY, 3): 5}
+    cut = replace(books.cut, blocks=(*books.cut.blocks, block))
+    books = replace(books, assets=(*books.assets, listed), totals=totals, cut=cut)
+    for chain, fits in ((other, True), (cases.CHAIN, False)):
+        own = OwnAddress(chain, cases.address_of("stranger"), "eip191")
+        draft = cases.draft(books=books, holdings=(*cases.holdings(), Holding(own, ((3, 5),))))
+        proofs = collect_proofs(draft, cases.prove)
+        if fits:
+            assert check_report(seal(draft, proofs).data).leaf_count == 3
+        else:
+            with pytest.raises(Corrupt, match="another chain's asset"):
+                seal(draft, proofs)
 
 
 @pytest.mark.parametrize(
