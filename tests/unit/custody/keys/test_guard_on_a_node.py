@@ -227,3 +227,28 @@ def test_no_tampered_payload_is_signed_and_the_honest_twin_is_paid(desk: Desk) -
     assert status.succeeded
     assert status.effect_amount == AMOUNT
     assert desk.spend.asset_key != NATIVE
+
+
+@pytest.mark.parametrize(
+    "destination",
+    ["0x" + "00" * 20, "0x" + "00" * 19 + "09", "token", "lower"],
+    ids=["zero", "precompile", "token's own contract", "no checksum"],
+)
+def test_an_approved_destination_that_loses_money_is_refused(desk: Desk, destination: str) -> None:
+    """Officers signed it, the bytes agree with it, and still it is not paid."""
+    to = {"token": desk.spend.asset_key, "lower": desk.spend.destination.lower()}.get(
+        destination, destination
+    )
+    withdrawal = replace(desk.authority.withdrawal, withdrawal_id="wd_burn", destination=to)
+    verdicts = (sign_approval(ADA, withdrawal), sign_approval(BEA, withdrawal))
+    spend = replace(desk.spend, spend_id="sp_burn", cause_id="wd_burn", destination=to)
+    data = call("transfer(address,uint256)", to, AMOUNT)
+    request = replace(
+        desk.request(replace(honest(desk), data=data, nonce=1).bytes()),
+        intent=spend,
+        authority=Approvals(withdrawal, verdicts, "customer:1"),
+    )
+    with pytest.raises(Refused) as refused:
+        sign_once(desk.guard, replace(request, unsigned=replace(request.unsigned, nonce=1)))
+    expected = Reason.INVALID_ADDRESS if destination == "lower" else Reason.FORBIDDEN_DESTINATION
+    assert refused.value.reason is expected
