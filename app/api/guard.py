@@ -1,0 +1,204 @@
+"""What every request passes before its route sees it: key, rate, role, parameters, body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from app.api import problems, strict_json
+from app.api.context import ApiContext
+from app.api.limiter import Limiter
+from app.api.listing import Listing
+from app.api.roles import ROLES
+from core.clock import SECOND_NS
+from core.errors import Reason, Refused
+from core.ids import CustomerNo
+from custody import access
+from custody.access import Principal, Role
+
+FAILURES_PER_S = 10
+FAILURES_BURST = 50
+TOKEN_CHARS_MAX = 256
+_JSON = re.compile(r"application/json(\s*;\s*charset=utf-8)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What lives as long as the application and every route may use."""
+
+    context: ApiContext
+    listing: Listing
+    limiter: Limiter
+    failures: Limiter
+
+
+def make_shop(context: ApiContext) -> Shop:
+    """Return the shop of an application."""
+    clock = context.platform.clock
+    return Shop(
+        context=context,
+        listing=Listing(context.platform.db, clock),
+        limiter=Limiter(clock, per_s=context.requests_per_s, burst=context.requests_burst),
+        failures=Limiter(clock, per_s=FAILURES_PER_S, burst=FAILURES_BURST),
+    )
+
+
+class TooManyRequests(Exception):
+    """Answered 429; not part of the drawn tree because it never leaves this room."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"retry after {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+def shop_of(request: Request) -> Shop:
+    """Return the application's shop."""
+    return cast("Shop", request.app.state.shop)
+
+
+def principal_of(request: Request) -> Principal:
+    """Return who asks; a public route has nobody."""
+    found: Principal | None = getattr(request.state, "principal", None)
+    if found is None:
+        raise Refused(Reason.UNAUTHENTICATED, "no valid API key")
+    return found
+
+
+def customer_of(request: Request) -> CustomerNo:
+    """Return the customer who asks. Refused: forbidden."""
+    customer_no = principal_of(request).customer_no
+    if customer_no is None:
+        raise Refused(Reason.FORBIDDEN, "for customers only")
+    return customer_no
+
+
+In = Annotated[Shop, Depends(shop_of)]
+Caller = Annotated[Principal, Depends(principal_of)]
+OwnNo = Annotated[CustomerNo, Depends(customer_of)]
+
+
+class _ReadRequest(Request):
+    """A request whose body was read and checked already."""
+
+    def __init__(self, scope: Scope, receive: Receive, body: bytes, parsed: object) -> None:
+        super().__init__(scope, receive)
+        self._read = body
+        self._parsed = parsed
+
+    async def body(self) -> bytes:
+        return self._read
+
+    async def json(self) -> object:
+        return self._parsed
+
+
+class GuardedRoute(APIRoute):
+    """A route of the matrix; one that is not in there stops the start."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler behind its guard."""
+        answer = super().get_route_handler()
+        roles = {method: ROLES[method, self.path] for method in self.methods or ()}
+        parameters = frozenset(
+            field.alias
+            for field in get_flat_params(self.dependant)
+            if isinstance(field.field_info, Query)
+        )
+        takes_body = self.body_field is not None
+
+        async def guarded(request: Request) -> Response:
+            allowed = roles[request.method]
+            if allowed:
+                request.state.principal = await run_in_threadpool(_authenticate, request)
+                _check_role(request, allowed)
+            _check_query(request, parameters)
+            if request.method in ("GET", "DELETE"):
+                return await answer(request)
+            body = await _read_body(request, shop_of(request).context.body_bytes_max)
+            parsed = _parse_body(request, body, takes_body=takes_body)
+            return await answer(_ReadRequest(request.scope, request.receive, body, parsed))
+
+        return guarded
+
+
+def _authenticate(request: Request) -> Principal:
+    shop = shop_of(request)
+    header = request.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or len(token) > TOKEN_CHARS_MAX:
+        token = ""
+    try:
+        with shop.context.platform.db.read() as conn:
+            principal = access.authenticate(conn, token)
+    except Refused:
+        # The true peer, never a header: whoever guesses is slowed down, others are not.
+        peer = request.client.host if request.client else "-"
+        _take(shop.failures, f"peer:{peer}")
+        raise
+    _take(shop.limiter, principal.key_id)
+    return principal
+
+
+def _take(limiter: Limiter, name: str) -> None:
+    wait_ns = limiter.take(name)
+    if wait_ns:
+        raise TooManyRequests(max(1, -(-wait_ns // SECOND_NS)))
+
+
+def _check_role(request: Request, allowed: frozenset[Role]) -> None:
+    if principal_of(request).role not in allowed:
+        raise Refused(Reason.FORBIDDEN, "this key's role may not do that")
+
+
+def _check_query(request: Request, parameters: frozenset[str]) -> None:
+    names = [name for name, _ in request.query_params.multi_items()]
+    faults = [
+        problems.Fault(pointer=f"query/{name}", code=Reason.MALFORMED.value)
+        for name in dict.fromkeys(names)
+        if name not in parameters or names.count(name) > 1
+    ]
+    if faults:
+        raise BadFields(faults)
+
+
+class BadFields(Exception):
+    """Fields that are not as they must be; answered 400 with a line for each."""
+
+    def __init__(self, faults: list[problems.Fault]) -> None:
+        super().__init__(", ".join(fault.pointer for fault in faults))
+        self.faults = faults
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdecimal() and int(declared[:20]) > limit:
+        raise Refused(Reason.TOO_LARGE, f"a body has at most {limit} bytes")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise Refused(Reason.TOO_LARGE, f"a body has at most {limit} bytes")
+    except ClientDisconnect as error:
+        raise Refused(Reason.MALFORMED, "the body was cut short") from error
+    return bytes(body)
+
+
+def _parse_body(request: Request, body: bytes, *, takes_body: bool) -> object:
+    if not takes_body:
+        if body.strip() not in (b"", b"{}"):
+            raise Refused(Reason.MALFORMED, "this request has no body")
+        return None
+    if _JSON.fullmatch(request.headers.get("content-type", "")) is None:
+        raise Refused(Reason.MALFORMED, "the body is application/json")
+    return strict_json.parse_object(body)
