@@ -58,10 +58,6 @@ class Storage(Protocol):
         """Open an existing file for appending. Corrupt: there is none of this name."""
         ...
 
-    def sync(self, name: str) -> None:
-        """Make durable what another, dead process wrote."""
-        ...
-
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to size, durably."""
         ...
@@ -156,11 +152,6 @@ class DiskStorage:
     def open_append(self, name: str) -> DiskFile:
         """Open an existing file for appending. Corrupt: there is none of this name."""
         return DiskFile(self._folder / name)
-
-    def sync(self, name: str) -> None:
-        """Make durable what another, dead process wrote."""
-        with _disk(f"sync {name}"), (self._folder / name).open("r+b") as file:
-            os.fsync(file.fileno())
 
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to size, durably."""

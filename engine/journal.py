@@ -177,9 +177,10 @@ class Journal:
         if older is not None:
             if older.epoch >= epoch:
                 raise Unavailable(f"epoch {epoch} is over: epoch {older.epoch} leads the journal")
-            # A killed process may leave its last block in the page cache alone. The cut will name
-            # it, so it has to be on the disk first.
-            storage.sync(older.name)
+            # A killed process may have left its last block in the page cache alone, even after a
+            # sync that failed. The cut will name that block, so its segment is written afresh:
+            # syncing the old file would prove nothing.
+            storage.write_atomic(older.name, storage.read(older.name))
         self._begin_segment()
 
     @classmethod

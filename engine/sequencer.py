@@ -71,6 +71,7 @@ class Sequencer:
         self._writing = threading.Lock()
         self._reading = threading.RLock()
         self._failure: StrongroomError | None = None
+        self._snapshot_sequence = engine.sequence
         self._wake = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
         self._thread: threading.Thread | None = None
@@ -241,13 +242,20 @@ class Sequencer:
         with self._reading:
             yield self._engine
 
+    @property
+    def commands_since_snapshot(self) -> int:
+        """Return how many commands a restart would replay beyond the last snapshot or start."""
+        return self._journal.end.sequence - self._snapshot_sequence
+
     def snapshot(self, storage: Storage) -> str:
         """Write a snapshot of the present state; return its name. Unavailable: none was written."""
         with self._writing:
             if self._failure is not None:
                 raise Unavailable(f"the sequencer stopped: {self._failure}")
             snapshot = Snapshot(position=self._journal.end, dump=self._engine.dump())
-        return write_snapshot(storage, snapshot)
+        name = write_snapshot(storage, snapshot)
+        self._snapshot_sequence = snapshot.position.sequence
+        return name
 
 
 def applied_block(block: Block, events: Iterable[Event]) -> AppliedBlock:

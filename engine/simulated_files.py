@@ -152,13 +152,6 @@ class SimulatedStorage:
         """Open an existing file for appending. Corrupt: there is none of this name."""
         return SimulatedFile(self, name, self._find(name))
 
-    def sync(self, name: str) -> None:
-        """Make durable what another, dead process wrote."""
-        content = self._find(name)
-        if self.operation("sync", name):
-            raise Unavailable(f"sync {name}: the disk failed")
-        content.sync()
-
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to size, durably."""
         if self.operation("truncate", name):

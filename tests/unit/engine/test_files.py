@@ -52,11 +52,10 @@ def test_truncate_cuts(storage: Storage) -> None:
     file.sync()
     file.close()
     assert storage.read("a") == b"12x"
-    storage.sync("a")
 
 
 def test_a_missing_file_is_corrupt(storage: Storage) -> None:
-    for ask in (storage.read, storage.open_append, storage.sync):
+    for ask in (storage.read, storage.open_append):
         with pytest.raises(Corrupt, match="no such file"):
             ask("missing")
 

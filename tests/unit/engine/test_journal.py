@@ -376,6 +376,21 @@ def test_L07_a_block_found_after_a_kill_is_made_durable_before_the_cut_names_it(
         assert verify(storage, reopened.end).end == reopened.end
 
 
+def test_L07_a_block_whose_sync_failed_before_the_kill_is_made_durable_too() -> None:
+    for seed in range(20):
+        storage = storage_of(seed)
+        journal = filled(storage)
+        storage.fail("sync")
+        storage.fail("write")
+        with pytest.raises(OutcomeUnknown):
+            journal.append(records(3, 11), time_ns=50)
+        storage.kill()
+        reopened = Journal.open(storage, epoch=2)
+        assert reopened.end.sequence == 13
+        storage.crash()
+        assert verify(storage, reopened.end).end == reopened.end
+
+
 def test_other_files_in_the_folder_are_not_the_journals() -> None:
     storage = storage_of()
     storage.write_atomic("snapshot-1.snap", b"x")

@@ -369,7 +369,8 @@ def test_a_refused_replace_leaves_the_order_as_it_was(price: int, lots: int, rea
 def test_a_replace_may_use_the_money_its_own_order_locks() -> None:
     world = World(rich=1000)
     order_id = accepted(world.buy(ALICE, 100, 10))
-    world.replace(ALICE, order_id, 200, 5)
+    [event] = world.replace(ALICE, order_id, 200, 5)
+    assert isinstance(event, OrderReplaced)
     assert world.balance(ALICE, QUOTE) == (0, 1000, 0)
     assert why(world.replace(ALICE, order_id, 201, 5)) == "exceeds_available"
 

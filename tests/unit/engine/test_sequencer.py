@@ -351,7 +351,9 @@ def test_a_snapshot_does_not_stop_the_sequencer_and_a_failed_one_leaves_no_file(
     with pytest.raises(Unavailable):
         room.sequencer.snapshot(room.storage)
     assert snapshot_names(room.storage) == []
+    assert room.sequencer.commands_since_snapshot == 3
     name = room.sequencer.snapshot(room.storage)
     assert snapshot_names(room.storage) == [name]
+    assert room.sequencer.commands_since_snapshot == 0
     room.sequencer.execute([credit(1)])
     assert isinstance(room.sequencer, Sequencer)
