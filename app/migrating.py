@@ -19,7 +19,7 @@ def upgrade(db: Database) -> str:
 
 def current(db: Database) -> str | None:
     """Return the revision of a database; None when it is empty."""
-    from infra.migrations.run import current as read_current
+    from infra.migrations.revisions import current as read_current
 
     with db.read() as conn:
         return read_current(conn)
@@ -27,7 +27,7 @@ def current(db: Database) -> str | None:
 
 def newest() -> str:
     """Return the newest revision there is."""
-    from infra.migrations.run import newest as read_newest
+    from infra.migrations.revisions import newest as read_newest
 
     return read_newest()
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
-HERE = Path(__file__).resolve().parent
+from infra.migrations.revisions import HERE, current
+
 CONNECTION = "connection"
 
 
@@ -22,18 +19,6 @@ def upgrade(conn: sa.Connection, revision: str = "head") -> str:
     found = current(conn)
     assert found is not None
     return found
-
-
-def current(conn: sa.Connection) -> str | None:
-    """Return the revision of a database; None when it never had one."""
-    return MigrationContext.configure(conn).get_current_revision()
-
-
-def newest() -> str:
-    """Return the newest revision. An error of alembic's when the history is not one line."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
 
 
 def _config() -> Config:

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from app import migrating
 from app.settings_values import SettingsError
 from custody.db import Database
-from infra.migrations import run
+from infra.migrations import revisions, run
 from infra.migrations.shape import differences, shape
 from infra.migrations.tables import all_tables
 from tests.support.databases import KINDS, Databases
@@ -79,13 +79,13 @@ def test_tables_of_a_migrated_sqlite_database_are_strict(databases: Databases) -
 
 def test_the_history_is_one_line() -> None:
     config = Config()
-    config.set_main_option("script_location", str(run.HERE))
+    config.set_main_option("script_location", str(revisions.HERE))
     config.set_main_option("path_separator", "os")
-    revisions = list(ScriptDirectory.from_config(config).walk_revisions())
-    assert [one.revision for one in revisions] == sorted(
-        (one.revision for one in revisions), reverse=True
-    )
-    assert all(isinstance(one.down_revision, str | None) for one in revisions)
+    history = ScriptDirectory.from_config(config)
+    found = list(history.walk_revisions())
+    assert [one.revision for one in found] == sorted((one.revision for one in found), reverse=True)
+    assert all(isinstance(one.down_revision, str | None) for one in found)
+    assert history.get_current_head() == revisions.newest()
 
 
 def test_a_database_is_refused_until_it_is_upgraded(database_url: str) -> None:
@@ -101,9 +101,13 @@ def test_a_database_is_refused_until_it_is_upgraded(database_url: str) -> None:
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(database_url: str) -> None:
     db = Database.open(database_url)
-    with pytest.raises(RuntimeError, match="power cut"), db.transaction() as conn:
+
+    def upgrade_and_die(conn: sa.Connection) -> None:
         run.upgrade(conn)
         raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        db.run(upgrade_and_die)
     with db.read() as conn:
         assert shape(conn) == {}
     assert migrating.current(db) is None
