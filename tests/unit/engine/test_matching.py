@@ -6,7 +6,7 @@ import pytest
 
 from engine.base import Limits
 from engine.commands import HaltMarket, ResumeMarket
-from engine.enums import CancelReason, OrderKind, SelfTrade, Side, TimeInForce
+from engine.enums import CancelReason, OrderKind, SelfTrade, TimeInForce
 from engine.events import (
     OrderAccepted,
     OrderCancelled,
@@ -423,10 +423,13 @@ def test_what_does_not_fit_the_wire_never_rests(price: int, lots: int) -> None:
 
 def test_an_order_id_is_its_sequence_and_the_slot_freed_last() -> None:
     world = World()
-    first, second = (accepted(world.buy(ALICE, 1, 1)) for _ in range(2))
-    assert (first & 0xFFFFFF, second & 0xFFFFFF) == (0, 1)
+    first, second, third = (accepted(world.buy(ALICE, 1, 1)) for _ in range(3))
+    assert [order_id & 0xFFFFFF for order_id in (first, second, third)] == [0, 1, 2]
     world.cancel(ALICE, first)
-    third = accepted(world.buy(ALICE, 1, 1))
-    assert third & 0xFFFFFF == 0
-    assert third >> 24 == world.engine.sequence
-    assert Side(1) is Side.BUY
+    world.cancel(ALICE, third)
+    slots = []
+    for _ in range(3):
+        order_id = accepted(world.buy(ALICE, 1, 1))
+        assert order_id >> 24 == world.engine.sequence
+        slots.append(order_id & 0xFFFFFF)
+    assert slots == [2, 0, 3]

@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import Corrupt, Refused
 from engine.base import Limits
+from engine.commands import AddAsset, Credit
 from engine.invariants import check_invariants
 from engine.reference import ReferenceEngine
 from tests.unit.engine.commands import Commands
@@ -93,6 +94,19 @@ def test_a_dump_of_other_limits_is_corrupt() -> None:
     data = ReferenceEngine().dump()
     with pytest.raises(Corrupt, match="limits"):
         ReferenceEngine.load(data, Limits(open_orders=5))
+
+
+def test_the_order_in_which_things_were_added_leaves_no_trace() -> None:
+    dumps = set()
+    for assets in ((1, 2, 3), (3, 1, 2), (2, 3, 1)):
+        engine = ReferenceEngine()
+        for n, asset_no in enumerate(assets, 1):
+            engine.apply(AddAsset(asset_no=asset_no), sequence=n, time_ns=7)
+        for n, customer_no in enumerate(assets, 1):
+            command = Credit(number=n, customer_no=customer_no, asset_no=4 - customer_no, amount=5)
+            engine.apply(command, sequence=3 + n, time_ns=7)
+        dumps.add(engine.dump())
+    assert len(dumps) == 1
 
 
 def test_an_empty_engine_round_trips() -> None:
