@@ -102,10 +102,12 @@ def test_the_order_in_which_things_were_added_leaves_no_trace() -> None:
         engine = ReferenceEngine()
         for n, asset_no in enumerate(assets, 1):
             engine.apply(AddAsset(asset_no=asset_no), sequence=n, time_ns=7)
-        for n, customer_no in enumerate(assets, 1):
-            command = Credit(number=n, customer_no=customer_no, asset_no=4 - customer_no, amount=5)
+        for n, asset_no in enumerate(assets, 1):
+            customer_no = {1: 8, 2: 16, 3: 1}[asset_no]  # a set of these does not come out sorted
+            command = Credit(number=n, customer_no=customer_no, asset_no=asset_no, amount=5)
             engine.apply(command, sequence=3 + n, time_ns=7)
         dumps.add(engine.dump())
+        assert engine.customers() == (1, 8, 16)
     assert len(dumps) == 1
 
 
