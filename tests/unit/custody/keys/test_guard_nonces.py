@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pytest
+import sqlalchemy as sa
 
 from chains.base import FeeRate, SpendKind, TxStatus
 from chains.fake.chain import FakeChain
@@ -21,6 +23,7 @@ from tests.support.databases import Databases
 from tests.unit.custody.keys.conftest import create_tables
 from tests.unit.custody.keys.guardroom import CHAIN, GAS, Guardroom, guardroom
 
+T = TypeVar("T")
 DEARER = FeeRate(26, 3)
 DEAREST = FeeRate(33, 4)
 
@@ -298,38 +301,6 @@ def test_sweeps_from_two_addresses_may_share_a_digest(room: Guardroom) -> None:
     assert room.sign(one) != room.sign(other)
 
 
-def test_the_window_of_a_mandate_is_counted_from_the_log(room: Guardroom) -> None:
-    """Caps: 5 000 each, 12 000 in any 24 hours."""
-    room.sign(room.sweep("sw_1", 5_000, index=1))
-    room.sign(room.sweep("sw_1", 5_000, index=1))  # the same bytes again count once
-    room.clock.advance(DAY_NS // 2)
-    room.sign(room.sweep("sw_2", 5_000, index=2))
-    assert refusal(room, room.sweep("sw_3", 2_001, index=3)) is Reason.POLICY_BLOCKED
-    room.sign(room.sweep("sw_3", 2_000, index=3))
-    room.clock.advance(DAY_NS // 2 - 1)
-    assert refusal(room, room.sweep("sw_4", 1, index=4)) is Reason.POLICY_BLOCKED
-    room.clock.advance(1)  # (t - 24 h, t] has let go of the first
-    room.sign(room.sweep("sw_4", 5_000, index=4))
-    assert refusal(room, room.sweep("sw_5", 1, index=5)) is Reason.POLICY_BLOCKED
-    room.clock.step(-DAY_NS)  # a clock that steps back empties nothing
-    assert refusal(room, room.sweep("sw_5", 1, index=5)) is Reason.POLICY_BLOCKED
-    room.clock.step(DAY_NS)
-    token = room.sweep("sw_t", 5_000, index=5, asset_key=room.token)
-    room.sign(replace(token, unsigned=room.unsigned(token.intent)))
-
-
-def test_fees_of_a_mandate_have_a_window_too(room: Guardroom) -> None:
-    """462 each; room for three in a day."""
-    sweeps = [room.sweep(f"sw_{n}", 1, index=n) for n in range(4)]
-    narrow = room.mandate(SpendKind.SWEEP, fee_window_max=2_000 + 2 * 462)
-    sweeps = [replace(one, authority=Standing(narrow)) for one in sweeps]
-    for sweep in sweeps[:3]:
-        room.sign(sweep)
-    assert refusal(room, sweeps[3]) is Reason.POLICY_BLOCKED
-    room.clock.advance(DAY_NS)
-    room.sign(sweeps[3])
-
-
 def test_a_top_up_and_a_withdrawal_may_share_a_cause(room: Guardroom) -> None:
     sweep = room.sweep("sw_1", 100)
     room.sign(sweep)
@@ -342,3 +313,25 @@ def test_a_top_up_and_a_withdrawal_may_share_a_cause(room: Guardroom) -> None:
     )
     standing = Standing(room.mandate(SpendKind.TOP_UP), KeyRef("deposits", 0))
     room.sign(SignRequest(gas, standing, room.unsigned(gas), GAS))
+
+
+class Overtaken:
+    """A database on which another guard is always a moment faster."""
+
+    def __init__(self, database: Database, overtake: Callable[[], object]) -> None:
+        self._database, self._overtake = database, overtake
+        self.read = database.read
+
+    def run(self, fn: Callable[[sa.Connection], T]) -> T:
+        self._overtake()
+        return self._database.run(fn)
+
+
+def test_two_guards_never_give_one_withdrawal_two_nonces(any_room: Guardroom) -> None:
+    """The other guard signs at another nonce after this one looked and before it wrote."""
+    room = any_room
+    rival = room.request(nonce=1, spend="sp_rival")
+    overtaken: Any = Overtaken(room.guard.db, lambda: sign_once(room.guard, rival))
+    assert refusal(room.with_guard(db=overtaken), room.request()) is Reason.EQUIVOCATION
+    with room.guard.db.read() as conn:
+        assert [entry.record.nonce for entry in signature_log.entries(conn)] == [1]
