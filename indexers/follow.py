@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import Block, ChainReader
+from chains.base import Block, BlockRef, ChainReader
 from core.clock import Clock
 from core.errors import Corrupt
 from custody import chain_state, deposits
@@ -59,7 +59,7 @@ def step(
         return (
             Followed(Progress.IDLE, -1)
             if block is None
-            else _take(db, chain, block, watched, clock)
+            else _take(db, chain, block, watched, clock, tip)
         )
     block = chain.block_at(tip.height + 1)
     if block is None or block.parent_hash != tip.hash:
@@ -69,11 +69,16 @@ def step(
         if now_at_tip is None and chain.head().height < tip.height and block is None:
             return _shorter(db, chain, clock)
         return _fork(db, chain, clock)
-    return _take(db, chain, block, watched, clock)
+    return _take(db, chain, block, watched, clock, tip)
 
 
 def _take(
-    db: Database, chain: ChainReader, block: Block, watched: frozenset[str], clock: Clock
+    db: Database,
+    chain: ChainReader,
+    block: Block,
+    watched: frozenset[str],
+    clock: Clock,
+    tip: BlockRef | None,
 ) -> Followed:
     payments = chain.payments_in(block, watched)
     chain_id, keep = chain.traits.chain, chain.traits.reorg_limit
@@ -83,6 +88,8 @@ def _take(
             # An address was issued while the block was read; it could be paid in this very block.
             return -1
         chain_state.refuse_if_frozen(conn, chain_id)
+        if chain_state.cursor(conn, chain_id) != tip:
+            return -1  # another follower was faster
         chain_state.append_block(conn, chain_id, block, keep=keep)
         own = spending_rows.own_tx_ids(conn, chain_id, [paid.tx_id for paid in payments])
         changed = deposits.observe(
@@ -125,22 +132,26 @@ def _fork(db: Database, chain: ChainReader, clock: Clock) -> Followed:
         return None if block is None else block.ref.hash
 
     decided = plan_rollback(kept[0], fork_point(kept, hash_on_node), final=final)
-    db.run(lambda conn: _apply_rollback(conn, chain, decided, clock))
+    if not db.run(lambda conn: _apply_rollback(conn, chain, decided, clock, kept[0])):
+        return Followed(Progress.IDLE, kept[0].height)
     if decided.reaction is Reaction.FREEZE or decided.fork is None:
         return Followed(Progress.FROZEN, kept[0].height)
     return Followed(Progress.ROLLED_BACK, decided.fork.height)
 
 
 def _apply_rollback(
-    conn: sa.Connection, chain: ChainReader, decided: Rollback, clock: Clock
-) -> None:
+    conn: sa.Connection, chain: ChainReader, decided: Rollback, clock: Clock, tip: BlockRef
+) -> bool:
     chain_id = chain.traits.chain
+    if chain_state.cursor(conn, chain_id) != tip:
+        return False  # another follower was faster; what was decided is about another cursor
     if decided.reaction is Reaction.FREEZE or decided.fork is None:
         fork = "none" if decided.fork is None else f"{decided.fork.height} {decided.fork.hash}"
         chain_state.freeze(
             conn, chain_id, kind="deep_reorganisation",
             detail=f"common ancestor {fork}, depth {decided.depth}", now_ns=clock.now_ns(),
         )  # fmt: skip
-        return
+        return True
     chain_state.rewind(conn, chain_id, to_height=decided.fork.height, depth=decided.depth)
     deposits.orphan_above(conn, chain_id, decided.fork.height)
+    return True

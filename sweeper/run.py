@@ -65,7 +65,9 @@ def step(
         source = gas.address if action.verdict is Verdict.TOP_UP else action.candidate.address
         try:
             plan.open_lane(db, chain, source)
-            apply = partial(_apply, chain=chain, action=action, hot=hot, gas=gas, clock=clock)
+            apply = partial(
+                _apply, chain=chain, action=action, hot=hot, gas=gas, rules=rules, clock=clock
+            )
             db.run(apply)
         except (Refused, Unavailable) as error:
             note(Problem(action.candidate.address, str(error)))
@@ -122,6 +124,7 @@ def _apply(
     *,
     hot: Address,
     gas: Address,
+    rules: SweepRules,
     clock: Clock,
 ) -> None:
     candidate = action.candidate
@@ -141,7 +144,8 @@ def _apply(
         kind, target = SpendKind.TOP_UP, addresses.of_address(conn, chain_id, candidate.address)
     intent = _intent(
         chain, asset, kind, source=source.address, destination=target.address,
-        amount=action.amount, fee_max=candidate.cost,
+        # The cap is the operator's, not what it would cost today: fees may rise while it waits.
+        amount=action.amount, fee_max=rules.fee_max,
         cause_id=derived_id(kind.value, chain_id, candidate.address, earlier),
     )  # fmt: skip
     spend = plan.reserve(

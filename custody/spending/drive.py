@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import BroadcastOutcome, Chain
+from chains.base import BroadcastOutcome, Chain, SpendKind
 from core.clock import SECOND_NS, Clock
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId
@@ -44,10 +44,15 @@ The spend is abandoned and its nonce spent on ourselves.
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait before sending the same bytes again, and before paying more."""
+    """How long to wait: before sending the same bytes again, paying more, and giving up.
+
+    Only own transfers are given up: what a sweep planned at yesterday's fees would else keep its
+    address busy for as long as fees stay above its cap.
+    """
 
     resend_after_ns: int = 15 * SECOND_NS
     bump_after_ns: int = 120 * SECOND_NS
+    give_up_after_ns: int = 3_600 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def step(
             return 0
     wait = patience or Patience()
     stages: list[tuple[SpendState, Callable[[Spend], bool]]] = [
-        (SpendState.PLANNED, lambda spend: _sign(db, chain, spend, release, clock)),
+        (SpendState.PLANNED, lambda spend: _sign(db, chain, spend, release, clock, wait)),
         (SpendState.SIGNED, lambda spend: _send_last(db, chain, spend, clock, note)),
         (SpendState.BROADCAST, lambda spend: _nudge(db, chain, spend, release, clock, wait, note)),
     ]
@@ -122,7 +127,10 @@ def _guarded(spend: Spend, note: Note, move: Callable[[Spend], bool]) -> int:
         return 0
 
 
-def _sign(db: Database, chain: Chain, spend: Spend, release: Release, clock: Clock) -> bool:
+def _sign(
+    db: Database, chain: Chain, spend: Spend, release: Release, clock: Clock, wait: Patience
+) -> bool:
+    spend = _given_up(db, spend, clock.now_ns(), wait)
     try:
         sign.sign(db, chain, spend, release=release, now_ns=clock.now_ns())
     except Refused as refused:
@@ -158,13 +166,28 @@ def _nudge(
         return False
     if any(chain.tx_status(attempt.tx_id).block is not None for attempt in attempts):
         return False
-    if _due_for_bump(last, now_ns, wait):
+    spend = _given_up(db, spend, now_ns, wait)
+    if _due_for_bump(last, now_ns, wait) or (spend.abandoned and not last.cancels):
         try:
             sign.bump(db, chain, spend, release=release, now_ns=now_ns)
         except Refused as refused:
             # At the fee cap, or approvals that no longer count: the old bytes are still good.
             note(Problem(spend.spend_id, f"not bumped: {refused}"))
     return _send_last(db, chain, spend, clock, note)
+
+
+def _given_up(db: Database, spend: Spend, now_ns: int, wait: Patience) -> Spend:
+    """Return the spend, abandoned when it is an own transfer that has waited too long."""
+    waited_ns = now_ns - spend.planned_at_ns
+    is_own = spend.kind is not SpendKind.WITHDRAWAL
+    if spend.abandoned or not is_own or waited_ns < wait.give_up_after_ns:
+        return spend
+
+    def apply(conn: sa.Connection) -> Spend:
+        rows.abandon(conn, spend, "waited_too_long")
+        return rows.get(conn, spend.spend_id)
+
+    return db.run(apply)
 
 
 def _due_for_bump(last: Attempt, now_ns: int, wait: Patience) -> bool:

@@ -225,10 +225,16 @@ def advance(conn: sa.Connection, row: Spend, target: SpendState, **values: objec
 
 
 def abandon(conn: sa.Connection, row: Spend, reason: str) -> None:
-    """Mark a spend whose nonce will be spent back to ourselves, because it may never be signed."""
+    """Mark a spend whose nonce will be spent back to ourselves, if it still is where row says.
+
+    A withdrawal is abandoned only before it was signed; an own transfer also while it waits.
+    """
+    given_up = row.kind is not SpendKind.WITHDRAWAL and row.state is SpendState.BROADCAST
+    if row.state is not SpendState.PLANNED and not given_up:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.spend_id} is {row.state}")
     conn.execute(
         spends.update()
-        .where(spends.c.spend_id == row.spend_id, spends.c.state == SpendState.PLANNED.value)
+        .where(spends.c.spend_id == row.spend_id, spends.c.state == row.state.value)
         .values(abandoned=True, failure=reason)
     )
 
@@ -275,10 +281,13 @@ def save_draft(
 def save_attempt(conn: sa.Connection, row: Attempt, chain: ChainId) -> None:
     """Save signed bytes before they may leave.
 
-    Quiet when exactly these are saved, Corrupt when others are.
+    Quiet when exactly these are saved, Corrupt when others are. Refused: in_progress (the spend was
+    abandoned meanwhile and its cancellation came first, or the other way round).
     """
     saved = [found for found in attempts(conn, row.spend_id) if found.attempt_no == row.attempt_no]
     if saved:
+        if saved[0].cancels != row.cancels:
+            raise Refused(Reason.IN_PROGRESS, f"{row.spend_id} attempt {row.attempt_no}")
         if saved[0].raw != row.raw:
             raise Corrupt(f"{row.spend_id} attempt {row.attempt_no} has other bytes")
         return

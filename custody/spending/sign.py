@@ -34,7 +34,7 @@ def sign(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: 
     call goes on where it stopped: the draft is saved, and the guard gives the same signature again.
     """
     rate = chain.fee_rate()
-    return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns)
+    return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns, after=0)
 
 
 def bump(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: int) -> Attempt:
@@ -45,7 +45,8 @@ def bump(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: 
     with db.read() as conn:
         made = rows.attempts(conn, spend.spend_id)
     rate = chain.bump(chain.fee_rate(), current=chain.rate_of(made[-1].payload))
-    return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns)
+    after = made[-1].attempt_no
+    return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns, after=after)
 
 
 def cancellation_of(spend: Spend) -> SpendIntent:
@@ -62,12 +63,21 @@ def cancellation_of(spend: Spend) -> SpendIntent:
 
 
 def _attempt(
-    db: Database, chain: Chain, spend: Spend, *, release: Release, rate: FeeRate, now_ns: int
+    db: Database,
+    chain: Chain,
+    spend: Spend,
+    *,
+    release: Release,
+    rate: FeeRate,
+    now_ns: int,
+    after: int,
 ) -> Attempt:
     with db.read() as conn:
         chain_state.refuse_if_frozen(conn, spend.chain)
         made = rows.attempts(conn, spend.spend_id)
-    if len(made) >= ATTEMPTS_MAX:
+    if made and made[-1].attempt_no != after:
+        return made[-1]  # another worker was faster; one step makes at most one attempt
+    if len(made) >= ATTEMPTS_MAX * (2 if spend.abandoned else 1):
         raise Refused(Reason.TOO_LARGE, f"{spend.spend_id} has {len(made)} attempts")
     intent = cancellation_of(spend) if spend.abandoned else spend.intent
     unsigned = _draft(db, chain, spend, intent, len(made) + 1, rate)
