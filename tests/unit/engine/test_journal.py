@@ -262,6 +262,18 @@ def test_the_books_position_must_be_found_exactly(change: dict[str, object]) -> 
         Journal.open(storage, epoch=9, projected=Projected(**content))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("sequence", [2, 4])
+def test_a_cut_inside_a_block_or_with_another_hash_is_corrupt(sequence: int) -> None:
+    storage = storage_of()
+    filled(storage, 1, sizes=(1, 3))
+    wrong = Projected(epoch=1, sequence=sequence, hash=b"\1" * 32)
+    first = storage.names()[0]
+    for epoch in (2, 3):  # the second has nothing of its own to be found wrong
+        Journal(storage, epoch=epoch, end=wrong)
+        with pytest.raises(Corrupt, match=f"{first}.*the next segment continues"):
+            verify(storage)
+
+
 def test_a_swapped_block_breaks_the_chain() -> None:
     storage = storage_of()
     filled(storage, sizes=(2, 2))
