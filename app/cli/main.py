@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import chain, config, database, journal, key, ledger, officer, serve, up
+from app.cli import chain, config, database, demo, journal, key, ledger, officer, serve, up
 from app.cli.options import Chosen
 from app.cli.output import Output, Talk
 
@@ -26,6 +26,7 @@ app.add_typer(journal.app, name="journal")
 app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
 app.add_typer(key.app, name="key")
+app.add_typer(demo.app, name="demo")
 app.command(name="up")(up.up)
 
 ConfigOption = Annotated[
