@@ -157,11 +157,12 @@ class EvmChain(EvmReader):
 
     def tx_status(self, tx_id: str) -> TxStatus:
         """Return where a transaction stands, proven by its block's hash once included."""
-        votes = self._nodes.votes(lambda node: node.transaction_block(tx_id), "transaction")
-        places = {(height, named) for _, height, named in (vote.value for vote in votes)}
-        for height, named in sorted((h, n) for h, n in places if h is not None and n is not None):
+        votes = self._nodes.votes(lambda node: node.transaction_height(tx_id), "transaction")
+        heights = {height for _, height in (vote.value for vote in votes) if height is not None}
+        for height in sorted(heights):
+            # Nodes only say where to look: the block agreed there proves what it holds.
             header = self._agreed_header(height)
-            if header is None or header.hash != named:
+            if header is None:
                 continue
             for tx in self._contents(header).transactions:
                 if tx.tx_id == tx_id:
@@ -170,7 +171,7 @@ class EvmChain(EvmReader):
                         block=BlockRef(header.height, header.hash),
                         succeeded=tx.succeeded,
                         fee=tx.fee,
-                        effect_amount=_effect_amount(tx),
+                        effect_amount=effect_amount(tx),
                     )
         return TxStatus(known=any(vote.value[0] for vote in votes))
 
@@ -195,7 +196,7 @@ class EvmChain(EvmReader):
             raise Refused(Reason.FORBIDDEN_DESTINATION, "this is a token's own contract")
 
 
-def _effect_amount(tx: Tx) -> int:
+def effect_amount(tx: Tx) -> int:
     """Return what the transaction moved to its destination: its value, or what its token's events
     say.
     """

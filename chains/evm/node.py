@@ -122,20 +122,20 @@ class EvmNode:
         """Return base fees and tips of the newest blocks, unproven."""
         return self.client.ask("eth_feeHistory", "0x5", "latest", [50])
 
-    def transaction_block(self, tx_id: str) -> tuple[bool, int | None, str | None]:
-        """Return (known, height, block hash) of a transaction; no block while it waits."""
+    def transaction_height(self, tx_id: str) -> tuple[bool, int | None]:
+        """Return (known, height) of a transaction; no height while it waits."""
         answer = self.client.ask("eth_getTransactionByHash", tx_id)
         if isinstance(answer, RpcError):
             required(answer, "eth_getTransactionByHash")
         if answer is None:
-            return False, None, None
+            return False, None
         tx = parse.mapping(answer, "transaction")
         if parse.hash_text(tx.get("hash"), "hash") != tx_id:
             raise parse.MalformedAnswer("another transaction was answered")
         if tx.get("blockHash") is None or tx.get("blockNumber") is None:
-            return True, None, None
-        height = parse.quantity(tx.get("blockNumber"), "blockNumber", limit=parse.HEIGHT_LIMIT)
-        return True, height, parse.hash_text(tx.get("blockHash"), "blockHash")
+            return True, None
+        limit = parse.HEIGHT_LIMIT
+        return True, parse.quantity(tx.get("blockNumber"), "blockNumber", limit=limit)
 
     def send(self, raw: bytes) -> object:
         """Hand bytes over once. Returns the node's answer or RpcError, whatever it is."""

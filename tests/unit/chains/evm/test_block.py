@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from chains.evm.block import (
     bloom_of,
     may_contain,
     parse_header,
+    transaction_bytes,
     verify_contents,
 )
 from chains.evm.erc20 import TRANSFER_TOPIC
@@ -79,6 +81,12 @@ def test_the_recorded_block_proves_itself() -> None:
     assert ["0x" + tx.sender.hex() for tx in contents.transactions] == senders
 
 
+def test_a_bloom_that_is_not_the_logs_own_is_refused() -> None:
+    receipts, block = RECORDED["receipts"], RECORDED["block"]
+    with pytest.raises(IncompleteBlock, match="logsBloom"):
+        verify_contents(replace(HEADER, bloom=bytes(256)), block, receipts)
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of every hexadecimal text."""
     if isinstance(value, dict):
@@ -127,6 +135,17 @@ def test_N04_no_changed_header_field_passes(path: tuple[Any, ...]) -> None:
 def test_N04_no_changed_transaction_field_passes(path: tuple[Any, ...]) -> None:
     with pytest.raises(Unavailable, match=r"incomplete_block|node_answer_malformed"):
         proven(block=changed(RECORDED["block"], path))
+
+
+def test_N04_a_transaction_renamed_to_fit_its_lie_is_found_by_the_root() -> None:
+    block = copy.deepcopy(RECORDED["block"])
+    receipts = copy.deepcopy(RECORDED["receipts"])
+    tx = block["transactions"][0]
+    tx["value"] = hex(10 * int(tx["value"], 16))
+    tx["hash"] = "0x" + keccak(transaction_bytes(tx)).hex()
+    receipts[0]["transactionHash"] = tx["hash"]
+    with pytest.raises(IncompleteBlock, match="transactionsRoot"):
+        proven(block=block, receipts=receipts)
 
 
 @pytest.mark.parametrize("path", fields("receipts", UNPROVEN))

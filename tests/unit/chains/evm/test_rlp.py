@@ -54,6 +54,8 @@ def test_integers_are_shortest_and_come_back(number: int) -> None:
         "817f",
         "b800",  # a long length that is short
         "b83700",
+        "b80180",
+        "f801c0",
         "b90001" + "00",  # a length with a leading zero
         "c1",
         "c281",
