@@ -180,6 +180,7 @@ def _sqlite(url: sa.URL, clock: Clock, busy_timeout_ms: int, *, read_only: bool)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA recursive_triggers = ON")
         connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA temp_store = MEMORY")  # where statements with triggers undo
         connection.create_aggregate("strongroom_sum", 1, SqliteSum)  # type: ignore[arg-type]
         if read_only:
             connection.execute("PRAGMA query_only = ON")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -118,70 +118,78 @@ def account(conn: sa.Connection, kind: AccountKind, owner: str, asset_no: AssetN
 def accounts_for(conn: sa.Connection, keys: Collection[AccountKey]) -> dict[AccountKey, Account]:
     """Return the accounts of these names as the caller's transaction sees them, new ones made."""
     found = find_accounts(conn, keys)
-    missing = sorted(set(keys) - found.keys())
-    if missing:
-        for key, number in zip(missing, next_numbers(conn, "accounts", len(missing)), strict=True):
-            found[key] = Account(account_id=number, key=key, debits=0, credits=0)
-        conn.execute(accounts.insert(), [_row(found[key]) for key in missing])
-    assert len(found) == len(set(keys))
-    return found
+    return found | make_accounts(conn, set(keys) - found.keys())
 
 
 def find_accounts(conn: sa.Connection, keys: Collection[AccountKey]) -> dict[AccountKey, Account]:
     """Return those accounts of these names that exist."""
-    wanted = sorted(set(keys))
+    wanted = list(keys)
     found: dict[AccountKey, Account] = {}
     for start in range(0, len(wanted), KEYS_PER_STATEMENT):
-        for stored in _select(conn, wanted[start : start + KEYS_PER_STATEMENT]):
-            found[stored.key] = stored
+        found |= _select(conn, wanted[start : start + KEYS_PER_STATEMENT])
     return found
 
 
+def make_accounts(conn: sa.Connection, keys: Collection[AccountKey]) -> dict[AccountKey, Account]:
+    """Make empty accounts of these new names."""
+    if not keys:
+        return {}
+    ordered = sorted(keys)
+    numbers = next_numbers(conn, "accounts", len(ordered))
+    made = {
+        key: Account(account_id=number, key=key, debits=0, credits=0)
+        for key, number in zip(ordered, numbers, strict=True)
+    }
+    conn.execute(accounts.insert(), [_row(one) for one in made.values()])
+    return made
+
+
+Totals = tuple[int, int]
+"""Debits and credits."""
+
+
 def plan_growth(
-    stored: Iterable[Account],
+    stored: Mapping[AccountKey, Account],
     *,
     debits: Mapping[AccountKey, int],
     credits: Mapping[AccountKey, int],  # noqa: A002 - the word of the field
-) -> list[Account]:
-    """Return the accounts as they will be. Refused: exceeds_available, balance_overflow."""
-    grown = []
-    for old in stored:
-        new_debits = old.debits + debits.get(old.key, 0)
-        new_credits = old.credits + credits.get(old.key, 0)
-        guard = CHART[old.key.kind].guard
+) -> dict[AccountKey, Totals]:
+    """Return the totals that these accounts, new ones included, will have.
+
+    Refused: exceeds_available (naming the account), balance_overflow.
+    """
+    grown: dict[AccountKey, Totals] = {}
+    for key in debits.keys() | credits.keys():
+        old = stored.get(key)
+        new_debits, new_credits = debits.get(key, 0), credits.get(key, 0)
+        if old is not None:
+            new_debits += old.debits
+            new_credits += old.credits
+        guard = CHART[key.kind].guard
         if (guard is Guard.CREDIT and new_debits > new_credits) or (
             guard is Guard.DEBIT and new_credits > new_debits
         ):
-            raise Refused(Reason.EXCEEDS_AVAILABLE, _name(old.key))
+            raise Refused(Reason.EXCEEDS_AVAILABLE, _name(key))
         if max(new_debits, new_credits) > AMOUNT_MAX:
-            raise Refused(Reason.BALANCE_OVERFLOW, _name(old.key))
-        grown.append(Account(old.account_id, old.key, new_debits, new_credits))
+            raise Refused(Reason.BALANCE_OVERFLOW, _name(key))
+        grown[key] = (new_debits, new_credits)
     return grown
 
 
-def grow(conn: sa.Connection, grown: Collection[Account], *, stored: Collection[Account]) -> None:
+def grow(
+    conn: sa.Connection, stored: Mapping[AccountKey, Account], grown: Mapping[AccountKey, Totals]
+) -> None:
     """Write new totals by compare-and-set. Corrupt: a total is no longer what was read."""
-    pairs = zip(grown, stored, strict=True)
+    rows = []
+    for key, (debits, credits_) in grown.items():
+        old = stored[key]
+        rows.append((debits, credits_, old.account_id, old.debits, old.credits))
     if dialect_of(conn) == "sqlite":
-        parameters = [
-            (_blob(new.debits), _blob(new.credits), new.account_id, _blob(old.debits),
-             _blob(old.credits))
-            for new, old in pairs
-        ]  # fmt: skip
+        parameters = [(_blob(a), _blob(b), c, _blob(d), _blob(e)) for a, b, c, d, e in rows]
         changed = conn.exec_driver_sql(_GROW_SQLITE, parameters).rowcount
     else:
-        columns = list(
-            zip(
-                *(
-                    (new.account_id, new.debits, new.credits, old.debits, old.credits)
-                    for new, old in pairs
-                ),
-                strict=True,
-            )
-        )
-        changed = conn.exec_driver_sql(
-            _GROW_POSTGRESQL, tuple(list(column) for column in columns)
-        ).rowcount
+        columns = tuple(list(column) for column in zip(*rows, strict=True))
+        changed = conn.exec_driver_sql(_GROW_POSTGRESQL, columns).rowcount
     if changed != len(grown):
         raise Corrupt(f"{len(grown) - changed} account totals changed under a posting")
 
@@ -192,31 +200,36 @@ _GROW_SQLITE = (
 )
 _GROW_POSTGRESQL = (
     "UPDATE accounts SET debits = n.debits, credits = n.credits"
-    " FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])"
-    " AS n (account_id, debits, credits, old_debits, old_credits)"
+    " FROM unnest(%b::numeric[], %b::numeric[], %b::bigint[], %b::numeric[], %b::numeric[])"
+    " AS n (debits, credits, account_id, old_debits, old_credits)"
     " WHERE accounts.account_id = n.account_id AND accounts.debits = n.old_debits"
     " AND accounts.credits = n.old_credits"
 )
 _COLUMNS = "account_id, kind, owner, asset_no, debits, credits"
 _SELECT_POSTGRESQL = (
-    f"SELECT {_COLUMNS} FROM accounts JOIN unnest(%s::text[], %s::text[], %s::bigint[])"  # noqa: S608
+    f"SELECT {_COLUMNS} FROM accounts"  # noqa: S608 - our own columns
+    " JOIN unnest(%b::text[], %b::text[], %b::bigint[])"
     " AS n (kind, owner, asset_no) USING (kind, owner, asset_no)"
 )
 
 
-def _select(conn: sa.Connection, keys: list[AccountKey]) -> Iterable[Account]:
+def _select(conn: sa.Connection, keys: list[AccountKey]) -> dict[AccountKey, Account]:
     if dialect_of(conn) == "sqlite":
         names = ", ".join(["(?, ?, ?)"] * len(keys))
         rows = conn.exec_driver_sql(
-            f"SELECT {_COLUMNS} FROM accounts WHERE (kind, owner, asset_no) IN (VALUES {names})",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM accounts"  # noqa: S608 - our own columns, and marks
+            f" WHERE (kind, owner, asset_no) IN (VALUES {names})",
             tuple(part for key in keys for part in key),
         )
     else:
         kinds, owners, assets = (list(column) for column in zip(*keys, strict=True))
         rows = conn.exec_driver_sql(_SELECT_POSTGRESQL, ([str(k) for k in kinds], owners, assets))
+    known: dict[tuple[str, str, int], AccountKey] = {key: key for key in keys}
+    found = {}
     for account_id, kind, owner, asset_no, debits, credits_ in rows:
-        key = AccountKey(AccountKind(kind), owner, asset_no)
-        yield Account(account_id, key, read_amount(debits), read_amount(credits_))
+        key = known[kind, owner, asset_no]
+        found[key] = Account(account_id, key, read_amount(debits), read_amount(credits_))
+    return found
 
 
 def _row(made: Account) -> dict[str, object]:

@@ -10,7 +10,14 @@ import sqlalchemy as sa
 from core.errors import Corrupt, Reason, Refused
 from core.ids import TransferId
 from custody.db import dialect_of
-from custody.ledger.accounts import Account, accounts, accounts_for, grow, plan_growth
+from custody.ledger.accounts import (
+    Account,
+    accounts,
+    find_accounts,
+    grow,
+    make_accounts,
+    plan_growth,
+)
 from custody.ledger.chart import AccountKey, AccountKind
 from custody.ledger.records import (
     GENESIS,
@@ -55,19 +62,10 @@ def post(conn: sa.Connection, batch: Sequence[Transfer], *, at_ns: int | None = 
     chain = batch[0].chain
     _check_batch(batch, chain, at_ns)
     wanted = _distinct(batch)
-    try:
-        with conn.begin_nested():
-            _append(conn, chain, wanted, at_ns)
-        return PostResult(posted=len(wanted), repeated=len(batch) - len(wanted))
-    except (sa.exc.IntegrityError, Refused):
-        # A repeated row violates the unique id, or spends again what it has spent already.
-        known = find_transfers(conn, [transfer.id for transfer in wanted])
-        if not known:
-            raise
+    known = _known(conn, wanted)
     fresh = [transfer for transfer in wanted if not _is_known(transfer, known)]
     if fresh:
-        with conn.begin_nested():
-            _append(conn, chain, fresh, at_ns)
+        _append(conn, chain, fresh, at_ns)
     return PostResult(posted=len(fresh), repeated=len(batch) - len(fresh))
 
 
@@ -137,25 +135,45 @@ def _is_known(transfer: Transfer, known: dict[TransferId, Transfer]) -> bool:
     return other is not None
 
 
+def _known(conn: sa.Connection, wanted: Sequence[Transfer]) -> dict[TransferId, Transfer]:
+    """Return which of them are in the books: nearly always none, so only ids are asked for."""
+    ids = [transfer.id for transfer in wanted]
+    repeated: list[TransferId] = []
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        some = ids[start : start + IDS_PER_STATEMENT]
+        if dialect_of(conn) == "sqlite":
+            marks = ", ".join("?" * len(some))
+            found = conn.exec_driver_sql(
+                f"SELECT id FROM transfers WHERE id IN ({marks})",  # noqa: S608 - only marks
+                tuple(some),
+            )
+        else:
+            found = conn.exec_driver_sql(
+                "SELECT id FROM transfers WHERE id = ANY(%b::bytea[])", (some,)
+            )
+        repeated += found.scalars()
+    return find_transfers(conn, repeated)
+
+
 def _append(
     conn: sa.Connection, chain: Chain, fresh: Sequence[Transfer], at_ns: int | None
 ) -> None:
+    """Read and decide first, so that a refusal has written nothing; then write."""
     debits: dict[AccountKey, int] = {}
     credits_: dict[AccountKey, int] = {}
     for transfer in fresh:
         debits[transfer.debit] = debits.get(transfer.debit, 0) + transfer.amount
         credits_[transfer.credit] = credits_.get(transfer.credit, 0) + transfer.amount
     assert sum(debits.values()) == sum(credits_.values())
-    touched = accounts_for(conn, debits.keys() | credits_.keys())
-    stored = list(touched.values())
+    stored = find_accounts(conn, debits.keys() | credits_.keys())
     grown = plan_growth(stored, debits=debits, credits=credits_)
     before = chain_head(conn, chain)
-    rows = _rows(before, fresh, touched, at_ns)
-    after = Head(before.position + len(fresh), rows[-1][-1])
+    stored |= make_accounts(conn, grown.keys() - stored.keys())
+    rows = _rows(before, fresh, stored, at_ns)
     # First of all the end of the chain: whoever posts at the same time waits here, or runs again.
-    _move_head(conn, chain, before, after)
+    _move_head(conn, chain, before, Head(before.position + len(fresh), rows[-1][-1]))
     _insert(conn, chain, rows)
-    grow(conn, grown, stored=stored)
+    grow(conn, stored, grown)
 
 
 Row = tuple[int, bytes, int, int, int, int, str, str, int | None, bytes, bytes]
@@ -193,13 +211,14 @@ _COLUMNS = (
     "chain, position, id, debit_account, credit_account, asset_no, amount,"
     " cause_kind, cause_id, posted_at_ns, previous, hash"
 )
-_INSERT_SQLITE = f"INSERT INTO transfers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_MARKS = ", ".join("?" * 12)
+_INSERT_SQLITE = f"INSERT INTO transfers ({_COLUMNS}) VALUES ({_MARKS})"  # noqa: S608
 _INSERT_POSTGRESQL = (
     f"INSERT INTO transfers ({_COLUMNS}) SELECT %s,"
-    " unnest(%s::bigint[]), unnest(%s::bytea[]),"
-    " unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::numeric[]),"
-    " unnest(%s::text[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::bytea[]),"
-    " unnest(%s::bytea[])"
+    " unnest(%b::bigint[]), unnest(%b::bytea[]),"
+    " unnest(%b::bigint[]), unnest(%b::bigint[]), unnest(%b::bigint[]), unnest(%b::numeric[]),"
+    " unnest(%b::text[]), unnest(%b::text[]), unnest(%b::bigint[]), unnest(%b::bytea[]),"
+    " unnest(%b::bytea[])"
 )
 
 

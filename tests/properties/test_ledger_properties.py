@@ -173,7 +173,7 @@ def undone(db: Database, work: Any) -> Any:
 
 
 per_database = settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.ids import AssetNo, CustomerNo
 from custody.db import Database
 from custody.ledger import templates
 from custody.ledger.balances import (
@@ -25,9 +26,10 @@ def test_a_customer_sees_balances_and_withdrawals_by_asset(books: Database) -> N
     book(books, deposit(1, ANN, USD, 100) + deposit(2, ANN, ETH, 2**90) + deposit(3, 10, ETH, 5))
     book(books, hold(4, ANN, ETH, 2**80))
     with books.read() as conn:
+        ann, eth, usd = CustomerNo(ANN), AssetNo(ETH), AssetNo(USD)
         assert customer_balances(conn, ANN) == [
-            CustomerBalance(ANN, ETH, balance=2**90 - 2**80, withdrawing=2**80),  # type: ignore[arg-type]
-            CustomerBalance(ANN, USD, balance=100, withdrawing=0),  # type: ignore[arg-type]
+            CustomerBalance(ann, eth, balance=2**90 - 2**80, withdrawing=2**80),
+            CustomerBalance(ann, usd, balance=100, withdrawing=0),
         ]
         assert customer_balances(conn, BOB) == []
         assert customer_balances(conn, 10)[0].total == 5

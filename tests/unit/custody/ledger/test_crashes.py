@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sqlite3
@@ -92,7 +93,7 @@ def test_a_posting_killed_at_any_statement_leaves_all_legs_or_none(
             continue
         assert not stop()
         break
-    assert k > 8  # the control: there were that many statements to die at
+    assert k > 5  # the control: there were that many statements to die at
     assert count(books) == 7
     assert in_order(books)
 
@@ -138,7 +139,7 @@ def test_a_posting_contended_at_any_statement_is_run_again_with_one_effect(
         assert of_customer(books, ANN, ETH) == 40 * k
         if seen < k:
             break
-    assert k > 7  # the control: there were that many statements to contend at
+    assert k > 5  # the control: there were that many statements to contend at
 
 
 def _contend(conn: sa.Connection) -> None:
@@ -217,7 +218,7 @@ def test_every_way_of_spending_at_once_never_takes_a_balance_below_zero(books: D
         taken = refused = 0
         for batch in batches:
             try:
-                books.run(lambda conn, batch=batch: post(conn, batch), attempts=200)  # type: ignore[misc]
+                books.run(functools.partial(post, batch=batch), attempts=200)
                 taken += 1
             except Refused as refusal:
                 refused += refusal.reason is Reason.EXCEEDS_AVAILABLE
