@@ -151,11 +151,11 @@ def test_a_balance_below_zero_cannot_be_stored(filled: Database) -> None:
 
 
 def account_row(
-    db: Database, kind: str, guard: Guard, *, number: int = 1, debits: int = 0, credits: int = 0
+    db: Database, kind: str, guard: Guard, *, number: int = 1, debits: int = 0, credited: int = 0
 ) -> str:
     return (
         "INSERT INTO accounts (account_id, kind, owner, asset_no, debits, credits, guard)"
-        f" VALUES ({number}, '{kind}', 'x', 0, {literal(db, debits)}, {literal(db, credits)},"
+        f" VALUES ({number}, '{kind}', 'x', 0, {literal(db, debits)}, {literal(db, credited)},"
         f" '{guard.value}')"
     )
 
@@ -176,7 +176,7 @@ def test_every_guarded_kind_is_held_on_its_side(db: Database) -> None:
     for kind in guarded:
         guard = CHART[kind].guard
         debits, credits_ = (6, 5) if guard is Guard.CREDIT else (5, 6)
-        attempt(db, account_row(db, kind.value, guard, debits=debits, credits=credits_))
+        attempt(db, account_row(db, kind.value, guard, debits=debits, credited=credits_))
 
 
 def test_an_unknown_kind_of_account_is_refused(db: Database) -> None:
