@@ -88,7 +88,7 @@ def add_approval(
             raise Refused(Reason.FORBIDDEN, "an officer hands in his own verdict")
         return approvals.add(conn, row.withdrawal_id, given, roster=platform.roster, now_ns=now_ns)
 
-    return view(shop, platform.db.run(apply))
+    return view(shop, shop.write(apply))
 
 
 def _pending(conn: sa.Connection, shop: Shop, row: Withdrawal) -> PendingView:

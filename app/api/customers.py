@@ -108,7 +108,7 @@ def open_customer(asked: NewCustomer, caller: Caller, shop: In) -> CustomerView:
         )  # fmt: skip
         return opened
 
-    return _customer(platform.db.run(apply))
+    return _customer(shop.write(apply))
 
 
 @router.get("/v1/customers")
@@ -134,7 +134,7 @@ def read_customer(customer_no: str, shop: In) -> CustomerView:
 def issue_key(asked: NewKey, caller: Caller, shop: In) -> IssuedKeyView:
     """Make a key. Its token is in this answer and nowhere else."""
     platform = shop.context.platform
-    issued = platform.db.run(
+    issued = shop.write(
         lambda conn: access.issue(
             conn, Role(asked.role), asked.subject, by=caller.subject,
             clock=platform.clock, entropy=platform.entropy,
@@ -166,7 +166,7 @@ def revoke_key(key_id: str, caller: Caller, shop: In) -> KeyView:
     """End a key at once and for ever."""
     platform = shop.context.platform
     return _key(
-        platform.db.run(
+        shop.write(
             lambda conn: access.revoke(
                 conn, key_id, by=caller.subject, now_ns=platform.clock.now_ns()
             )

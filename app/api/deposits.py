@@ -116,7 +116,7 @@ def issue_address(
             idempotency.finish(conn, caller.scope, wanted, answer)
         return answer, False
 
-    answer, is_replayed = platform.db.run(apply)
+    answer, is_replayed = shop.write(apply)
     return replay(answer, is_replayed=is_replayed)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, cast
 
+import sqlalchemy as sa
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
@@ -21,11 +23,14 @@ from app.api.limiter import Limiter
 from app.api.listing import Listing
 from app.api.roles import ROLES
 from core.clock import SECOND_NS
-from core.errors import Reason, Refused
+from core.errors import Reason, Refused, Unavailable
 from core.ids import CustomerNo
 from custody import access
 from custody.access import Principal, Role
 
+T = TypeVar("T")
+
+WRITE_WAIT_S = 5
 FAILURES_PER_S = 10
 FAILURES_BURST = 50
 TOKEN_CHARS_MAX = 256
@@ -40,6 +45,20 @@ class Shop:
     listing: Listing
     limiter: Limiter
     failures: Limiter
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Return fn(conn) of a committed transaction; Unavailable when the queue is too long.
+
+        Requests wait for each other here: all of them take the same counters, so in the database
+        they would only collide and run again.
+        """
+        if not self._writing.acquire(timeout=WRITE_WAIT_S):
+            raise Unavailable("too many requests wait for the database")
+        try:
+            return self.context.platform.db.run(fn)
+        finally:
+            self._writing.release()
 
 
 def make_shop(context: ApiContext) -> Shop:

@@ -27,7 +27,7 @@ class Listing:
         self._db = db
         self._clock = clock
         self._loaded_ns: int | None = None
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._assets: dict[int, Asset] = {}
         self._by_id: dict[str, Asset] = {}
         self._markets: dict[int, MarketUnits] = {}
@@ -35,19 +35,23 @@ class Listing:
 
     def load(self) -> None:
         """Read everything that is listed now."""
-        self._loaded_ns = self._clock.monotonic_ns()
+        with self._loading:
+            self._load()
+
+    def _load(self) -> None:
         with self._db.read() as conn:
-            assets, markets = catalogue.all_assets(conn), catalogue.all_markets(conn)
-        with self._lock:
-            self._assets = {asset.asset_no: asset for asset in assets}
-            self._by_id = {asset_id(asset): asset for asset in assets}
-            self._markets = {
-                row.market_no: MarketUnits.of(
-                    row, self._assets[row.base_asset_no], self._assets[row.quote_asset_no]
-                )
-                for row in markets
-            }
-            self._by_name = {units.row.name: units for units in self._markets.values()}
+            assets, rows = catalogue.all_assets(conn), catalogue.all_markets(conn)
+        by_no = {int(asset.asset_no): asset for asset in assets}
+        markets = {
+            int(row.market_no): MarketUnits.of(
+                row, by_no[row.base_asset_no], by_no[row.quote_asset_no]
+            )
+            for row in rows
+        }
+        self._by_id = {asset_id(asset): asset for asset in assets}
+        self._by_name = {units.row.name: units for units in markets.values()}
+        self._assets, self._markets = by_no, markets
+        self._loaded_ns = self._clock.monotonic_ns()
 
     def assets(self) -> list[Asset]:
         """Return every listed asset by number, freshly read."""
@@ -77,10 +81,17 @@ class Listing:
 
     def _find(self, look: Callable[[], T | None], reason: Reason) -> T:
         found = look()
-        since_ns = None if self._loaded_ns is None else self._clock.monotonic_ns() - self._loaded_ns
-        if found is None and (since_ns is None or since_ns >= RELOAD_NS):
-            self.load()
-            found = look()
+        if found is None:
+            with self._loading:
+                found = look()
+                if found is None and self._is_stale():
+                    self._load()
+                    found = look()
         if found is None:
             raise Refused(reason, "nothing is listed under this name")
         return found
+
+    def _is_stale(self) -> bool:
+        if self._loaded_ns is None:
+            return True
+        return self._clock.monotonic_ns() - self._loaded_ns >= RELOAD_NS

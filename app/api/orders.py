@@ -29,6 +29,7 @@ from app.api.units import (
 from core.errors import Reason, Refused
 from core.ids import CustomerNo, OrderId
 from custody import order_history
+from custody.access import Principal
 from engine.base import SLOT_BITS
 from engine.types import (
     CancelAll,
@@ -77,15 +78,19 @@ class CancelledView(Shown):
     orders: list[str]
 
 
-@router.post("/v1/orders", status_code=201, response_model=OrderView)
+@router.post(
+    "/v1/orders",
+    status_code=201,
+    response_model=OrderView,
+    responses={200: {"model": OrderView, "description": "This order was placed before"}},
+)
 async def place_order(
     asked: NewOrder, caller: Caller, owner: OwnNo, shop: In, request: Request
 ) -> Response:
     """Place an order. The same client_order_id again answers with the first order, as 200."""
     units = shop.listing.market(asked.market)
     placed = _placed(asked, owner, units)
-    if caller.customer_frozen:
-        raise Refused(Reason.FROZEN, "customer")
+    _refuse_frozen(caller)
     request.state.lookup = f"/v1/orders?client_order_id={asked.client_order_id}"
     events = await command(shop, placed)
     first = events[0]
@@ -132,9 +137,12 @@ async def read_order(order_id: str, owner: OwnNo, shop: In) -> OrderView:
 
 
 @router.patch("/v1/orders/{order_id}")
-async def change_order(order_id: str, asked: Change, owner: OwnNo, shop: In) -> OrderView:
+async def change_order(
+    order_id: str, asked: Change, caller: Caller, owner: OwnNo, shop: In
+) -> OrderView:
     """Change an open order. Its place in the queue stays only when just the quantity shrinks."""
     number = parse_order_id(order_id)
+    _refuse_frozen(caller)
     with reading(shop) as engine:
         found = engine.order(number)
     if found is None or found.customer_no != owner:
@@ -197,6 +205,11 @@ async def list_fills(
         view for row in rows for view in of_fill(shop.listing.market_of(row.market_no), row, owner)
     ]
     return Page[FillView](data=data, next_cursor=more)
+
+
+def _refuse_frozen(caller: Principal) -> None:
+    if caller.customer_frozen:
+        raise Refused(Reason.FROZEN, "customer")
 
 
 def _placed(asked: NewOrder, owner: CustomerNo, units: MarketUnits) -> PlaceOrder:

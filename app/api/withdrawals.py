@@ -124,7 +124,7 @@ def cancel_withdrawal(withdrawal_id: str, caller: Caller, owner: OwnNo, shop: In
             conn, row.withdrawal_id, by=caller.subject, now_ns=platform.clock.now_ns()
         )
 
-    return view(shop, platform.db.run(apply))
+    return view(shop, shop.write(apply))
 
 
 def visible(conn: sa.Connection, withdrawal_id: WithdrawalId, caller: Principal) -> Withdrawal:
@@ -178,7 +178,7 @@ def _begin(
         )
         return is_new, None, row
 
-    return platform.db.run(apply)
+    return shop.write(apply)
 
 
 async def _outcome(shop: Shop, row: Withdrawal | None) -> Withdrawal:
@@ -209,6 +209,4 @@ def _answer(request: Request, shop: Shop, row: Withdrawal) -> Answer:
 
 
 def _finish(shop: Shop, caller: Principal, key: str, answer: Answer) -> Answer:
-    return shop.context.platform.db.run(
-        lambda conn: idempotency.finish(conn, caller.scope, key, answer)
-    )
+    return shop.write(lambda conn: idempotency.finish(conn, caller.scope, key, answer))

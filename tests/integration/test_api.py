@@ -48,7 +48,7 @@ def test_money_goes_the_whole_way_through_the_api(front: Front) -> None:
         path = f"/v1/withdrawals/{withdrawal_id}/approvals"
         done = officer.post(path, front.signed(withdrawal_id, person))
         assert done.status_code == 201, done.text
-    assert done.json()["state"] == "approved"
+    assert alice.get(f"/v1/withdrawals/{withdrawal_id}").json()["state"] == "approved"
     for _ in range(5):
         house.run(1)
         world.mine(3)

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from httpx import Response
 
+from app.api import openapi
 from app.api.app import create_app
 from app.api.context import ApiContext
+from app.api.edge import Edge
 from app.api.units import instant
 from app.steps import Step, engine_steps
 from chains.base import NATIVE
@@ -29,6 +32,7 @@ from custody.catalogue import MarketRow
 from custody.keys.roster import Approval, Verdict, sign_approval
 from custody.withdrawals import approvals
 from engine.marketdata import MarketData
+from tests.support.api_contract import Contract
 from tests.support.house import OFFICERS, House, officer_key, open_house
 
 POLL_S = 0.002
@@ -38,8 +42,10 @@ WAIT_S = 60
 class Client:
     """Talks to an ASGI application from any thread; the application has one event loop."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Edge) -> None:
         self.app = app
+        assert isinstance(app.app, FastAPI)
+        self.contract = Contract(openapi.make(app.app))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -51,9 +57,13 @@ class Client:
         return self.start(method, path, **options).result(WAIT_S)
 
     def start(self, method: str, path: str, **options: Any) -> Future[Response]:
-        """Send one request; many may be on their way."""
-        coroutine = self._http.request(method, path, timeout=WAIT_S, **options)
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Send one request; many may be on their way. Each answer is held against the contract."""
+        return asyncio.run_coroutine_threadsafe(self._ask(method, path, options), self._loop)
+
+    async def _ask(self, method: str, path: str, options: dict[str, Any]) -> Response:
+        response = await self._http.request(method, path, timeout=WAIT_S, **options)
+        self.contract.check(response)
+        return response
 
     def close(self) -> None:
         """End the loop."""
