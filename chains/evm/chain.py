@@ -27,8 +27,8 @@ from chains.evm.decode import decode, rate_of, signed_bytes
 from chains.evm.erc20 import read_transfer_call, says_success, transfer_event
 from chains.evm.node import EvmNode
 from chains.evm.params import EvmParams
-from chains.evm.parse import Tx
-from chains.evm.reader import EvmReader
+from chains.evm.parse import Header, Tx
+from chains.evm.reader import EvmReader, token_events
 from chains.evm.signature import parse_signature, personal_digest, recover
 from chains.rpc import NodeSet, RpcError
 from core.errors import Reason, Refused, Unavailable
@@ -171,7 +171,7 @@ class EvmChain(EvmReader):
                         block=BlockRef(header.height, header.hash),
                         succeeded=tx.succeeded,
                         fee=tx.fee,
-                        effect_amount=effect_amount(tx),
+                        effect_amount=self._arrived(header, tx),
                     )
         return TxStatus(known=any(vote.value[0] for vote in votes))
 
@@ -188,6 +188,28 @@ class EvmChain(EvmReader):
         if signer != raw_address(address):
             raise Refused(Reason.BAD_SIGNATURE, "the signature is another address's")
         return signature[:64] + bytes((27 + signature[64],))
+
+    def _arrived(self, header: Header, tx: Tx) -> int:
+        """Return what the transaction really moved to its destination.
+
+        An odd token's events are not believed: no more arrived than the destination's balance grew
+        across the block, what it sent on in the same block added back.
+        """
+        claimed = effect_amount(tx)
+        call = read_transfer_call(tx.input) if claimed else None
+        if call is None or tx.to not in self._odd:
+            return claimed
+        token, owner = checksum(tx.to), call[0]
+        before = self._token_balance(token, owner, header.parent_hash)
+        after = self._token_balance(token, owner, header.hash)
+        if after is None:
+            raise Unavailable(f"balance_unreadable: {token}")
+        sent_on = sum(
+            event.value
+            for event in token_events(self._contents(header))
+            if event.log.emitter == tx.to and event.sender == owner != event.to
+        )
+        return min(claimed, max(0, after - (before or 0) + sent_on))
 
     def _refuse_forbidden(self, raw: bytes) -> None:
         if is_unspendable(raw):

@@ -237,7 +237,7 @@ class EvmReader:
     ) -> list[Payment]:
         payments: list[Payment] = []
         odd: dict[tuple[bytes, bytes], list[TokenEvent]] = {}
-        for event in _events(contents):
+        for event in token_events(contents):
             if not event.value or event.sender == event.to or not is_watched(event.to):
                 continue
             if event.log.emitter in self._odd:
@@ -263,7 +263,8 @@ class EvmReader:
         return self._nodes.agree(ask, "token balance")
 
 
-def _events(contents: BlockContents) -> list[TokenEvent]:
+def token_events(contents: BlockContents) -> list[TokenEvent]:
+    """Return every Transfer of a block's succeeded transactions, in order."""
     logs = (log for tx in contents.transactions if tx.succeeded for log in tx.logs)
     return [event for event in map(transfer_event, logs) if event is not None]
 
