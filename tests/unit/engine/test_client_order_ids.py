@@ -51,7 +51,8 @@ def test_the_same_id_with_other_content_is_refused(changes: dict[str, object]) -
     world = World()
     order = world.order(ALICE, Side.BUY, 100, 5)
     accepted(world.do(order))
-    assert why(world.do(replace(order, **changes))) == "duplicate_other_content"  # type: ignore[arg-type]
+    other = replace(order, **changes)  # type: ignore[arg-type]
+    assert why(world.do(other)) == "duplicate_other_content"
 
 
 def test_a_replaced_order_is_known_by_what_was_first_sent() -> None:

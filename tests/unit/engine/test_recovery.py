@@ -11,7 +11,7 @@ from core.entropy import SeededEntropy
 from core.errors import Corrupt, Unavailable
 from engine.blocks import GENESIS
 from engine.commands import CancelAll
-from engine.events import AppliedBlock, Projected
+from engine.events import AppliedBlock, Event, Projected
 from engine.recovery import ReferenceFactory, recover, replay
 from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage
@@ -37,7 +37,7 @@ class Life:
         self.epoch = 0
         self.projected = GENESIS
         self.books: list[AppliedBlock] = []
-        self.answered: dict[int, object] = {}
+        self.answered: dict[int, list[Event]] = {}
         self.sequencer = self.restart()
         self.feed(list(self.drawn.opening()))
 
@@ -121,7 +121,7 @@ def test_L07_every_answered_command_is_there_after_every_crash_and_the_books_get
         for (_, last), (first, _) in itertools.pairwise(sequences):
             assert first == last + 1
         booked = [event for block in life.books for event in block.events]
-        answered = [event for n in sorted(life.answered) for event in life.answered[n]]  # type: ignore[attr-defined]
+        answered = [event for _, events in sorted(life.answered.items()) for event in events]
         assert booked == answered
     assert crashes_with_lag > 20
 
