@@ -1,0 +1,140 @@
+"""Who is there: three officers with their keys and mandates, and what a run is furnished with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chains.base import NATIVE, AssetSpec, ChainTraits, SpendKind
+from chains.fake import FakeChain, FakeWorld
+from core.clock import SECOND_NS
+from core.entropy import SeededEntropy
+from core.ids import AssetNo, MarketNo
+from custody.catalogue import MarketRow
+from custody.keys.intent import TIME_LIMIT_NS
+from custody.keys.mandate import AssetCap, Mandate, SignedMandate, sign_mandate
+from custody.keys.roster import Officer, Roster, parse_roster, render_roster
+from custody.keys.secret import Secret
+from custody.keys.signers.base import KeyRef
+from custody.keys.signers.local import LocalSigner
+from custody.withdrawals.workflow import WithdrawalTerms
+from sweeper.policy import SweepRules
+
+PEOPLE = ("ada", "bea", "cai")
+SEED = Secret(SeededEntropy(1, "strongroom/simulation/keys").token_bytes(32))
+EXPIRY_NS = 3_600 * SECOND_NS
+TERMS = WithdrawalTerms(network_fee_max=60_000, expiry_ns=EXPIRY_NS)
+RULES = SweepRules(cost_multiple=3, fee_max=40_000, top_up_max=60_000, rate_max=200)
+NATIVE_NO, TOKEN_NO, ODD_NO = AssetNo(1), AssetNo(2), AssetNo(3)
+MARKET_NO = MarketNo(1)
+TICK_MINOR, LOT_MINOR = 10, 100
+MAKER_PPM, TAKER_PPM = 500, 1_500
+
+
+def officer_key(label: str) -> Ed25519PrivateKey:
+    """Return the key of a label, always the same."""
+    return Ed25519PrivateKey.from_private_bytes(
+        SeededEntropy(1, f"officer/{label}").token_bytes(32)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Everything about people, keys and listings that outlives every crash: files outside."""
+
+    officers: dict[str, list[Ed25519PrivateKey]]
+    stranger: Ed25519PrivateKey
+    roster: Roster
+    mandates: tuple[SignedMandate, ...]
+    assets: tuple[AssetSpec, ...]
+    token: str
+    odd: str
+    unlisted: str
+    hot: str
+    gas: str
+
+    def spec(self, asset_key: str) -> AssetSpec:
+        """Return a listed asset."""
+        return next(spec for spec in self.assets if spec.key == asset_key)
+
+
+def gather(world: FakeWorld) -> Cast:
+    """Deploy the tokens of a fresh world and have the officers sign their mandates."""
+    token = world.add_token("TOK")
+    odd = world.add_token("ODD", kept_ppm=10_000)
+    unlisted = world.add_token("SCAM", listed=False)
+    officers = {name: [officer_key(name)] for name in PEOPLE}
+    officers["ada"].append(officer_key("ada/second"))
+    roster = parse_roster(
+        render_roster(
+            [
+                Officer(name, key.public_key().public_bytes_raw())
+                for name, keys in officers.items()
+                for key in keys
+            ],
+            threshold=2,
+        )
+    )
+    assets = world.listed_assets()
+    chain = FakeChain(world)
+    keys = local_signer(chain.traits)
+    hot, gas = (chain.address_of(keys.public_key(KeyRef(name, 0))) for name in ("hot", "gas"))
+    signers = [officers["ada"][0], officers["bea"][0]]
+    return Cast(
+        officers=officers,
+        stranger=officer_key("stranger"),
+        roster=roster,
+        mandates=_mandates(chain.traits, signers, hot=hot, keys=[NATIVE, token, odd]),
+        assets=assets,
+        token=token,
+        odd=odd,
+        unlisted=unlisted,
+        hot=hot,
+        gas=gas,
+    )
+
+
+def markets() -> list[MarketRow]:
+    """Return the one market: the token in native coin."""
+    return [
+        MarketRow(
+            market_no=MARKET_NO,
+            name="TOK-FAKE",
+            base_asset_no=TOKEN_NO,
+            quote_asset_no=NATIVE_NO,
+            tick_minor=TICK_MINOR,
+            lot_minor=LOT_MINOR,
+            maker_ppm=MAKER_PPM,
+            taker_ppm=TAKER_PPM,
+        )
+    ]
+
+
+def local_signer(traits: ChainTraits) -> LocalSigner:
+    """Return a signer over the run's seed, as a start of the process would open it."""
+    return LocalSigner(SEED, traits)
+
+
+def _mandates(
+    traits: ChainTraits, signers: list[Ed25519PrivateKey], *, hot: str, keys: list[str]
+) -> tuple[SignedMandate, ...]:
+    mandates = []
+    for kind in (SpendKind.SWEEP, SpendKind.TOP_UP, SpendKind.CANCELLATION):
+        pays = kind is not SpendKind.CANCELLATION
+        mandate = Mandate(
+            mandate_id=f"simulation-{kind.value}",
+            kind=kind,
+            chain=traits.chain,
+            network=traits.network,
+            destinations=(hot,) if kind is SpendKind.SWEEP else (),
+            destination_accounts=("deposits",) if kind is SpendKind.TOP_UP else (),
+            caps=tuple(AssetCap(key, 10**15, 10**16) for key in sorted(keys)) if pays else (),
+            fee_max=60_000,
+            fee_window_max=10**9,
+            valid_from_ns=0,
+            valid_until_ns=TIME_LIMIT_NS - 1,
+        )
+        signatures = tuple(sign_mandate(key, mandate) for key in signers)
+        mandates.append(SignedMandate(mandate, signatures))
+    return tuple(mandates)

@@ -1,0 +1,166 @@
+"""The seams of production with the simulator behind them: database, node, keys and disk.
+
+Nothing of the platform is replaced: each class is the real one, or the one made for simulation,
+passing through a `Gate` where a process may die, be overtaken by another one, or be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from chains.base import BroadcastResult, ChainTraits
+from chains.fake import FakeChain, Fault
+from custody.db import Database
+from custody.keys.signers.base import KeyRef
+from custody.keys.signers.local import LocalSigner
+from engine.files import AppendFile
+from engine.simulated_files import SimulatedFile, SimulatedStorage
+from tests.simulation.crash import CrashPoints
+
+
+@dataclass(slots=True)
+class Gate:
+    """What one process passes through. `between` runs another process, where nothing is open."""
+
+    crash: CrashPoints
+    between: Callable[[], None]
+    refuse_commit: Callable[[], None]
+    """Raises before a commit what a database may answer."""
+    lose_answer: Callable[[], None]
+    """Raises after a commit that its outcome is unknown."""
+    open_transactions: int = 0
+
+    def before_commit(self) -> None:
+        """Hook of custody.db."""
+        self.refuse_commit()
+        self.crash.reach("commit.before")
+
+    def after_commit(self) -> None:
+        """Hook of custody.db."""
+        self.crash.reach("commit.after")
+        self.lose_answer()
+
+
+class SeamDatabase(Database):
+    """The real database; other processes get their turn between two transactions."""
+
+    gate: Gate
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Open a transaction after others had their turn."""
+        self._turn()
+        with super().transaction() as conn, self._counted():
+            yield conn
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a snapshot after others had their turn."""
+        self._turn()
+        with super().read() as conn, self._counted():
+            yield conn
+
+    def _turn(self) -> None:
+        if self.gate.open_transactions == 0:
+            self.gate.between()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.gate.open_transactions += 1
+        try:
+            yield
+        finally:
+            self.gate.open_transactions -= 1
+
+
+class SeamChain(FakeChain):
+    """The fake chain's node; asking it takes time, and sending may be the last thing done."""
+
+    gate: Gate
+
+    def _ask(self, call: str) -> tuple[Fault | None, int]:
+        # Principle 2 of the house: what talks to a node happens between two transactions.
+        assert self.gate.open_transactions == 0, f"{call} was asked inside a transaction"
+        self.gate.between()
+        return super()._ask(call)
+
+    def broadcast(self, raw: bytes) -> BroadcastResult:
+        """Send bytes, dying before or after."""
+        assert self.gate.open_transactions == 0, "a broadcast inside a transaction"
+        self.gate.crash.reach("broadcast.before")
+        result = super().broadcast(raw)
+        self.gate.crash.reach("broadcast.after")
+        return result
+
+
+class SeamSigner:
+    """A local signer that may be the last thing a process used."""
+
+    def __init__(self, inner: LocalSigner, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    def network_allowed(self, traits: ChainTraits) -> bool:
+        """Ask the signer."""
+        return self._inner.network_allowed(traits)
+
+    def account_xpub(self, account: str) -> str:
+        """Ask the signer."""
+        return self._inner.account_xpub(account)
+
+    def public_key(self, key: KeyRef) -> bytes:
+        """Ask the signer."""
+        return self._inner.public_key(key)
+
+    def sign_digest(self, key: KeyRef, digest: bytes) -> bytes:
+        """Sign, dying before or after."""
+        self._gate.crash.reach("sign.before")
+        signature = self._inner.sign_digest(key, digest)
+        self._gate.crash.reach("sign.after")
+        return signature
+
+
+class SeamStorage(SimulatedStorage):
+    """The simulated disk; a process may die around every sync and every whole file."""
+
+    crash_points: CrashPoints
+
+    def operation(self, operation: str, name: str) -> bool:
+        """Die before an operation, or let it happen or fail."""
+        if operation in ("sync", "write"):
+            self.crash_points.reach(f"{operation}.before")
+        return super().operation(operation, name)
+
+    def open_append(self, name: str) -> AppendFile:
+        """Open a file whose syncs may be the last thing done."""
+        return SeamFile(super().open_append(name), self.crash_points)
+
+
+class SeamFile:
+    """An AppendFile whose process may die right after a sync."""
+
+    def __init__(self, inner: SimulatedFile, crash_points: CrashPoints) -> None:
+        self._inner = inner
+        self._crash_points = crash_points
+
+    @property
+    def size(self) -> int:
+        """Return the bytes written so far."""
+        return self._inner.size
+
+    def append(self, data: bytes) -> None:
+        """Write at the end."""
+        self._inner.append(data)
+
+    def sync(self) -> None:
+        """Make everything safe, and perhaps die."""
+        self._inner.sync()
+        self._crash_points.reach("sync.after")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._inner.close()
