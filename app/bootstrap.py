@@ -65,6 +65,12 @@ class Platform:
     roster: Roster
     chains: Mapping[ChainId, ChainHome]
 
+    def close(self) -> None:
+        """Let go of the database and of every node."""
+        for home in self.chains.values():
+            home.chain.close()
+        self.db.close()
+
     def home(self, chain: ChainId) -> ChainHome:
         """Return a configured chain. Refused: unknown_chain."""
         found = self.chains.get(chain)

@@ -326,3 +326,7 @@ class ChainWriter(Protocol):
 
 class Chain(ChainReader, ChainWriter, Protocol):
     """One chain: reading and writing."""
+
+    def close(self) -> None:
+        """Let go of the connections to its nodes."""
+        ...

@@ -54,7 +54,7 @@ def run(folder: Path, tell: Tell) -> DemoReport:
 def _finish(stage: Stage, folder: Path) -> None:
     settings = stage.setup.settings()
     platform = open_platform(settings)
-    with contextlib.closing(platform.db):
+    with contextlib.closing(platform):
         published = _prove_reserves(stage, platform, folder)
         journal = DiskStorage(settings.data.folder / "journal")
         stage.report.equations += equations.check(

@@ -13,6 +13,7 @@ from app.opening import open_roster
 from chains.base import SpendKind
 from core.clock import DAY_NS
 from core.ids import WithdrawalId
+from core.money import format_amount
 from custody import deposit_rows, settlement, treasury
 from custody.deposit_rows import Deposit, DepositState
 from custody.funding import funding, pending
@@ -79,9 +80,11 @@ def deposit(stage: Stage, addresses: dict[str, str]) -> None:
         alice=sent["alice"], bob=sent["bob"], counterfeit=false,
     )  # fmt: skip
     rows: list[Deposit] = stage.wait_for("credits at finality", lambda: _credited(stage, 3))
+    names = {address: who for who, address in addresses.items()}
     for row in rows:
         stage.note(
-            "A deposit is final and credited", **_evidence(stage, row.deposit_id),
+            f"{names[row.address].capitalize()}'s deposit of {_text(stage, row)} is final and "
+            "credited", **_evidence(stage, row.deposit_id),
             block=f"{row.block.height} {row.block.hash}", transaction=row.tx_id,
         )  # fmt: skip
     with stage.db.read() as conn:
@@ -119,7 +122,7 @@ def sweep(stage: Stage) -> None:
         with stage.db.read() as conn:
             attempts = spending.attempts(conn, row.spend_id)
         stage.note(
-            f"{row.kind.value.replace('_', ' ').capitalize()} confirmed",
+            f"{row.kind.value.replace('_', ' ').capitalize()} of {_text(stage, row)} is final",
             spend=row.spend_id, transaction=attempts[-1].tx_id, nonce=row.nonce,
             network_fee_wei=row.fee_paid,
         )  # fmt: skip
@@ -254,6 +257,12 @@ def _entries(stage: Stage, kind: str) -> list[str]:
     query = sa.select(transfers.c.id).where(transfers.c.cause_kind == kind)
     with stage.db.read() as conn:
         return [found.hex() for found in conn.execute(query).scalars()]
+
+
+def _text(stage: Stage, row: Deposit | spending.Spend) -> str:
+    key = row.asset_key if isinstance(row, Deposit) else row.intent.asset_key
+    asset = next(found for found in stage.setup.assets if found.key == key)
+    return f"{format_amount(row.amount, asset.scale)} {asset.symbol}"
 
 
 def _contract(stage: Stage, symbol: str) -> str:

@@ -96,6 +96,9 @@ class FakeChain:
         """Return the pinned facts."""
         return self._traits
 
+    def close(self) -> None:
+        """Do nothing: a scripted chain has no connection."""
+
     def check_identity(self) -> None:
         """Compare the world's network with the pinned one. Corrupt when they differ."""
         self._ask("check_identity")
