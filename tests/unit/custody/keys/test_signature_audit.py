@@ -157,6 +157,10 @@ def with_a_payload_of_its_own(room: Guardroom, record: Record) -> Record:
     return replace(record, payload=unsigned.payload, digest=unsigned.digest)
 
 
+def with_a_smaller_fee(_room: Guardroom, record: Record) -> Record:
+    return replace(record, fee_max=record.fee_max - 1)
+
+
 @pytest.mark.parametrize(
     "forge",
     [
@@ -165,6 +169,7 @@ def with_a_payload_of_its_own(room: Guardroom, record: Record) -> Record:
         with_another_roster,
         with_another_key,
         with_a_payload_of_its_own,
+        with_a_smaller_fee,
     ],
 )
 def test_a_log_that_was_written_as_a_whole_still_needs_officers(
@@ -184,6 +189,30 @@ def test_a_copied_log_with_nothing_forged_is_sound(room: Guardroom, other_room: 
         (entry,) = log.entries(conn)
     room.guard.db.run(lambda conn: log.append(conn, entry.record))
     assert findings(room) == []
+
+
+def test_two_honest_logs_of_the_same_keys_do_not_go_together(
+    room: Guardroom, other_room: Guardroom
+) -> None:
+    """Two guards that did not know of each other: every record is right, the pair is not."""
+    room.sign(room.request("wd_1"))
+    sign_once(other_room.guard, other_room.request("wd_2", rate=DEARER))
+    with other_room.guard.db.read() as conn:
+        (entry,) = log.entries(conn)
+    room.guard.db.run(lambda conn: log.append(conn, entry.record))
+    assert [(f.invariant, f.position) for f in findings(room)] == [("I7", 2)]
+
+
+def test_a_spend_that_was_signed_after_its_cancellation_is_found(
+    room: Guardroom, other_room: Guardroom
+) -> None:
+    request = other_room.request()
+    sign_once(other_room.guard, request)
+    with other_room.guard.db.read() as conn:
+        (entry,) = log.entries(conn)
+    room.sign(room.cancellation(request.intent))
+    room.guard.db.run(lambda conn: log.append(conn, entry.record))
+    assert [(f.invariant, f.position) for f in findings(room)] == [("I7", 2)]
 
 
 def test_a_database_takeover_signs_nothing(room: Guardroom) -> None:
