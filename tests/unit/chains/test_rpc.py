@@ -188,6 +188,7 @@ def test_a_batch_is_matched_by_id_and_must_be_whole() -> None:
         [{"id": 0, "result": 1}, {"id": 1, "result": 1}],
         [{"id": n, "result": 1} for n in (0, 1, 1)],
         [{"id": n, "result": 1} for n in (0, 1, 2, 3)],
+        [{"id": n, "result": n} for n in (0, 1, 2, 2)],
         {"id": 0, "error": {"code": 1, "message": "no batches"}},
     ):
         client = client_of(Script(raw(200, json.dumps(rows).encode())))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chains.evm.block import IncompleteBlock
 from chains.evm.chain import effect_amount
-from chains.evm.erc20 import TRANSFER_TOPIC, transfer_call
+from chains.evm.erc20 import TRANSFER_TOPIC, transfer_call, transfer_event
 from chains.evm.parse import Header, Log, Tx
 from chains.evm.trace import BlockTrace, parse_flat, parse_nested
 
@@ -185,3 +185,10 @@ def test_a_spend_moved_what_the_token_says_went_from_us_to_the_destination(
     assert effect_amount(replace(tx, succeeded=False)) == 0
     assert effect_amount(replace(tx, input=b"\1\2\3\4")) == 0
     assert effect_amount(replace(TX, input=b"")) == 10
+
+
+def test_four_topics_are_no_payment_even_with_an_amount_behind_them() -> None:
+    good = log(B, A, C, 5)
+    assert transfer_event(good) is not None
+    assert transfer_event(replace(good, topics=(*good.topics, bytes(32)))) is None
+    assert transfer_event(replace(good, topics=good.topics[:2])) is None
