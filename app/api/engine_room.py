@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from engine.types import Event, OrderCommand
 
 T = TypeVar("T")
 
-POLL_MS = 10
+POLL_MS, POLL_MS_MAX = 5, 50
 
 
 async def command(shop: Shop, asked: OrderCommand) -> list[Event]:
@@ -55,11 +55,23 @@ async def with_books(shop: Shop, read: Callable[[sa.Connection], T]) -> T:
     """
     sequencer = shop.context.sequencer
     wanted = sequencer.log.last_sequence
-    for _ in range(max(1, shop.context.outcome_wait_ms // POLL_MS)):
+    async for _ in tries(shop):
         if sequencer.log.projected_sequence >= wanted:
             return await run_in_threadpool(_read, shop.context.platform.db, read)
-        await asyncio.sleep(POLL_MS / 1_000)
     raise Unavailable("the books are behind the engine")
+
+
+async def tries(shop: Shop) -> AsyncIterator[None]:
+    """Yield at once and then again and again, ever more slowly, while a request may wait."""
+    loop = asyncio.get_running_loop()
+    until_s, pause_ms = loop.time() + shop.context.outcome_wait_ms / 1_000, POLL_MS
+    while True:
+        yield
+        left_s = until_s - loop.time()
+        if left_s <= 0:
+            return
+        await asyncio.sleep(min(left_s, pause_ms / 1_000))
+        pause_ms = min(POLL_MS_MAX, pause_ms + POLL_MS)
 
 
 def _read(db: Database, read: Callable[[sa.Connection], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, cast
@@ -27,10 +28,12 @@ from core.errors import Reason, Refused, Unavailable
 from core.ids import CustomerNo
 from custody import access
 from custody.access import Principal, Role
+from custody.db import Contended
 
 T = TypeVar("T")
 
 WRITE_WAIT_S = 5
+WRITE_PAUSE_S = 0.003
 FAILURES_PER_S = 10
 FAILURES_BURST = 50
 TOKEN_CHARS_MAX = 256
@@ -46,17 +49,27 @@ class Shop:
     limiter: Limiter
     failures: Limiter
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _pause: threading.Event = field(default_factory=threading.Event)
 
     def write(self, fn: Callable[[sa.Connection], T]) -> T:
-        """Return fn(conn) of a committed transaction; Unavailable when the queue is too long.
+        """Return fn(conn) of a committed transaction; Unavailable once this took too long.
 
         Requests wait for each other here: all of them take the same counters, so in the database
-        they would only collide and run again.
+        they would only collide and run again. The engine's steps and the workers still collide
+        with them now and then, which makes fn run again with fresh reads.
         """
+        # Real time, because real threads wait here; nothing is dated by it.
+        until_ns = time.monotonic_ns() + WRITE_WAIT_S * SECOND_NS
         if not self._writing.acquire(timeout=WRITE_WAIT_S):
             raise Unavailable("too many requests wait for the database")
         try:
-            return self.context.platform.db.run(fn)
+            while True:
+                try:
+                    return self.context.platform.db.run(fn, attempts=1)
+                except Contended:
+                    if time.monotonic_ns() >= until_ns:
+                        raise
+                    self._pause.wait(WRITE_PAUSE_S)
         finally:
             self._writing.release()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -11,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from app.api import problems
-from app.api.engine_room import POLL_MS
+from app.api.engine_room import tries
 from app.api.guard import Caller, GuardedRoute, In, OwnNo, Shop
 from app.api.idempotent import IdempotencyKey, replay
 from app.api.shapes import AmountText, Asked, Cursor, Limit, Page, after, next_of
@@ -184,11 +183,10 @@ def _begin(
 async def _outcome(shop: Shop, row: Withdrawal | None) -> Withdrawal:
     """Return the withdrawal once it is held or refused, or as it stands when the wait is over."""
     assert row is not None
-    for _ in range(shop.context.outcome_wait_ms // POLL_MS):
+    async for _ in tries(shop):
+        row = await run_in_threadpool(_read, shop, row.withdrawal_id)
         if row.state is not WithdrawalState.REQUESTED:
             break
-        await asyncio.sleep(POLL_MS / 1_000)
-        row = await run_in_threadpool(_read, shop, row.withdrawal_id)
     return row
 
 

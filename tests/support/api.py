@@ -24,6 +24,7 @@ from app.api.units import instant
 from app.steps import Step, engine_steps
 from chains.base import NATIVE
 from chains.fake import FakeChain, FakeWorld
+from chains.fake.faults import FaultScript
 from core.errors import Corrupt, Unavailable
 from core.ids import AssetNo, CustomerNo, MarketNo, WithdrawalId
 from custody import access
@@ -31,6 +32,7 @@ from custody.access import Role
 from custody.catalogue import MarketRow
 from custody.keys.roster import Approval, Verdict, sign_approval
 from custody.withdrawals import approvals
+from engine.files import Storage
 from engine.marketdata import MarketData
 from tests.support.api_contract import Contract
 from tests.support.house import OFFICERS, House, officer_key, open_house
@@ -222,10 +224,22 @@ def problem_of(response: Response, status: int, code: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_front(url: str, *, market: bool = True, **options: Any) -> Iterator[Front]:
-    """Open a house on the fake chain with a token, a market token/native, and the API."""
-    world = FakeWorld(finality_depth=2)
-    world.add_token("TOK")
+def open_front(
+    url: str,
+    *,
+    world: FakeWorld | None = None,
+    storage: Storage | None = None,
+    faults: FaultScript | None = None,
+    market: bool = True,
+    **options: Any,
+) -> Iterator[Front]:
+    """Open a house on the fake chain with a token, a market token/native, and the API.
+
+    With the world and the storage of an earlier front it is that one started again.
+    """
+    if world is None:
+        world = FakeWorld(finality_depth=2)
+        world.add_token("TOK")
     assets = world.listed_assets()
     native, token = (
         next(n for n, spec in enumerate(assets, 1) if (spec.key == NATIVE) is is_native)
@@ -241,7 +255,8 @@ def open_front(url: str, *, market: bool = True, **options: Any) -> Iterator[Fro
         maker_ppm=1_000,
         taker_ppm=2_000,
     )
-    with open_house(url, FakeChain(world), assets, markets=[row] if market else []) as house:
+    chain, markets = FakeChain(world, faults=faults), [row] if market else []
+    with open_house(url, chain, assets, markets=markets, storage=storage) as house:
         market_data = MarketData()
         with house.sequencer.reading() as engine:
             market_data.begin(engine)
