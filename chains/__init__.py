@@ -1,1 +1,1 @@
-"""Everything that knows a chain by name. Other rooms import `chains.base` and are handed a `Chain`."""
+"""Everything that knows a chain by name; other rooms see `chains.base` and are handed a `Chain`."""
