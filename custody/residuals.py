@@ -110,7 +110,7 @@ def _of_spend(
     native_no: AssetNo,
 ) -> list[Residual]:
     moved, arrived, fee = _on_chain(spend, attempts, statuses, at)
-    posted, fee_posted = _in_books(spend)
+    posted, fee_posted = _in_books(spend, attempts)
     received = posted if spend.delivered is None else min(posted, spend.delivered)
     out = [
         Residual(
@@ -130,12 +130,12 @@ def _of_spend(
     return out
 
 
-def _in_books(spend: Spend) -> tuple[int, int]:
+def _in_books(spend: Spend, attempts: Sequence[Attempt]) -> tuple[int, int]:
     """Return what the books say a spend has moved, and its fee."""
     fee = spend.fee_paid or 0
     if spend.state is SpendState.CONFIRMED:
         return spend.amount, fee
-    leaving = spend.state is SpendState.BROADCAST and not spend.abandoned
+    leaving = _is_open(spend) and any(not attempt.cancels for attempt in attempts)
     if spend.kind is SpendKind.WITHDRAWAL and leaving:
         return spend.amount, 0
     return 0, fee

@@ -171,8 +171,12 @@ def _nudge(
         try:
             sign.bump(db, chain, spend, release=release, now_ns=now_ns)
         except Refused as refused:
-            # At the fee cap, or approvals that no longer count: the old bytes are still good.
+            # The old bytes are still good; but when approvals no longer count they can never be
+            # replaced by dearer ones, and a lane must not wait for them for ever: cancel them.
             note(Problem(spend.spend_id, f"not bumped: {refused}"))
+            if refused.reason in _FATAL and not spend.abandoned:
+                reason = refused.reason.value
+                db.run(lambda conn: rows.abandon(conn, spend, reason))
     return _send_last(db, chain, spend, clock, note)
 
 

@@ -17,7 +17,7 @@ from custody.spending import sweep_items
 from custody.spending.rows import Spend
 from custody.wallets import inventory
 from custody.withdrawals import states, workflow
-from custody.withdrawals.states import WithdrawalVerb
+from custody.withdrawals.states import WithdrawalState, WithdrawalVerb
 
 
 def signed(conn: sa.Connection, spend: Spend, *, now_ns: int) -> None:
@@ -75,7 +75,7 @@ def failed(conn: sa.Connection, spend: Spend, *, fee: int, reason: str, now_ns: 
     _book_fee(conn, spend, fee, now_ns)
     if spend.kind is not SpendKind.WITHDRAWAL:
         return
-    if not spend.abandoned:
+    if states.get(conn, WithdrawalId(spend.cause_id)).state is WithdrawalState.BROADCAST:
         posted = templates.withdrawal_returned(
             wallet=spend.account,
             kind=inventory.kind_of(spend.account),

@@ -227,10 +227,10 @@ def advance(conn: sa.Connection, row: Spend, target: SpendState, **values: objec
 def abandon(conn: sa.Connection, row: Spend, reason: str) -> None:
     """Mark a spend whose nonce will be spent back to ourselves, if it still is where row says.
 
-    A withdrawal is abandoned only before it was signed; an own transfer also while it waits.
+    While it is PLANNED, because it may not be signed; while it is BROADCAST, because it waits too
+    long and may not be replaced by a dearer one. Refused: illegal_transition.
     """
-    given_up = row.kind is not SpendKind.WITHDRAWAL and row.state is SpendState.BROADCAST
-    if row.state is not SpendState.PLANNED and not given_up:
+    if row.state not in (SpendState.PLANNED, SpendState.BROADCAST):
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.spend_id} is {row.state}")
     conn.execute(
         spends.update()

@@ -97,8 +97,10 @@ def _attempt(
     )
 
     def save(conn: sa.Connection) -> None:
-        rows.save_attempt(conn, attempt, spend.chain)
         now = rows.get(conn, spend.spend_id)
+        if now.abandoned != attempt.cancels:
+            raise Refused(Reason.IN_PROGRESS, f"{spend.spend_id} was abandoned meanwhile")
+        rows.save_attempt(conn, attempt, spend.chain)
         if now.state is SpendState.PLANNED:
             effects.signed(conn, rows.advance(conn, now, SpendState.SIGNED), now_ns=now_ns)
 
