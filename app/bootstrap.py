@@ -26,12 +26,13 @@ from custody.keys.mandate import SignedMandate
 from custody.keys.roster import Roster
 from custody.keys.signers.base import KeyRef, Signer
 from custody.spending.drive import Patience
-from custody.spending.rows import Spend
+from custody.spending.rows import Spend, SpendState
 from custody.spending.sign import Release
 from custody.wallets import addresses
 from custody.wallets.addresses import DEPOSITS, Address
 from custody.wallets.inventory import OWN_WALLETS
-from custody.withdrawals import approvals, states
+from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
 
@@ -155,6 +156,16 @@ def with_chain(platform: Platform, chain_id: ChainId, home: ChainHome) -> Platfo
     return dataclasses.replace(platform, chains={**platform.chains, chain_id: home})
 
 
+def _refuse_stopped(conn: sa.Connection, spend: Spend, row: Withdrawal) -> None:
+    """Give no first signature to a customer who owes us: the spend is abandoned, its hold ends."""
+    if spend.state is not SpendState.PLANNED:
+        return  # bytes are out already; a replacement of them pays nothing more
+    try:
+        workflow.refuse_if_stopped(conn, row)
+    except Refused as refused:
+        raise Refused(Reason.POLICY_BLOCKED, refused.detail) from refused
+
+
 def _is_frozen(db: Database, chain: ChainId) -> bool:
     with db.read() as conn:
         return chain_state.state(conn, chain).frozen
@@ -164,6 +175,7 @@ def _authority(platform: Platform, home: ChainHome, spend: Spend, intent: SpendI
     with platform.db.read() as conn:
         if intent.kind is SpendKind.WITHDRAWAL:
             row = states.get(conn, WithdrawalId(spend.cause_id))
+            _refuse_stopped(conn, spend, row)
             given = tuple(approvals.of(conn, row.withdrawal_id))
             return Approvals(approvals.intent_of(row), given, row.initiator)
         own = addresses.find(conn, spend.chain, intent.destination)

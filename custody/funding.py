@@ -130,6 +130,16 @@ def causes_of(conn: sa.Connection, kind: FundingKind) -> frozenset[str]:
     return frozenset(conn.execute(query).scalars())
 
 
+def is_taking_back(conn: sa.Connection, customer_no: CustomerNo) -> bool:
+    """Return whether money of a customer is being taken back and the books do not have it yet."""
+    query = sa.select(funding.c.funding_id).where(
+        funding.c.customer_no == customer_no,
+        funding.c.kind == FundingKind.DEBIT.value,
+        funding.c.state.in_([FundingState.NEW.value, FundingState.NUMBERED.value]),
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def by_number(conn: sa.Connection, number: int) -> FundingRow:
     """Return the row with that number; Corrupt when the engine knows a number that we do not."""
     row = conn.execute(sa.select(funding).where(funding.c.number == number)).one_or_none()

@@ -114,9 +114,9 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, clock: C
 
     def apply(conn: sa.Connection) -> None:
         now_ns = clock.now_ns()
-        states.advance(
-            conn, states.get(conn, row.withdrawal_id), WithdrawalVerb.PLAN, now_ns=now_ns
-        )
+        now = states.get(conn, row.withdrawal_id)
+        workflow.refuse_if_stopped(conn, now)
+        states.advance(conn, now, WithdrawalVerb.PLAN, now_ns=now_ns)
         plan.reserve(
             conn, intent, source=source, asset_no=row.asset_no, destination_account=None,
             now_ns=now_ns,

@@ -200,6 +200,14 @@ def fail(conn: sa.Connection, withdrawal_id: WithdrawalId, *, reason: str, now_n
     release(conn, states.advance(conn, row, WithdrawalVerb.FAIL, now_ns=now_ns, reason=reason))
 
 
+def refuse_if_stopped(conn: sa.Connection, row: Withdrawal) -> None:
+    """Refused: frozen. The customer owes us, or a reversal that may end so is on its way (R04)."""
+    if catalogue.customer(conn, row.customer_no).frozen:
+        raise Refused(Reason.FROZEN, f"customer {row.customer_no}")
+    if funding.is_taking_back(conn, row.customer_no):
+        raise Refused(Reason.FROZEN, f"a deposit of customer {row.customer_no} is taken back")
+
+
 def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:
     """Return what settlement books when the hold is captured."""
     row = states.get(conn, withdrawal_id)
