@@ -14,11 +14,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from app import equations
+from app.bootstrap import with_chain
 from chains.base import NATIVE, AssetSpec, SpendKind
 from chains.evm import open_evm
 from chains.evm.chain import EvmChain
@@ -34,7 +36,7 @@ from custody.ledger import balances
 from custody.ledger.chart import AccountKind
 from custody.spending import rows as spending_rows
 from custody.spending.rows import Attempt, Spend
-from custody.withdrawals import states
+from custody.withdrawals import states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState
 from custody.withdrawals.workflow import WithdrawalTerms
 from engine.files import Storage
@@ -149,6 +151,22 @@ class Scene:
         assert self.withdrawal(row.withdrawal_id).state is WithdrawalState.HELD
         self.house.approve(row.withdrawal_id, *by)
         return row.withdrawal_id
+
+    def cancel(self, withdrawal_id: WithdrawalId) -> Withdrawal:
+        """Cancel a withdrawal as its customer does."""
+        cancel = partial(
+            workflow.cancel,
+            withdrawal_id=withdrawal_id,
+            by="customer",
+            now_ns=self.house.clock.now_ns(),
+        )
+        return self.house.platform.db.run(cancel)
+
+    def set_sweeps(self, rules: SweepRules) -> None:
+        """Let operators change when deposits are gathered."""
+        home = replace(self.house.home, sweeps=rules)
+        self.house.home = home
+        self.house.platform = with_chain(self.house.platform, CHAIN, home)
 
     # ---- what a case looks at
 
@@ -279,6 +297,10 @@ class Stage:
             )
         )
         return Scene(self.node, self.contracts, chain, house, url)
+
+    def use(self, node: AnvilNode) -> None:
+        """Let the next scenes stand on another node."""
+        self.node, self.contracts = node, Deployer(node)
 
     def close(self) -> None:
         """End every scene."""
