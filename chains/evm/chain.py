@@ -26,6 +26,7 @@ from chains.evm.build import build, call_of, check_intent
 from chains.evm.decode import decode, rate_of, signed_bytes
 from chains.evm.erc20 import read_transfer_call, says_success, transfer_event
 from chains.evm.node import EvmNode
+from chains.evm.odd import plan_delivered
 from chains.evm.params import EvmParams
 from chains.evm.parse import Header, Tx
 from chains.evm.reader import EvmReader, token_events
@@ -193,7 +194,8 @@ class EvmChain(EvmReader):
         """Return what the transaction really moved to its destination.
 
         An odd token's events are not believed: no more arrived than the destination's balance grew
-        across the block, what it sent on in the same block added back.
+        across the block, what it sent on in the same block added back; several transfers to it
+        share that growth in their order.
         """
         claimed = effect_amount(tx)
         call = read_transfer_call(tx.input) if claimed else None
@@ -204,12 +206,12 @@ class EvmChain(EvmReader):
         after = self._token_balance(token, owner, header.hash)
         if after is None:
             raise Unavailable(f"balance_unreadable: {token}")
-        sent_on = sum(
-            event.value
-            for event in token_events(self._contents(header))
-            if event.log.emitter == tx.to and event.sender == owner != event.to
-        )
-        return min(claimed, max(0, after - (before or 0) + sent_on))
+        moved = [e for e in token_events(self._contents(header)) if e.log.emitter == tx.to]
+        sent_on = sum(event.value for event in moved if event.sender == owner != event.to)
+        arrived = [event for event in moved if event.to == owner != event.sender]
+        shares = plan_delivered(arrived, before=before, after=after + sent_on)
+        mine = sum(amount for event, amount, _ in shares if event.log.tx_id == tx.tx_id)
+        return min(claimed, mine)
 
     def _refuse_forbidden(self, raw: bytes) -> None:
         if is_unspendable(raw):

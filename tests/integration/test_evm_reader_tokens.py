@@ -103,6 +103,8 @@ def test_D02_several_claims_share_what_arrived_in_their_order(
     assert sum(p.claimed for p in payments) == 148
     assert [p.amount for p in payments] == [74, 0, 0]
     assert sum(p.amount for p in payments) == token.ask("balanceOf", ALICE)
+    moved = [chain.tx_status(tx_id).effect_amount for tx_id in sent]
+    assert moved == [74, 0, 0], "our own transfers share the same way"
 
 
 @pytest.mark.parametrize(
