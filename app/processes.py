@@ -62,7 +62,7 @@ def run_engine(settings: Settings) -> int:
     stop.on_signals()
     with _ending(stop), contextlib.ExitStack() as stack:
         platform = open_platform(settings)
-        stack.callback(platform.db.close)
+        stack.callback(platform.close)
         require_current(platform.db)
         identity = stack.enter_context(claim(settings.data.folder, entropy=platform.entropy))
         held = lease.take(
@@ -87,7 +87,7 @@ def run_worker(settings: Settings) -> int:
     stop.on_signals()
     with _ending(stop), contextlib.ExitStack() as stack:
         platform = open_platform(settings)
-        stack.callback(platform.db.close)
+        stack.callback(platform.close)
         require_current(platform.db)
         if _prepare(settings, platform, stop):
             registry, beats = _registry(platform), Heartbeats(platform.clock)
