@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from chains.base import Block, BlockRef, ChainReader
 from core.clock import Clock
-from core.errors import Corrupt
+from core.errors import Corrupt, Unavailable
 from custody import chain_state, deposits
 from custody.db import Database
 from custody.spending import rows as spending_rows
@@ -132,6 +132,11 @@ def _fork(db: Database, chain: ChainReader, clock: Clock) -> Followed:
         return None if block is None else block.ref.hash
 
     decided = plan_rollback(kept[0], fork_point(kept, hash_on_node), final=final)
+    if decided.reaction is Reaction.FREEZE:
+        # A node that is merely behind, or answers from two branches, must not freeze the chain.
+        witness = kept[-1] if decided.fork is None or final is None else final
+        if hash_on_node(witness.height) in (None, witness.hash):
+            raise Unavailable(f"{chain_id}: the node contradicts itself about {witness}")
     if not db.run(lambda conn: _apply_rollback(conn, chain, decided, clock, kept[0])):
         return Followed(Progress.IDLE, kept[0].height)
     if decided.reaction is Reaction.FREEZE or decided.fork is None:
