@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, cast
@@ -29,15 +30,36 @@ from core.ids import CustomerNo
 from custody import access
 from custody.access import Principal, Role
 from custody.db import Contended
+from custody.reserves.merkle_sum import Tree
 
 T = TypeVar("T")
 
 WRITE_WAIT_S = 5
 WRITE_PAUSE_S = 0.003
+TREES_MAX = 2
+WRITERS_MAX = 24
+"""Requests that may wait for the database; the threads beyond them serve those that do not."""
 FAILURES_PER_S = 10
 FAILURES_BURST = 50
 TOKEN_CHARS_MAX = 256
 _JSON = re.compile(r"application/json(\s*;\s*charset=utf-8)?", re.IGNORECASE)
+
+
+class Trees:
+    """The trees of the reports last asked for: one is built at a time, and none twice in a row."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._built: OrderedDict[str, Tree] = OrderedDict()
+
+    def get(self, report_hash: str, build: Callable[[], Tree]) -> Tree:
+        """Return a report's tree."""
+        with self._lock:
+            if report_hash not in self._built:
+                self._built[report_hash] = build()
+                while len(self._built) > TREES_MAX:
+                    self._built.popitem(last=False)
+            return self._built[report_hash]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +70,11 @@ class Shop:
     listing: Listing
     limiter: Limiter
     failures: Limiter
+    trees: Trees = field(default_factory=Trees)
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _queue: threading.Semaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(WRITERS_MAX)
+    )
     _pause: threading.Event = field(default_factory=threading.Event)
 
     def write(self, fn: Callable[[sa.Connection], T]) -> T:
@@ -60,18 +86,26 @@ class Shop:
         """
         # Real time, because real threads wait here; nothing is dated by it.
         until_ns = time.monotonic_ns() + WRITE_WAIT_S * SECOND_NS
-        if not self._writing.acquire(timeout=WRITE_WAIT_S):
+        if not self._queue.acquire(blocking=False):
             raise Unavailable("too many requests wait for the database")
         try:
-            while True:
-                try:
-                    return self.context.platform.db.run(fn, attempts=1)
-                except Contended:
-                    if time.monotonic_ns() >= until_ns:
-                        raise
-                    self._pause.wait(WRITE_PAUSE_S)
+            if not self._writing.acquire(timeout=WRITE_WAIT_S):
+                raise Unavailable("the database is busy")
+            try:
+                return self._until(until_ns, fn)
+            finally:
+                self._writing.release()
         finally:
-            self._writing.release()
+            self._queue.release()
+
+    def _until(self, until_ns: int, fn: Callable[[sa.Connection], T]) -> T:
+        while True:
+            try:
+                return self.context.platform.db.run(fn, attempts=1)
+            except Contended:
+                if time.monotonic_ns() >= until_ns:
+                    raise
+                self._pause.wait(WRITE_PAUSE_S)
 
 
 def make_shop(context: ApiContext) -> Shop:
