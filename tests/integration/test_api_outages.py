@@ -17,7 +17,7 @@ from core.clock import SECOND_NS
 from core.entropy import SeededEntropy
 from core.errors import OutcomeUnknown, Unavailable
 from core.money import PPM
-from custody.db import TransactionHooks
+from custody.db import Database, TransactionHooks
 from custody.ledger.audit import audit
 from custody.wallets.addresses import addresses
 from engine.simulated_files import SimulatedStorage
@@ -77,6 +77,47 @@ def test_a_locked_database_is_503_and_the_retry_works(sqlite_url: str) -> None:
         assert count(front, "withdrawals") == count(front, "idempotency_keys") == 0
         with front.running():
             assert caller.post("/v1/withdrawals", wanted(front), key="k").status_code == 201
+        books_are_whole(front)
+
+
+def test_a_table_locked_by_another_session_is_503_and_the_retry_works(
+    databases: Databases,
+) -> None:
+    with databases.fresh("postgresql") as url, open_front(url) as front:
+        caller = front.customer("locked", TOK=10**7)
+        other = Database.open(url)
+        with other.transaction() as conn:
+            conn.exec_driver_sql("LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE")
+            unavailable(caller.post("/v1/withdrawals", wanted(front), key="k"))
+            assert caller.post("/v1/orders", new_order(front, side="sell")).status_code == 201
+        other.close()
+        assert count(front, "withdrawals") == 0
+        with front.running():
+            assert caller.post("/v1/withdrawals", wanted(front), key="k").status_code == 201
+        books_are_whole(front)
+
+
+def test_a_database_that_cuts_every_connection_is_used_again_as_soon_as_it_answers(
+    databases: Databases,
+) -> None:
+    with databases.fresh("postgresql") as url, open_front(url) as front:
+        caller = front.customer("cut", TOK=10**7)
+        other = Database.open(url)
+        with other.transaction() as conn:
+            conn.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        other.close()
+        answers = [caller.get("/v1/deposits") for _ in range(20)]
+        assert answers[0].status_code == 503, "the stimulus was real"
+        unavailable(answers[0])
+        assert answers[-1].status_code == 200
+        with front.running():
+            tries = [caller.post("/v1/withdrawals", wanted(front), key="k") for _ in range(10)]
+        made = tries[-1]
+        assert (made.status_code, made.json()["state"]) == (201, "held")
+        assert count(front, "withdrawals") == 1
         books_are_whole(front)
 
 
