@@ -65,9 +65,7 @@ def step(
         source = gas.address if action.verdict is Verdict.TOP_UP else action.candidate.address
         try:
             plan.open_lane(db, chain, source)
-            apply = partial(
-                _apply, chain=chain, action=action, hot=hot, gas=gas, rules=rules, clock=clock
-            )
+            apply = partial(_apply, chain=chain, action=action, hot=hot, gas=gas, clock=clock)
             db.run(apply)
         except (Refused, Unavailable) as error:
             note(Problem(action.candidate.address, str(error)))
@@ -124,7 +122,6 @@ def _apply(
     *,
     hot: Address,
     gas: Address,
-    rules: SweepRules,
     clock: Clock,
 ) -> None:
     candidate = action.candidate
@@ -144,8 +141,7 @@ def _apply(
         kind, target = SpendKind.TOP_UP, addresses.of_address(conn, chain_id, candidate.address)
     intent = _intent(
         chain, asset, kind, source=source.address, destination=target.address,
-        # The cap is the operator's, not what it would cost today: fees may rise while it waits.
-        amount=action.amount, fee_max=rules.fee_max,
+        amount=action.amount, fee_max=candidate.cost,
         cause_id=derived_id(kind.value, chain_id, candidate.address, earlier),
     )  # fmt: skip
     spend = plan.reserve(
