@@ -24,7 +24,8 @@ class Stop:
     """Says once, from any thread, that the process ends, and with which exit code."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A signal's handler may come while its own thread holds the lock.
+        self._lock = threading.RLock()
         self._event = threading.Event()
         self._code = 0
         self._listeners: list[Callable[[], None]] = []
