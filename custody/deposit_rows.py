@@ -70,6 +70,14 @@ TRANSITIONS: dict[tuple[DepositState, DepositVerb], DepositState] = {
 }
 
 UNDECIDED = (DepositState.SEEN, DepositState.COUNTING)
+DECIDED = (
+    DepositState.FINAL,
+    DepositState.CREDITED,
+    DepositState.HELD,
+    DepositState.DUST,
+    DepositState.UNATTRIBUTED,
+)
+"""States that a final block gave; only a resolution takes them back."""
 UNBOOKED = (*UNDECIDED, DepositState.FINAL, DepositState.HELD, DepositState.DUST)
 
 deposits = table(

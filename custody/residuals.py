@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from chains.base import BlockRef, ChainWriter, SpendKind, TxStatus
 from core.ids import AssetNo, ChainId
 from custody import catalogue, deposit_rows, funding
+from custody.decided_deposits import REAPPEARED
 from custody.deposit_rows import Deposit, DepositState
 from custody.funding import FundingKind
 from custody.spending import rows
@@ -92,11 +93,13 @@ def _of_deposit(deposit: Deposit, at: BlockRef, *, fell_out: bool) -> list[Resid
     if deposit.asset_no is None or deposit.state is DepositState.ORPHANED:
         return []
     arrived = deposit.amount if deposit.block.height <= at.height else 0
-    if fell_out or deposit.state is DepositState.REVERSED:
+    reversed_ = deposit.state is DepositState.REVERSED
+    if (fell_out or reversed_) and deposit.reason != REAPPEARED:
         arrived = 0  # it fell out of the chain, which is why it is being reversed
     own = deposit.customer_no is None and deposit.state is DepositState.UNATTRIBUTED
     posted = deposit.amount if deposit.state is DepositState.CREDITED or own else 0
-    why = Why.UNATTRIBUTED if deposit.state is DepositState.UNATTRIBUTED else Why.ARRIVED
+    nobodys = deposit.state is DepositState.UNATTRIBUTED or reversed_
+    why = Why.UNATTRIBUTED if nobodys else Why.ARRIVED
     return [
         Residual(deposit.account, deposit.asset_no, deposit.deposit_id, None, why, arrived - posted)
     ]

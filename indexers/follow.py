@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chains.base import Block, BlockRef, ChainReader
 from core.clock import Clock
 from core.errors import Corrupt, Unavailable
-from custody import chain_state, deposits
+from custody import chain_state, decided_deposits, deposits
 from custody.db import Database
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
@@ -155,6 +155,14 @@ def _apply_rollback(
         chain_state.freeze(
             conn, chain_id, kind="deep_reorganisation",
             detail=f"common ancestor {fork}, depth {decided.depth}", now_ns=clock.now_ns(),
+        )  # fmt: skip
+        return True
+    if decided_deposits.decided_above(conn, chain_id, decided.fork.height):
+        # Finality fell back in a resolution: what was decided before may be lost by a short fork.
+        chain_state.freeze(
+            conn, chain_id, kind="deep_reorganisation",
+            detail=f"decided deposits above {decided.fork.height} {decided.fork.hash}",
+            now_ns=clock.now_ns(),
         )  # fmt: skip
         return True
     chain_state.rewind(conn, chain_id, to_height=decided.fork.height, depth=decided.depth)
