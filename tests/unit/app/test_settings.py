@@ -34,6 +34,7 @@ def test_a_file_is_read_with_defaults_and_paths_from_its_folder(tmp_path: Path) 
     settings = _read(tmp_path)
     chain = settings.chains[ChainId("devnet")]
     assert settings.data.folder == tmp_path / "data"
+    assert settings.database.url == f"sqlite:///{tmp_path / 'books.db'}"
     assert settings.catalogue.markets_file == Path("/etc/markets.toml")
     assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8700)
     assert (chain.quorum, chain.node_urls) == (1, ("http://127.0.0.1:8545",))
