@@ -29,6 +29,7 @@ from core.entropy import SeededEntropy
 from core.errors import Unavailable
 from core.ids import CustomerNo, WithdrawalId
 from custody import chain_state, deposit_rows, funding
+from custody.catalogue import MarketRow
 from custody.chain_state import ChainState
 from custody.deposit_rows import Deposit
 from custody.keys import signature_log
@@ -272,6 +273,7 @@ class Stage:
         clock: ManualClock | None = None,
         sweeps: SweepRules = NO_SWEEPS,
         terms: WithdrawalTerms | None = None,
+        markets: Sequence[MarketRow] = (),
         **changes: Any,
     ) -> Scene:
         """Open a platform that lists the native coin and some tokens.
@@ -291,6 +293,7 @@ class Stage:
                 chain,
                 assets,
                 sweeps=sweeps,
+                markets=markets,
                 storage=storage or SimulatedStorage(SeededEntropy(1, "disk")),
                 clock=clock,
                 terms=terms or WithdrawalTerms(network_fee_max=ETHER // 10),
