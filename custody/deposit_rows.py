@@ -105,6 +105,7 @@ deposits = table(
     sa.ForeignKeyConstraint(["chain", "address"], ["addresses.chain", "addresses.address"]),
     sa.Index("ix_deposits_state", "chain", "state", "height"),
     sa.Index("ix_deposits_customer", "customer_no", "arrival_no"),
+    sa.Index("ix_deposits_address", "chain", "address", "state"),
 )
 
 
