@@ -69,6 +69,7 @@ spends = table(
     sa.UniqueConstraint("cause_id", "kind"),
     sa.Index("ix_spends_state", "chain", "state", "spend_no"),
     sa.Index("ix_spends_source", "chain", "source", "state"),
+    sa.Index("ix_spends_destination", "chain", "destination", "state"),
 )
 
 spend_attempts = table(
@@ -189,6 +190,16 @@ def in_states(
         .limit(limit)
     )
     return [_spend(row) for row in conn.execute(query)]
+
+
+def ids_in_state(conn: sa.Connection, chain: ChainId, state: SpendState) -> list[SpendId]:
+    """Return the ids of every spend of a chain in a state, withdrawals first, then oldest first."""
+    query = (
+        sa.select(spends.c.spend_id)
+        .where(spends.c.chain == chain, spends.c.state == state.value)
+        .order_by(spends.c.kind != SpendKind.WITHDRAWAL.value, spends.c.spend_no)
+    )
+    return [SpendId(found) for found in conn.execute(query).scalars()]
 
 
 def touching(conn: sa.Connection, chain: ChainId, address: str) -> bool:
@@ -330,11 +341,21 @@ def note_send(
 
 
 def own_tx_ids(conn: sa.Connection, chain: ChainId, tx_ids: Sequence[str]) -> frozenset[str]:
-    """Return which of these transactions are ours."""
+    """Return which of these transactions are our own transfers: their money only changes place.
+
+    A withdrawal's is not among them: when its destination became an address of ours, it is that
+    customer's deposit.
+    """
     if not tx_ids:
         return frozenset()
-    query = sa.select(spend_attempts.c.tx_id).where(
-        spend_attempts.c.chain == chain, spend_attempts.c.tx_id.in_(sorted(set(tx_ids)))
+    query = (
+        sa.select(spend_attempts.c.tx_id)
+        .join(spends, spends.c.spend_id == spend_attempts.c.spend_id)
+        .where(
+            spend_attempts.c.chain == chain,
+            spend_attempts.c.tx_id.in_(sorted(set(tx_ids))),
+            spends.c.destination_account.is_not(None),
+        )
     )
     return frozenset(conn.execute(query).scalars())
 

@@ -41,7 +41,8 @@ def add(
 ) -> Withdrawal:
     """Record one verdict and move the withdrawal when it decides; the same verdict again is quiet.
 
-    Refused: not_found, illegal_transition (not held), approval_expired, not_an_officer,
+    A rejection still counts when the quorum is there, as long as nothing is planned.
+    Refused: not_found, illegal_transition (too late), approval_expired, not_an_officer,
     bad_signature, initiator_cannot_approve, already_approved (another verdict of the same person).
     """
     row = states.get(conn, withdrawal_id)
@@ -52,7 +53,10 @@ def add(
         if earlier.verdict is not approval.verdict:
             raise Refused(Reason.ALREADY_APPROVED, officer.person)
         return row
-    if row.state is not WithdrawalState.HELD:
+    in_time = {WithdrawalState.HELD}
+    if approval.verdict is Verdict.REJECT:
+        in_time |= {WithdrawalState.APPROVED}
+    if row.state not in in_time:
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{withdrawal_id} is {row.state}")
     if now_ns >= row.expires_at_ns:
         raise Refused(Reason.APPROVAL_EXPIRED, withdrawal_id)

@@ -208,6 +208,14 @@ def refuse_if_stopped(conn: sa.Connection, row: Withdrawal) -> None:
         raise Refused(Reason.FROZEN, f"a deposit of customer {row.customer_no} is taken back")
 
 
+def refuse_if_outdated(conn: sa.Connection, row: Withdrawal, *, now_ns: int) -> None:
+    """Refused: approval_expired, own_address (issued to a customer after the request)."""
+    if now_ns >= row.expires_at_ns:
+        raise Refused(Reason.APPROVAL_EXPIRED, row.withdrawal_id)
+    if addresses.find(conn, row.chain, row.destination) is not None:
+        raise Refused(Reason.OWN_ADDRESS, f"{row.destination} became ours after the request")
+
+
 def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:
     """Return what settlement books when the hold is captured."""
     row = states.get(conn, withdrawal_id)
