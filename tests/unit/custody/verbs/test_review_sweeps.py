@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from app.bootstrap import with_chain
 from chains.base import NATIVE, SpendKind
 from chains.fake import FakeWorld
 from core.ids import CustomerNo
+from custody.keys.mandate import SignedMandate, sign_mandate
 from custody.spending import rows
 from custody.spending.rows import Spend, SpendState
 from sweeper import run as sweeps
-from tests.support.house import House
+from tests.support.house import OFFICERS, House, officer_key
 
 
 def spends(house: House, *kinds: SpendKind) -> list[Spend]:
@@ -64,3 +68,22 @@ def test_a_heap_is_swept_with_its_largest_deposits(
     (sweep,) = spends(house, SpendKind.SWEEP)
     assert sweep.amount == 10**6 + 1_000
     assert sweep.state is SpendState.PLANNED
+
+
+def test_a_renewed_mandate_counts_although_the_old_one_is_still_there(
+    house: House, world: FakeWorld
+) -> None:
+    sweeping = next(m for m in house.home.mandates if m.mandate.kind is SpendKind.SWEEP)
+    expired = dataclasses.replace(sweeping.mandate, mandate_id="old", valid_until_ns=1)
+    old = SignedMandate(
+        expired, tuple(sign_mandate(officer_key(person), expired) for person in OFFICERS[:2])
+    )
+    home = dataclasses.replace(house.home, mandates=(old, *house.home.mandates))
+    house.platform = with_chain(house.platform, home.chain.traits.chain, home)
+    paid(house, world, "alice", NATIVE, 10**6)
+    world.mine(3)
+    for _ in range(5):
+        house.run(1)
+        world.mine(2)
+    (sweep,) = spends(house, SpendKind.SWEEP)
+    assert sweep.state is SpendState.CONFIRMED

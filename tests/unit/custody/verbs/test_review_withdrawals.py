@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from chains.base import NATIVE, SpendKind
+from chains.base import NATIVE, SpendIntent, SpendKind
 from chains.fake import FakeWorld
 from core.clock import DAY_NS, SECOND_NS
 from core.errors import Reason, Refused, Unavailable
 from core.ids import CustomerNo
 from custody import deposit_rows
 from custody.deposit_rows import DepositState
+from custody.keys.mandate import Mandate, covers
 from custody.keys.roster import Verdict
-from custody.spending import rows
+from custody.spending import drive, rows
 from custody.spending.drive import Problem
 from custody.spending.rows import Spend, SpendState
 from custody.wallets import addresses
@@ -33,13 +36,20 @@ def alice(house: House, world: FakeWorld) -> CustomerNo:
     return customer_no
 
 
-def approved(
-    house: House, world: FakeWorld, alice: CustomerNo, name: str, *, key: str = NATIVE
-) -> Withdrawal:
-    row = house.withdraw(alice, key, 10_000, world.outsider(name), client_id=name)
+def approved(house: House, world: FakeWorld, alice: CustomerNo, name: str) -> Withdrawal:
+    return all_approved(house, world, alice, [name])[0]
+
+
+def all_approved(
+    house: House, world: FakeWorld, alice: CustomerNo, names: Sequence[str]
+) -> list[Withdrawal]:
+    asked = [
+        house.withdraw(alice, NATIVE, 10_000, world.outsider(name), client_id=name)
+        for name in names
+    ]
     for step in ("funding", "settlement"):
         house.step(step)
-    return house.approve(row.withdrawal_id)
+    return [house.approve(row.withdrawal_id) for row in asked]
 
 
 def spend_of(house: House, row: Withdrawal) -> Spend | None:
@@ -78,7 +88,8 @@ def test_a_rejection_after_the_plan_is_too_late(
 def test_many_withdrawals_that_cannot_be_planned_stop_no_other(
     house: House, world: FakeWorld, alice: CustomerNo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck = [approved(house, world, alice, f"stuck-{n}") for n in range(execute.BATCH_MAX + 1)]
+    names = [f"stuck-{n}" for n in range(execute.BATCH_MAX + 1)]
+    stuck = all_approved(house, world, alice, names)
     good = approved(house, world, alice, "good")
     chain = house.home.chain
     real, poisoned = chain.fee_units, {row.destination for row in stuck}
@@ -216,8 +227,9 @@ def test_while_the_node_is_silent_nothing_planned_is_given_up(
 def test_spends_that_wait_take_nobodys_turn(
     house: House, world: FakeWorld, alice: CustomerNo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = [approved(house, world, alice, f"w{n}") for n in range(55)]
-    house.step("withdrawals.plan")
+    waiting = all_approved(house, world, alice, [f"w{n}" for n in range(drive.BATCH_MAX + 2)])
+    while house.step("withdrawals.plan"):
+        pass
     house.step("spending.move")
     with house.platform.db.read() as conn:
         left = rows.in_states(conn, waiting[0].chain, [SpendState.PLANNED])
@@ -231,8 +243,10 @@ def test_an_own_transfer_above_its_mandate_waits_and_burns_no_fees(
     with house.platform.db.read() as conn:
         done = {spend.spend_id for spend in rows.all_of(conn, house.home.chain.traits.chain)}
 
-    def blocked(*_: object, **__: object) -> None:
-        raise Refused(Reason.POLICY_BLOCKED, "above the cap")
+    def blocked(found: Mandate, spend: SpendIntent, *, destination_account: str | None) -> None:
+        if spend.kind is SpendKind.SWEEP:
+            raise Refused(Reason.POLICY_BLOCKED, "above the cap")
+        covers(found, spend, destination_account=destination_account)
 
     monkeypatch.setattr("custody.keys.authority.covers", blocked)
     world.pay(house.address(alice), NATIVE, DEPOSIT)
