@@ -70,6 +70,7 @@ spends = table(
     sa.Index("ix_spends_state", "chain", "state", "spend_no"),
     sa.Index("ix_spends_source", "chain", "source", "state"),
     sa.Index("ix_spends_destination", "chain", "destination", "state"),
+    sa.Index("ix_spends_final", "chain", "final_height"),
 )
 
 spend_attempts = table(
@@ -217,6 +218,16 @@ def all_of(conn: sa.Connection, chain: ChainId, *, limit: int = 100_000) -> list
     """Return a chain's spends in the order they were planned."""
     query = (
         sa.select(spends).where(spends.c.chain == chain).order_by(spends.c.spend_no).limit(limit)
+    )
+    return [_spend(row) for row in conn.execute(query)]
+
+
+def unsettled(conn: sa.Connection, chain: ChainId, *, above: int) -> list[Spend]:
+    """Return a chain's spends that have not ended, or ended above a height, oldest first."""
+    query = (
+        sa.select(spends)
+        .where(spends.c.chain == chain, sa.or_(_is_in_flight(), spends.c.final_height > above))
+        .order_by(spends.c.spend_no)
     )
     return [_spend(row) for row in conn.execute(query)]
 
