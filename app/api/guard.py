@@ -167,9 +167,22 @@ def customer_of(request: Request) -> CustomerNo:
     return customer_no
 
 
-In = Annotated[Shop, Depends(shop_of)]
-Caller = Annotated[Principal, Depends(principal_of)]
-OwnNo = Annotated[CustomerNo, Depends(customer_of)]
+# Coroutines, because the framework would give a plain function a thread: a hop for nothing.
+async def _shop(request: Request) -> Shop:
+    return shop_of(request)
+
+
+async def _principal(request: Request) -> Principal:
+    return principal_of(request)
+
+
+async def _customer(request: Request) -> CustomerNo:
+    return customer_of(request)
+
+
+In = Annotated[Shop, Depends(_shop)]
+Caller = Annotated[Principal, Depends(_principal)]
+OwnNo = Annotated[CustomerNo, Depends(_customer)]
 
 
 class _ReadRequest(Request):

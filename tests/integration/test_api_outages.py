@@ -361,6 +361,7 @@ def test_trading_goes_on_while_a_crowd_waits_for_a_locked_database(sqlite_url: s
             for _ in range(20):
                 order = new_order(front, side="sell", price="9", quantity="0.1")
                 assert busy.post("/v1/orders", order).status_code == 201
+                assert busy.get("/v1/balances").status_code == 200
             assert not any(each.done() for each in waiting), "the stimulus was real"
         finally:
             other.execute("ROLLBACK")
