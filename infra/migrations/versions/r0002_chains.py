@@ -126,5 +126,6 @@ def _deposits() -> None:
         *amount_check("claimed"),
         sqlite_strict=True,
     )
+    op.create_index("ix_deposits_address", "deposits", ["chain", "address", "state"])
     op.create_index("ix_deposits_customer", "deposits", ["customer_no", "arrival_no"])
     op.create_index("ix_deposits_state", "deposits", ["chain", "state", "height"])

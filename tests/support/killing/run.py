@@ -37,6 +37,9 @@ PROCESSES = ("engine", "worker")
 BLOCK_PAUSE_S = 0.2
 LOOP_PAUSE_S = 0.03
 WALLET_TOKENS = 10**12
+STARTING_PERCENT = 20
+STARTING_S = 2.0
+"""So many of a hundred lives end within so many seconds of their start, ready or not."""
 LIFE_S = {"engine": 1.0, "worker": 2.5}
 """Most seconds that a process lives after it is ready, beside as long as it took to start."""
 EXEC_EVERY = 10
@@ -187,7 +190,9 @@ class _Killer:
         self._random = random.Random(plan.seed)
         self._victims = [Victim(name, outcome.setup, forge) for name in PROCESSES]
         self._due: dict[str, float] = {}
-        """When each process is killed; absent until it is ready, unless it dies while starting."""
+        """When each process is killed; absent until that is chosen."""
+        self._patient: dict[str, bool] = {}
+        """Whether it may become ready before its end is chosen; absent before that is thrown."""
         self._deadline = time.monotonic() + plan.time_s_max
 
     def run(self) -> None:
@@ -221,8 +226,7 @@ class _Killer:
         for victim in self._victims:
             if not victim.is_running:
                 self._outcome.unexpected.append(f"{victim.name}: {victim.log()[-2_000:]}")
-                victim.start(fork=self._plan.fork)
-                self._due.pop(victim.name, None)
+                self._begin(victim)
             elif victim.name not in self._due and self._plan.kills:
                 self._choose_end(victim, now)
             elif now >= self._due.get(victim.name, now + 1):
@@ -230,12 +234,19 @@ class _Killer:
         time.sleep(LOOP_PAUSE_S)
 
     def _choose_end(self, victim: Victim, now: float) -> None:
-        if victim.is_ready:
+        if victim.name not in self._patient:
+            self._patient[victim.name] = self._random.random() * 100 >= STARTING_PERCENT
+            if not self._patient[victim.name]:
+                self._due[victim.name] = victim.started + self._random.random() * STARTING_S
+        elif victim.is_ready:
             # It lives about as long as it took to start, so that a slow machine gets on too.
             life_s_max = LIFE_S[victim.name] + now - victim.started
             self._due[victim.name] = now + self._random.random() * life_s_max
-        elif self._random.random() < 0.01:  # looked at many times while it starts
-            self._due[victim.name] = now
+
+    def _begin(self, victim: Victim) -> None:
+        victim.start(fork=self._plan.fork)
+        self._due.pop(victim.name, None)
+        self._patient.pop(victim.name, None)
 
     def _kill(self, victim: Victim) -> None:
         kills = self._outcome.kills
@@ -245,8 +256,7 @@ class _Killer:
         victim.kill()
         kills["all"] += 1
         kills[victim.name] += 1
-        del self._due[victim.name]
-        victim.start(fork=self._plan.fork)
+        self._begin(victim)
 
     def _settle(self) -> None:
         """Let everything end, then stop both processes politely."""
