@@ -22,7 +22,7 @@ from core.ids import ChainId, DepositId, derived_id
 from core.money import ENGINE_AMOUNT_LIMIT
 from custody import catalogue, chain_state, decided_deposits, funding
 from custody.catalogue import Asset
-from custody.db import next_number
+from custody.db import next_number, sum_amount
 from custody.decided_deposits import FELL_OUT, REAPPEARED
 from custody.deposit_rows import (
     UNDECIDED,
@@ -155,9 +155,17 @@ def finalise(conn: sa.Connection, chain: ChainId, final: BlockRef, *, now_ns: in
     here.
     """
     rows = _undecided_up_to(conn, chain, final.height)
+    dust: dict[tuple[int | None, int | None], int] = {}
     for row in rows:
         asset = None if row.asset_no is None else catalogue.asset(conn, row.asset_no)
-        decision = decide_final(row, asset, dust_before=_dust(conn, row))
+        whose = (row.customer_no, row.asset_no)
+        if whose not in dust:
+            dust[whose] = _dust(conn, row)  # once: anybody can send a customer a heap of dust
+        decision = decide_final(row, asset, dust_before=dust[whose])
+        if decision.verb is DepositVerb.ACCUMULATE:
+            dust[whose] += row.amount
+        elif decision.verb is DepositVerb.FINALISE:
+            dust[whose] = 0
         moved = advance(conn, row, decision.verb, reason=decision.reason)
         if moved.state is DepositState.FINAL:
             _release_dust(conn, row)
@@ -251,27 +259,25 @@ def _undecided_up_to(conn: sa.Connection, chain: ChainId, height: int) -> list[D
     return [deposit_of(row) for row in conn.execute(query)]
 
 
-def _dust_rows(conn: sa.Connection, row: Deposit) -> list[Deposit]:
-    query = (
-        sa.select(deposits)
-        .where(
-            deposits.c.customer_no == row.customer_no,
-            deposits.c.asset_no == row.asset_no,
-            deposits.c.state == DepositState.DUST.value,
-        )
-        .order_by(deposits.c.arrival_no)
+def _is_dust_of(row: Deposit) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        deposits.c.customer_no == row.customer_no,
+        deposits.c.asset_no == row.asset_no,
+        deposits.c.state == DepositState.DUST.value,
     )
-    return [deposit_of(found) for found in conn.execute(query)]
 
 
 def _dust(conn: sa.Connection, row: Deposit) -> int:
     if row.customer_no is None or row.asset_no is None:
         return 0
-    return sum(found.amount for found in _dust_rows(conn, row))
+    return conn.execute(
+        sa.select(sum_amount(deposits.c.amount)).where(_is_dust_of(row))
+    ).scalar_one()
 
 
 def _release_dust(conn: sa.Connection, row: Deposit) -> None:
-    for dust in _dust_rows(conn, row):
+    query = sa.select(deposits).where(_is_dust_of(row)).order_by(deposits.c.arrival_no)
+    for dust in [deposit_of(found) for found in conn.execute(query)]:
         _fund(conn, advance(conn, dust, DepositVerb.FINALISE))
 
 

@@ -50,17 +50,12 @@ def step(
     with db.read() as conn:
         state = chain_state.state(conn, chain_id)
         tip = chain_state.cursor(conn, chain_id)
-        watched = addresses.watched(conn, chain_id)
     if state.frozen:
         return Followed(Progress.FROZEN, -1 if tip is None else tip.height)
     if tip is None:
         height = chain.head().height if start_height is None else start_height
         block = chain.block_at(height)
-        return (
-            Followed(Progress.IDLE, -1)
-            if block is None
-            else _take(db, chain, block, watched, clock, tip)
-        )
+        return Followed(Progress.IDLE, -1) if block is None else _take(db, chain, block, clock, tip)
     block = chain.block_at(tip.height + 1)
     if block is None or block.parent_hash != tip.hash:
         now_at_tip = chain.block_at(tip.height)
@@ -69,24 +64,24 @@ def step(
         if now_at_tip is None and chain.head().height < tip.height and block is None:
             return _shorter(db, chain, clock)
         return _fork(db, chain, clock)
-    return _take(db, chain, block, watched, clock, tip)
+    return _take(db, chain, block, clock, tip)
 
 
 def _take(
     db: Database,
     chain: ChainReader,
     block: Block,
-    watched: frozenset[str],
     clock: Clock,
     tip: BlockRef | None,
 ) -> Followed:
-    payments = chain.payments_in(block, watched)
     chain_id, keep = chain.traits.chain, chain.traits.reorg_limit
+    # Asked after the block is there: what is issued from here on is not paid in it, for nobody knew
+    # the address when it was made. Comparing again later would let a busy day stop the follower.
+    with db.read() as conn:
+        watched = addresses.watched(conn, chain_id)
+    payments = chain.payments_in(block, watched)
 
     def apply(conn: sa.Connection) -> int:
-        if addresses.watched(conn, chain_id) != watched:
-            # An address was issued while the block was read; it could be paid in this very block.
-            return -1
         chain_state.refuse_if_frozen(conn, chain_id)
         if chain_state.cursor(conn, chain_id) != tip:
             return -1  # another follower was faster

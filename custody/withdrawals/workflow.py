@@ -174,6 +174,10 @@ def expire(conn: sa.Connection, *, now_ns: int, limit: int = EXPIRE_BATCH_MAX) -
     for withdrawal_id in ids:
         row = states.get(conn, withdrawal_id)
         release(conn, states.advance(conn, row, WithdrawalVerb.EXPIRE, now_ns=now_ns))
+        audit_log.record(
+            conn, actor="platform", action="withdrawal.expire", subject=withdrawal_id,
+            detail={"state": row.state.value}, at_ns=now_ns,
+        )  # fmt: skip
     return len(ids)
 
 
@@ -198,6 +202,10 @@ def fail(conn: sa.Connection, withdrawal_id: WithdrawalId, *, reason: str, now_n
     """Called when finality proves that the payment can never land: the hold is released."""
     row = states.get(conn, withdrawal_id)
     release(conn, states.advance(conn, row, WithdrawalVerb.FAIL, now_ns=now_ns, reason=reason))
+    audit_log.record(
+        conn, actor="platform", action="withdrawal.fail", subject=withdrawal_id,
+        detail={"state": row.state.value, "reason": reason}, at_ns=now_ns,
+    )  # fmt: skip
 
 
 def refuse_if_stopped(conn: sa.Connection, row: Withdrawal) -> None:
