@@ -277,7 +277,7 @@ def test_N07_through_storms_of_broken_answers_every_height_is_read_once(
     stage: Stage, proxy: FaultProxy
 ) -> None:
     token = minted(stage.contracts, "DemoToken", "Demo", "DEMO", 6)
-    scene = stage(listed(token.address), nodes=[proxy.url], timeout_ms=1_000)
+    scene = stage(listed(token.address), nodes=[proxy.url])
     alice = scene.customer("alice")
     scene.run(1)
     storms: list[Fault] = [
