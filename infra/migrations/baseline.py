@@ -31,8 +31,8 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     ),
     "payments": (
         "Withdrawals, and everything that leaves.",
-        "withdrawals withdrawal_events approvals lanes"
-        + " spends spend_attempts spend_drafts sweep_items",
+        """withdrawals withdrawal_events approvals lanes
+        spends spend_attempts spend_drafts sweep_items""",
     ),
     "keys": ("What was signed, and who may ask.", ""),
 }
