@@ -22,6 +22,7 @@ from app.cli import (
     order,
     reserve,
     serve,
+    sim,
     up,
     withdrawal,
 )
@@ -51,6 +52,7 @@ app.add_typer(withdrawal.app, name="withdrawal")
 app.add_typer(reserve.app, name="reserve")
 app.add_typer(demo.app, name="demo")
 app.command(name="up")(up.up)
+app.command(name="sim")(sim.sim)
 
 ConfigOption = Annotated[
     Path | None,

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tests.campaign import killed
+from tests.simulation import campaign as simulation
 
 Campaign = Callable[[Sequence[str]], list[str]]
 
 CAMPAIGNS: dict[str, Campaign] = {
     "killed": killed.campaign,
+    "simulation": simulation.campaign,
 }
 
 
