@@ -23,6 +23,7 @@ from app.cli import (
     reserve,
     serve,
     sim,
+    statement,
     up,
     withdrawal,
 )
@@ -43,6 +44,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(journal.app, name="journal")
 app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
+app.add_typer(statement.app, name="statement")
 app.add_typer(key.app, name="key")
 app.add_typer(customer.app, name="customer")
 app.add_typer(deposit.app, name="deposit")

@@ -36,7 +36,7 @@ def keygen(
         from custody.keys.officer_keys import officer_keygen
 
         public = officer_keygen(
-            file, entropy=SystemEntropy(), passphrase=_passphrase(passphrase_file)
+            file, entropy=SystemEntropy(), passphrase=passphrase_of(passphrase_file)
         )
         emit_one({"person": person, "public_key": public.hex(), "file": str(file)})
 
@@ -64,7 +64,7 @@ def approve(
         from custody.keys.roster import Verdict as Verdicts
 
         found = [_read_intent(path) for path in intent_files]
-        key = load_officer_key(key_file, passphrase=_passphrase(passphrase_file))
+        key = load_officer_key(key_file, passphrase=passphrase_of(passphrase_file))
         verdict = Verdicts.REJECT if reject else Verdicts.APPROVE
         wanted = None if expect_hash is None else {one.lower() for one in expect_hash}
         for intent in found:
@@ -108,7 +108,8 @@ def _read_intent(path: Path) -> WithdrawalIntent:
     return intent
 
 
-def _passphrase(path: Path | None) -> Secret | None:
+def passphrase_of(path: Path | None) -> Secret | None:
+    """Return the passphrase in a file of mode 0600, None without a file."""
     from custody.keys.private_file import read_private_file
     from custody.keys.secret import Secret as Box
 
