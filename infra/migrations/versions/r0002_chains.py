@@ -77,6 +77,7 @@ def _addresses() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_addresses_customer", "addresses", ["customer_no", "chain"])
+    op.create_index("ix_addresses_index", "addresses", ["account", "key_index"])
 
 
 def _blocks() -> None:
