@@ -28,6 +28,9 @@ chain_states = table(
     sa.Column("deepest_reorg", Int64, nullable=False),
 )
 
+REAPPEARED = "reversed_deposit_reappeared"
+"""An incident about a customer's money: no later thaw closes it."""
+
 blocks = table(
     "blocks",
     sa.Column("chain", Text, sa.ForeignKey("chain_states.chain"), primary_key=True),
@@ -218,7 +221,11 @@ def thaw(conn: sa.Connection, chain: ChainId, *, resume_at: BlockRef, by: str, n
     )
     conn.execute(
         incidents.update()
-        .where(incidents.c.chain == chain, incidents.c.closed_at_ns.is_(None))
+        .where(
+            incidents.c.chain == chain,
+            incidents.c.closed_at_ns.is_(None),
+            incidents.c.kind != REAPPEARED,
+        )
         .values(closed_at_ns=now_ns)
     )
     audit_log.record(

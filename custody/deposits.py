@@ -334,7 +334,7 @@ def _reappear(conn: sa.Connection, row: Deposit, block: BlockRef, now_ns: int) -
         deposits.update().where(deposits.c.deposit_id == row.deposit_id).values(reason=REAPPEARED)
     )
     chain_state.open_incident(
-        conn, row.chain, kind="reversed_deposit_reappeared", detail=row.deposit_id,
+        conn, row.chain, kind=chain_state.REAPPEARED, detail=row.deposit_id,
         now_ns=now_ns, each=True,
     )  # fmt: skip
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from chains.base import NATIVE, AssetSpec
+from chains.base import NATIVE, AssetSpec, SpendKind
 from chains.fake import FakeWorld
-from custody import catalogue, residuals
-from custody.residuals import Why
+from chains.fake.state import Output
+from core.ids import AssetNo
+from custody import catalogue, chain_state, residuals
+from custody.reserves import publish
+from custody.reserves.snapshot import InFlight, InFlightKind
+from custody.residuals import Residual, Why
 from custody.spending import rows
 from indexers import reconcile
 from tests.support.house import House
@@ -79,3 +83,29 @@ def test_a_funding_step_with_nothing_to_number_writes_nothing(house: House) -> N
 
     house.step("funding")
     assert written == []
+
+
+def own(why: Why, amount: int) -> Residual:
+    return Residual("deposits", AssetNo(2), "spend_1", SpendKind.SWEEP, why, amount)
+
+
+def test_what_an_odd_token_keeps_of_an_own_transfer_is_part_of_the_report() -> None:
+    whole = [own(Why.SENT, -100), own(Why.RECEIVED, 100)]
+    assert publish.in_flight_of(whole) == []
+    odd = [own(Why.SENT, -100), own(Why.RECEIVED, 98)]
+    assert publish.in_flight_of(odd) == [InFlight(InFlightKind.UNPOSTED_DEPARTURE, "spend_1", 2, 2)]
+
+
+def test_a_second_wallet_that_differs_is_a_second_incident(
+    house: House, world: FakeWorld, token: str
+) -> None:
+    for account in ("hot", "gas"):
+        world.pay_many([Output(house.own_address(account), token, 5, 5, silent=True)])
+    world.mine(3)
+    house.run(2)
+    for _ in range(2):
+        reconcile.step(house.platform.db, house.home.chain, clock=house.clock)
+    with house.platform.db.read() as conn:
+        details = [found.detail for found in chain_state.open_incidents(conn)]
+    number = house.asset_no(token)
+    assert sorted(details) == [f"gas asset {number}: 5", f"hot asset {number}: 5"]
