@@ -207,7 +207,9 @@ def _nudge(
             # The old bytes are still good; but when approvals no longer count they can never be
             # replaced by dearer ones, and a lane must not wait for them for ever: cancel them.
             note(Problem(spend.spend_id, f"not bumped: {refused}"))
-            if refused.reason in _FATAL and not spend.abandoned:
+            # An own transfer has its own patience: a mandate's window opens again.
+            is_payment = spend.kind is SpendKind.WITHDRAWAL
+            if is_payment and refused.reason in _FATAL and not spend.abandoned:
                 reason = refused.reason.value
                 db.run(lambda conn: rows.abandon(conn, spend, reason))
     return _send_last(db, chain, spend, clock, note)

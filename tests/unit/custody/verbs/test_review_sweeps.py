@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from app.bootstrap import with_chain
-from chains.base import NATIVE, SpendKind
+from chains.base import NATIVE, SpendIntent, SpendKind
 from chains.fake import FakeWorld
+from core.errors import Reason, Refused
 from core.ids import CustomerNo
 from custody.keys.mandate import SignedMandate, sign_mandate
 from custody.spending import rows
@@ -87,3 +88,25 @@ def test_a_renewed_mandate_counts_although_the_old_one_is_still_there(
         world.mine(2)
     (sweep,) = spends(house, SpendKind.SWEEP)
     assert sweep.state is SpendState.CONFIRMED
+
+
+def test_a_sweep_that_may_not_pay_more_yet_is_not_cancelled_for_it(
+    house: House, world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid(house, world, "alice", NATIVE, 10**6)
+    world.mine(3)
+    house.run(1)
+    house.run(1)
+    (sweep,) = spends(house, SpendKind.SWEEP)
+    assert sweep.state is SpendState.BROADCAST
+
+    def blocked(_mandate: object, spend: SpendIntent, _used: object) -> None:
+        if spend.kind is SpendKind.SWEEP:
+            raise Refused(Reason.POLICY_BLOCKED, "fees of 24 h")
+
+    monkeypatch.setattr("custody.keys.guard.fits", blocked)
+    for _ in range(15):
+        house.run(1)
+    assert any("fees of 24 h" in problem.why for problem in house.problems)
+    with house.platform.db.read() as conn:
+        assert [each.cancels for each in rows.attempts(conn, sweep.spend_id)] == [False]
