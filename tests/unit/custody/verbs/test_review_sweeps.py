@@ -95,8 +95,7 @@ def test_a_sweep_that_may_not_pay_more_yet_is_not_cancelled_for_it(
 ) -> None:
     paid(house, world, "alice", NATIVE, 10**6)
     world.mine(3)
-    house.run(1)
-    house.run(1)
+    house.run(3)
     (sweep,) = spends(house, SpendKind.SWEEP)
     assert sweep.state is SpendState.BROADCAST
 
