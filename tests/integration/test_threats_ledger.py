@@ -13,7 +13,7 @@ from custody.catalogue import MarketRow
 from custody.deposit_rows import DepositState
 from custody.withdrawals.states import WithdrawalState
 from engine.simulated_files import SimulatedStorage
-from engine.types import CancelOrder, PlaceOrder, Side
+from engine.types import CancelOrder, OrderAccepted, PlaceOrder, Side
 from infra.devnet.deploy import Contract
 from tests.support.evm import ETHER, listed, minted
 from tests.support.threats import OUTSIDE, Customer, Scene, Stage, reopened
@@ -83,7 +83,9 @@ def test_L07_after_a_power_cut_the_books_equal_the_engine_again(
     execute([order(scene, bob, Side.BUY, 2, price=2, lots=400)])
     (placed,) = execute([order(scene, bob, Side.BUY, 3, price=1, lots=700)])
     execute([order(scene, alice, Side.SELL, 4, price=9, lots=50)])
-    execute([CancelOrder(customer_no=bob.number, order_id=placed[0].order_id)])  # type: ignore[union-attr]
+    accepted = placed[0]
+    assert isinstance(accepted, OrderAccepted)
+    execute([CancelOrder(customer_no=bob.number, order_id=accepted.order_id)])
     before = engine_balances(scene, alice, bob)
     with scene.house.platform.db.read() as conn:
         behind = settlement.position(conn).sequence
