@@ -6,12 +6,13 @@ from functools import partial
 
 import pytest
 
-from chains.base import NATIVE
+from chains.base import NATIVE, BlockRef, Payment
 from chains.fake import FakeWorld
 from core.clock import DAY_NS
 from core.errors import Reason, Refused
 from core.ids import CustomerNo
 from custody import chain_state, deposit_rows, deposits, resolution
+from custody.decided_deposits import REAPPEARED
 from custody.deposit_rows import Deposit, DepositState
 from custody.keys.statement import Statement, StatementSignature, sign_statement
 from custody.resolution import Resolution
@@ -159,7 +160,7 @@ def test_a_deposit_that_brings_another_amount_on_the_surviving_branch_has_vanish
     (row,) = deposits_of(house, alice)
     block = row.block
     found = resolution.plan_resolution(
-        row.chain, chain_state.BlockRef(row.block.height - 1, "0"), [row],
+        row.chain, BlockRef(row.block.height - 1, "0"), [row],
         {row.deposit_id: (block, row.amount - 1)},
     )  # fmt: skip
     assert (found.vanished, found.kept) == ((row.deposit_id,), ())
@@ -209,9 +210,7 @@ def test_money_that_comes_back_after_its_reversal_is_an_incident_each_time(
     house.run(3)
     assert [house.balance(no, NATIVE) for no in names] == [0, 0]
     found = [row for no in names for row in deposits_of(house, no)]
-    assert {(row.state, row.reason) for row in found} == {
-        (DepositState.REVERSED, deposits.REAPPEARED)
-    }
+    assert {(row.state, row.reason) for row in found} == {(DepositState.REVERSED, REAPPEARED)}
     assert {row.deposit_id for row in found} == {row.deposit_id for row in rows}
     assert reconcile.reconcile(house.platform.db, chain).holds
 
@@ -226,9 +225,7 @@ def test_a_resolution_back_to_the_old_branch_notices_what_was_taken_back(
     house.platform.db.run(partial(deposits.take_back, deposit_id=row.deposit_id, now_ns=1))
     house.run(2)
     chain = house.home.chain.traits.chain
-    payment = deposits.Payment(
-        row.tx_id, row.position, NATIVE, row.address, None, row.amount, row.amount
-    )
+    payment = Payment(row.tx_id, row.position, NATIVE, row.address, None, row.amount, row.amount)
     seen = partial(
         deposits.observe, chain=chain, block=row.block, payments=[payment],
         own_tx_ids=frozenset(), now_ns=1,
