@@ -22,7 +22,14 @@ from custody.spending.sweep_items import Heap
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
 from custody.wallets.inventory import GAS, HOT
-from sweeper.policy import Action, Candidate, SweepRules, Verdict, plan_sweeps
+from sweeper.policy import (
+    Action,
+    Candidate,
+    SweepRules,
+    Verdict,
+    is_resting,
+    plan_sweeps,
+)
 
 DEPOSITS_MAX = 500
 """Deposits gathered by one sweep."""
@@ -66,7 +73,7 @@ def step(
     if rate > rules.rate_max:
         return 0
     busy = {spend.source for spend in flying} | {spend.destination for spend in flying}
-    look = _Look(db, chain, listed, hot, rate, rules, note)
+    look = _Look(db, chain, listed, hot, rate, rules, note, clock)
     planned = 0
     for heaps in _some_addresses([heap for heap in waiting if heap.address not in busy]):
         for action in plan_sweeps(look.candidates(heaps), rate=rate, rules=rules):
@@ -113,6 +120,7 @@ class _Look:
     rate: int
     rules: SweepRules
     note: Note
+    clock: Clock
     native_cost: int = 0
     """What the sweep of a native heap costs, once one was looked at: it is the same for all."""
 
@@ -143,6 +151,10 @@ class _Look:
         with self.db.read() as conn:
             items = sweep_items.unswept(conn, chain.traits.chain, limit=DEPOSITS_MAX, heap=heap)
             source = addresses.of_address(conn, chain.traits.chain, heap.address)
+            failures, last_ns = rows.failures_from(
+                conn, chain.traits.chain, heap.address, heap.asset_no
+            )
+        now_ns = self.clock.now_ns()
         return Candidate(
             address=heap.address,
             key_index=source.key_index,
@@ -154,6 +166,7 @@ class _Look:
             native_balance=chain.balance_of(heap.address, NATIVE, head),
             cost=chain.fee_units(probe) * self.rate * COST_MARGIN_PERCENT // 100,
             busy=False,
+            resting=is_resting(failures=failures, last_ns=last_ns, now_ns=now_ns),
         )
 
 

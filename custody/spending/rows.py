@@ -208,6 +208,20 @@ def touching(conn: sa.Connection, chain: ChainId, address: str) -> bool:
     return conn.execute(_touching(chain, address).where(_is_in_flight())).first() is not None
 
 
+def failures_from(
+    conn: sa.Connection, chain: ChainId, source: str, asset_no: AssetNo
+) -> tuple[int, int]:
+    """Return how often spends of an asset from an address failed, and when the last was planned."""
+    query = sa.select(sa.func.count(), sa.func.max(spends.c.planned_at_ns)).where(
+        spends.c.chain == chain,
+        spends.c.source == source,
+        spends.c.asset_no == asset_no,
+        spends.c.state == SpendState.FAILED.value,
+    )
+    count, last_ns = conn.execute(query).one()
+    return count, last_ns or 0
+
+
 def count_touching(conn: sa.Connection, chain: ChainId, address: str) -> int:
     """Return how many spends from or to an address there ever were."""
     counted = sa.select(sa.func.count()).select_from(_touching(chain, address).subquery())
