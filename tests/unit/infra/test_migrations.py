@@ -15,7 +15,6 @@ from infra.migrations.shape import differences, shape
 from infra.migrations.tables import all_tables as known_tables
 from tests.support.databases import KINDS, Databases
 
-
 PROBE = "_probe"
 """Ends the name of a table that some test made on the shared metadata of this process."""
 
