@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import BroadcastOutcome, SpendIntent, SpendKind, UnsignedTx
+from chains.base import BroadcastOutcome, SpendIntent, SpendKind
 from core.errors import Corrupt, Reason, Refused
 from core.ids import AssetNo, ChainId, SpendId
-from custody.db import Amount, Bytes, Flag, Int64, Text, append_only, next_number, table
+from custody.db import Amount, Bytes, Flag, Int64, Text, next_number, table
 from custody.keys import intent as intents
 
 
@@ -89,17 +89,6 @@ spend_attempts = table(
     sa.Column("detail", Text),
     sa.UniqueConstraint("chain", "tx_id"),
 )
-
-spend_drafts = table(
-    "spend_drafts",
-    sa.Column("spend_id", Text, sa.ForeignKey("spends.spend_id"), primary_key=True),
-    sa.Column("attempt_no", Int64, primary_key=True, autoincrement=False),
-    sa.Column("cancels", Flag, primary_key=True),
-    sa.Column("payload", Bytes, nullable=False),
-    sa.Column("digest", Bytes, nullable=False),
-    sa.Column("fee_max", Amount, nullable=False),
-)
-append_only(spend_drafts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +201,12 @@ def failures_from(
     conn: sa.Connection, chain: ChainId, source: str, asset_no: AssetNo
 ) -> tuple[int, int]:
     """Return how often spends of an asset from an address failed, and when the last was planned."""
-    query = sa.select(sa.func.count(), sa.func.max(spends.c.planned_at_ns)).where(
-        spends.c.chain == chain,
-        spends.c.source == source,
-        spends.c.asset_no == asset_no,
-        spends.c.state == SpendState.FAILED.value,
+    mine = sa.and_(
+        spends.c.chain == chain, spends.c.source == source, spends.c.asset_no == asset_no
     )
-    count, last_ns = conn.execute(query).one()
+    query = sa.select(sa.func.count(), sa.func.max(spends.c.planned_at_ns))
+    failed = spends.c.state == SpendState.FAILED.value
+    count, last_ns = conn.execute(query.where(mine, failed)).one()
     return count, last_ns or 0
 
 
@@ -273,45 +261,6 @@ def abandon(conn: sa.Connection, row: Spend, reason: str) -> None:
         .where(spends.c.spend_id == row.spend_id, spends.c.state == row.state.value)
         .values(abandoned=True, failure=reason)
     )
-
-
-def draft(
-    conn: sa.Connection, spend: Spend, attempt_no: int, *, cancels: bool
-) -> UnsignedTx | None:
-    """Return the unsigned transaction drafted for an attempt, None when there is none yet."""
-    row = conn.execute(
-        sa.select(spend_drafts).where(
-            spend_drafts.c.spend_id == spend.spend_id,
-            spend_drafts.c.attempt_no == attempt_no,
-            spend_drafts.c.cancels == cancels,
-        )
-    ).one_or_none()
-    if row is None:
-        return None
-    return UnsignedTx(spend.chain, spend.source, spend.nonce, row.payload, row.digest, row.fee_max)
-
-
-def save_draft(
-    conn: sa.Connection, spend: Spend, attempt_no: int, unsigned: UnsignedTx, *, cancels: bool
-) -> UnsignedTx:
-    """Save what the guard will be asked to sign, and return what is saved.
-
-    The first draft stays.
-    """
-    saved = draft(conn, spend, attempt_no, cancels=cancels)
-    if saved is not None:
-        return saved
-    conn.execute(
-        spend_drafts.insert().values(
-            spend_id=spend.spend_id,
-            attempt_no=attempt_no,
-            cancels=cancels,
-            payload=unsigned.payload,
-            digest=unsigned.digest,
-            fee_max=unsigned.fee_max,
-        )
-    )
-    return unsigned
 
 
 def save_attempt(conn: sa.Connection, row: Attempt, chain: ChainId) -> None:

@@ -14,7 +14,7 @@ from chains.base import Chain, FeeRate, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
 from custody import chain_state
 from custody.db import Database
-from custody.spending import effects, rows
+from custody.spending import drafts, effects, rows
 from custody.spending.rows import Attempt, Spend, SpendState
 
 ATTEMPTS_MAX = 20
@@ -133,7 +133,7 @@ def _draft(db: Database, chain: Chain, spend: Spend, attempt_no: int, rate: FeeR
     again and one attempt can never become two.
     """
     with db.read() as conn:
-        saved = rows.draft(conn, spend, attempt_no, cancels=spend.abandoned)
+        saved = drafts.draft(conn, spend, attempt_no, cancels=spend.abandoned)
     if saved is not None:
         return saved
     intent = cancellation_of(spend, fee_max=0) if spend.abandoned else spend.intent
@@ -142,5 +142,5 @@ def _draft(db: Database, chain: Chain, spend: Spend, attempt_no: int, rate: FeeR
         intent = cancellation_of(spend, fee_max=rate.max_rate * units)
     built = chain.build(intent, nonce=spend.nonce, rate=rate, units=units)
     return db.run(
-        lambda conn: rows.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
+        lambda conn: drafts.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
     )

@@ -10,7 +10,7 @@ from chains.base import NATIVE, SpendIntent, SpendKind
 from chains.fake import FakeWorld
 from core.clock import DAY_NS, SECOND_NS
 from core.errors import Reason, Refused, Unavailable
-from core.ids import CustomerNo
+from core.ids import ChainId, CustomerNo
 from custody import deposit_rows
 from custody.deposit_rows import DepositState
 from custody.keys.mandate import Mandate, covers
@@ -256,12 +256,14 @@ def test_an_own_transfer_above_its_mandate_waits_and_burns_no_fees(
     settled(house, world)
     monkeypatch.undo()
     with house.platform.db.read() as conn:
-        found = [s for s in rows.all_of(conn, "fake") if s.spend_id not in done]  # type: ignore[arg-type]
+        known = rows.all_of(conn, ChainId("fake"))
+        found = [spend for spend in known if spend.spend_id not in done]
         tried = [a for spend in found for a in rows.attempts(conn, spend.spend_id)]
     assert tried == []
     assert [spend.state for spend in found] in ([], [SpendState.PLANNED])
     assert any("above the cap" in problem.why for problem in problems)
     settled(house, world, 8)
     with house.platform.db.read() as conn:
-        states_ = [s.state for s in rows.all_of(conn, "fake") if s.spend_id not in done]  # type: ignore[arg-type]
+        known = rows.all_of(conn, ChainId("fake"))
+        states_ = [spend.state for spend in known if spend.spend_id not in done]
     assert SpendState.CONFIRMED in states_
