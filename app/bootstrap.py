@@ -107,7 +107,7 @@ def prepare(
                 address = home.chain.address_of(home.public_key_of(account, 0))
                 addresses.register_own(conn, chain_id, account, address, now_ns=now_ns)
         for spec in assets:
-            catalogue.list_asset(conn, spec)
+            catalogue.list_asset(conn, spec, now_ns=now_ns)
         for row in markets:
             catalogue.list_market(conn, row)
 

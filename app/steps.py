@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.bootstrap import ChainHome, Platform, release_of
+from app.engine_home import configure
 from core.clock import SECOND_NS
 from core.errors import Unavailable
 from core.ids import ChainId
@@ -18,6 +19,7 @@ from custody.settlement import EventLog
 from custody.spending import drive
 from custody.spending.drive import Note
 from custody.withdrawals import execute, workflow
+from engine.sequencer import Sequencer
 from indexers import finality, follow, reconcile
 from sweeper import run as sweeps
 
@@ -43,7 +45,7 @@ class Step:
 
 
 def engine_steps(
-    platform: Platform, sequencer: funding.Submitter, log: EventLog, *, epoch: int | None = None
+    platform: Platform, sequencer: Sequencer, log: EventLog, *, epoch: int | None = None
 ) -> list[Step]:
     """Return the steps that need the engine: funding and settlement, which books for an epoch."""
     return [
@@ -51,7 +53,9 @@ def engine_steps(
             "funding",
             Home.ENGINE,
             SECOND_NS // 50,
-            lambda: funding.step(platform.db, sequencer),
+            lambda: funding.step(
+                platform.db, sequencer, list_assets=lambda: configure(platform, sequencer)
+            ),
         ),
         Step(
             "settlement",

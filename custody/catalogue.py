@@ -21,6 +21,7 @@ from core.ids import (
     CustomerNo,
     MarketNo,
 )
+from custody import audit_log
 from custody.db import Amount, Flag, Int64, Text, next_number, table
 
 customers = table(
@@ -151,8 +152,8 @@ def freeze_customer(conn: sa.Connection, customer_no: CustomerNo, reason: str) -
     )
 
 
-def list_asset(conn: sa.Connection, spec: AssetSpec) -> Asset:
-    """List an asset, or return it when listed.
+def list_asset(conn: sa.Connection, spec: AssetSpec, *, now_ns: int = 0) -> Asset:
+    """List an asset, or return it when listed; its limits and fee follow the list from now on.
 
     Refused: exists_with_other_content (scale, oddness).
     """
@@ -163,7 +164,7 @@ def list_asset(conn: sa.Connection, spec: AssetSpec) -> Asset:
         found = _asset(row)
         if (found.spec.scale, found.spec.odd) != (spec.scale, spec.odd):
             raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, f"{spec.chain} {spec.key}")
-        return found
+        return _with_limits(conn, found, spec, now_ns)
     number = next_number(conn, "asset_no")
     if number >= ASSET_NO_LIMIT:
         raise Corrupt("asset numbers are used up")
@@ -247,6 +248,32 @@ def set_market_fees(
 def all_markets(conn: sa.Connection) -> Sequence[MarketRow]:
     """Return every listed market in the order of its number."""
     return [_market(row) for row in conn.execute(sa.select(markets).order_by(markets.c.market_no))]
+
+
+_LIMITS = (
+    "symbol",
+    "deposit_minimum",
+    "withdrawal_minimum",
+    "withdrawal_fee",
+    "sweep_minimum",
+)
+
+
+def _with_limits(conn: sa.Connection, found: Asset, spec: AssetSpec, now_ns: int) -> Asset:
+    changed = {
+        name: getattr(spec, name)
+        for name in _LIMITS
+        if getattr(spec, name) != getattr(found.spec, name)
+    }
+    if not changed:
+        return found
+    conn.execute(assets.update().where(assets.c.asset_no == found.asset_no).values(**changed))
+    detail = {name: f"{getattr(found.spec, name)} -> {new}" for name, new in changed.items()}
+    audit_log.record(
+        conn, actor="operator", action="asset.limits", subject=f"{spec.chain} {spec.key}",
+        detail=detail, at_ns=now_ns,
+    )  # fmt: skip
+    return Asset(found.asset_no, spec)
 
 
 def _asset(row: sa.Row[tuple[object, ...]]) -> Asset:

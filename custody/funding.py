@@ -9,6 +9,7 @@ skipped.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +84,11 @@ class Submitter(Protocol):
     @property
     def last_funding_number(self) -> int:
         """Return the last number the engine has applied."""
+        ...
+
+    @property
+    def known_assets(self) -> frozenset[int]:
+        """Return the numbers of the assets that the engine knows."""
         ...
 
     def execute(self, commands: list[Command]) -> object:
@@ -174,15 +180,26 @@ def pending(conn: sa.Connection) -> int:
     return conn.execute(query).scalar_one()
 
 
-def step(db: Database, sequencer: Submitter, *, batch_max: int = BATCH_MAX) -> int:
+def step(
+    db: Database,
+    sequencer: Submitter,
+    *,
+    list_assets: Callable[[], object] | None = None,
+    batch_max: int = BATCH_MAX,
+) -> int:
     """Number what is new, then hand the engine what it has not applied.
 
-    Return how many were handed over.
+    Return how many were handed over. An asset that was listed after the engine started is made
+    known by list_assets first; until the engine knows it, its rows stay unnumbered.
     """
     with db.read() as conn:
-        waiting = _new(conn, 1)
+        waiting = _new(conn, batch_max)
     if waiting:  # many times a second there is nothing to do, and nobody else should wait for it
-        db.run(lambda conn: _number_new(conn, batch_max))
+        if list_assets is not None and set(waiting.values()) - sequencer.known_assets:
+            list_assets()
+        known = sequencer.known_assets
+        ready = [funding_id for funding_id, asset_no in waiting.items() if asset_no in known]
+        db.run(lambda conn: _number_new(conn, ready))
     with db.read() as conn:
         rows = [
             _row(row)
@@ -239,18 +256,22 @@ def command_of(row: FundingRow, *, hold_number: int | None) -> Command:
     )
 
 
-def _new(conn: sa.Connection, limit: int) -> list[int]:
+def _new(conn: sa.Connection, limit: int) -> dict[int, int]:
+    """Return the asset numbers of unnumbered rows by funding id, in order."""
     query = (
-        sa.select(funding.c.funding_id)
+        sa.select(funding.c.funding_id, funding.c.asset_no)
         .where(funding.c.state == FundingState.NEW.value)
         .order_by(funding.c.funding_id)
         .limit(limit)
     )
-    return list(conn.execute(query).scalars())
+    return {row.funding_id: row.asset_no for row in conn.execute(query)}
 
 
-def _number_new(conn: sa.Connection, batch_max: int) -> None:
-    for funding_id in _new(conn, batch_max):
+def _number_new(conn: sa.Connection, ready: Sequence[int]) -> None:
+    still_new = set(_new(conn, BATCH_MAX))
+    for funding_id in ready:
+        if funding_id not in still_new:
+            continue
         conn.execute(
             funding.update()
             .where(funding.c.funding_id == funding_id)

@@ -232,6 +232,12 @@ class Sequencer:
             return engine.funding_number
 
     @property
+    def known_assets(self) -> frozenset[int]:
+        """Return the numbers of the assets that the engine knows."""
+        with self.reading() as engine:
+            return frozenset(engine.assets())
+
+    @property
     def position(self) -> Projected:
         """Return the end of the last durable block."""
         return self._journal.end

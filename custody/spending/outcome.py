@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from chains.base import BlockRef, Chain, TxStatus
-from custody import chain_state
+from custody import catalogue, chain_state
 from custody.db import Database
 from custody.spending import effects, rows
 from custody.spending.rows import Attempt, Spend, SpendState
@@ -24,6 +24,8 @@ class Ending(enum.StrEnum):
     WAIT = "wait"
     CONFIRMED = "confirmed"
     FAILED = "failed"
+    UNCLEAR = "unclear"
+    """A token known to lie says that nothing arrived; what left us only a person can say."""
     FOREIGN = "foreign"
     """The nonce is used at finality by a transaction that we never signed."""
 
@@ -49,6 +51,7 @@ def decide(
     *,
     used_nonces: int,
     final: BlockRef,
+    is_odd: bool = False,
 ) -> Outcome:
     """Decide how a spend ended.
 
@@ -63,6 +66,8 @@ def decide(
             return Outcome(Ending.FAILED, spend.failure or "cancelled", fee, height)
         if not status.succeeded:
             return Outcome(Ending.FAILED, "execution_failed", fee, height)
+        if status.effect_amount == 0 and is_odd:
+            return Outcome(Ending.UNCLEAR, "no_effect", fee, height)
         if status.effect_amount == 0:
             return Outcome(Ending.FAILED, "no_effect", fee, height)
         return Outcome(Ending.CONFIRMED, "", fee, height, status.effect_amount)
@@ -75,27 +80,40 @@ def settle(db: Database, chain: Chain, spend: Spend, *, final: BlockRef, now_ns:
     """Ask the chain how a spend ended at a final block, and book the ending when there is one."""
     with db.read() as conn:
         attempts = rows.attempts(conn, spend.spend_id)
+        is_odd = catalogue.asset(conn, spend.asset_no).spec.odd
     used = chain.used_nonces(spend.source, final)
-    outcome = _ask(chain, spend, attempts, used, final)
+    outcome = _ask(chain, spend, attempts, used, final, is_odd=is_odd)
     if outcome.ending is Ending.FOREIGN:
         # The statuses may have been asked of a node that lags behind the one that counted: ask once
         # more.
-        outcome = _ask(chain, spend, attempts, used, final)
+        outcome = _ask(chain, spend, attempts, used, final, is_odd=is_odd)
     if outcome.ending is not Ending.WAIT:
         db.run(lambda conn: _book(conn, spend, outcome, now_ns))
     return outcome
 
 
 def _ask(
-    chain: Chain, spend: Spend, attempts: Sequence[Attempt], used: int, final: BlockRef
+    chain: Chain,
+    spend: Spend,
+    attempts: Sequence[Attempt],
+    used: int,
+    final: BlockRef,
+    *,
+    is_odd: bool,
 ) -> Outcome:
     statuses = {attempt.tx_id: chain.tx_status(attempt.tx_id) for attempt in attempts}
-    return decide(spend, attempts, statuses, used_nonces=used, final=final)
+    return decide(spend, attempts, statuses, used_nonces=used, final=final, is_odd=is_odd)
 
 
 def _book(conn: sa.Connection, spend: Spend, outcome: Outcome, now_ns: int) -> None:
     now = rows.get(conn, spend.spend_id)
     if now.state is not SpendState.BROADCAST:
+        return
+    if outcome.ending is Ending.UNCLEAR:
+        chain_state.open_incident(
+            conn, spend.chain, kind="unclear_payment",
+            detail=f"{spend.spend_id}: {outcome.reason} at {outcome.height}", now_ns=now_ns,
+        )  # fmt: skip
         return
     if outcome.ending is Ending.FOREIGN:
         chain_state.freeze(
