@@ -19,6 +19,7 @@ REQUIRED = (
     "withdrawals signed", "crashes while money was in flight", "reorged deposits",
     "lost broadcasts", "sweeps", "top-ups", "bumps", "trades", "power losses", "overtaken",
     "failed payments", "cancelled spends", "reservations of nonces", "commit answers lost",
+    "deep reorgs", "resolutions",
 )  # fmt: skip
 
 

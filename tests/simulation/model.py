@@ -79,7 +79,7 @@ def expected(
     for event in events:
         if isinstance(event, Trade):
             _trade(owed, event, prices)
-    return {key: amount for key, amount in owed.items() if amount}
+    return owed
 
 
 def _trade(owed: dict[tuple[int, int], int], trade: Trade, prices: Prices) -> None:

@@ -1,4 +1,4 @@
-"""What officers do: they look and sign, seldom reject, and some signatures are not what they seem."""
+"""What officers do: they look and sign, seldom reject; some signatures are not what they seem."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from core.errors import Reason
 from core.ids import WithdrawalId
+from custody import chain_state, resolution
 from custody.keys.roster import Approval, Verdict, sign_approval
+from custody.keys.statement import sign_statement
 from custody.withdrawals import approvals, states
 from custody.withdrawals.states import WithdrawalState
 from tests.simulation import cast
-from tests.simulation.machine import ENGINE, Machine, Process
+from tests.simulation.machine import CHAIN, ENGINE, Machine, Process
 from tests.simulation.manners import politely
 
 
@@ -23,6 +26,8 @@ class Officers:
     harvested: list[Approval] = field(default_factory=list)
     meant: set[tuple[str, str, str]] = field(default_factory=set)
     """(person, withdrawal, verdict) that an officer really signed."""
+    kept: set[str] = field(default_factory=set)
+    """Deposits that a resolution found on the surviving branch too."""
 
     def judge(self) -> None:
         """Let one officer look at one withdrawal."""
@@ -61,6 +66,32 @@ class Officers:
                 key = self.machine.cast.officers[person][0]
                 self.meant.add((person, row.withdrawal_id, Verdict.APPROVE.value))
                 self._add(row.withdrawal_id, sign_approval(key, approvals.intent_of(row)))
+
+    def resolve(self) -> None:
+        """Decide about a frozen chain: two officers sign what is read from the surviving branch."""
+        machine = self.machine
+        now_ns = machine.clock.now_ns()
+
+        def work(process: Process) -> int:
+            chain = process.platform.home(CHAIN).chain
+            with process.platform.db.read() as conn:
+                if not chain_state.state(conn, CHAIN).frozen:
+                    return 0
+            planned = resolution.gather(process.platform.db, chain)
+            statement = resolution.statement_of(planned, expires_ns=now_ns + cast.EXPIRY_NS)
+            keys = [machine.cast.officers[person][0] for person in ("ada", "cai")]
+            signed = [sign_statement(key, statement) for key in keys]
+            process.platform.db.run(
+                lambda conn: resolution.resolve(
+                    conn, planned, statement, signed, roster=machine.cast.roster, now_ns=now_ns
+                )
+            )
+            self.kept |= {deposit_id for deposit_id, _ in planned.kept}
+            machine.counts["resolutions"] += 1
+            machine.counts["deposits taken back"] += len(planned.vanished)
+            return 1
+
+        politely(machine, "resolution", work, also=(Reason.INTENT_MISMATCH,))
 
     def _add(self, withdrawal_id: WithdrawalId, approval: Approval) -> None:
         roster, now_ns = self.machine.cast.roster, self.machine.clock.now_ns()

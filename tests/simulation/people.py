@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.bootstrap import issue_address
 from chains.base import NATIVE
@@ -72,9 +73,9 @@ class People:
         """Open every customer with one address; repeated until it is done."""
         for name in CUSTOMERS:
             while name not in self.numbers:
-                self._do("customer.open", lambda process, name=name: self._open(process, name))
-            while len([a for a, n in self.addresses.items() if n == self.numbers[name]]) < 1:
-                self._do("customer.address", lambda p, name=name: self._address(p, name))
+                self._do("customer.open", partial(self._open, name=name))
+            while self.numbers[name] not in self.addresses.values():
+                self._do("customer.address", partial(self._address, name=name))
 
     def _open(self, process: Process, name: str) -> int:
         db = process.platform.db
@@ -315,7 +316,7 @@ class People:
         known = [asked for asked in self.asked if asked.withdrawal_id is not None]
         if not known:
             return
-        chosen = WithdrawalId(str(self.machine.dice.pick("cancel/which", known).withdrawal_id))
+        chosen = WithdrawalId(str(self.machine.dice.pick("cancel/which", known[-8:]).withdrawal_id))
         now_ns = self.machine.clock.now_ns()
 
         def work(process: Process) -> int:

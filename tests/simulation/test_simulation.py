@@ -15,7 +15,8 @@ from tests.simulation.counting import REQUIRED
 from tests.simulation.world import run
 
 SEEDS = range(1, 201)
-CHUNK = 10
+CHUNK = 50
+"""Large enough that even what is rare happens in each; small enough for two processes."""
 
 
 @pytest.mark.parametrize("first", SEEDS[::CHUNK])
@@ -58,6 +59,6 @@ def test_another_seed_is_another_story() -> None:
 def test_without_any_trouble_nothing_crashes_and_everything_is_paid() -> None:
     result = run(5, 200, gentle=True)
     assert not result.findings
-    assert result.counts["crashes while money was in flight"] == 0
+    assert result.counts["crashes"] == result.counts["power losses"] == 1, "the restart at the end"
     assert result.counts["withdrawals confirmed"] > 0
     assert result.counts["sweeps"] > 0

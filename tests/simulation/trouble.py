@@ -9,6 +9,7 @@ from core.clock import SECOND_NS
 from tests.simulation.machine import PROCESSES, Machine
 
 MINUTE_NS, HOUR_NS = 60 * SECOND_NS, 3_600 * SECOND_NS
+DEPTH_MAX = 50
 STORM = {
     FaultKind.UNAVAILABLE: 40_000,
     FaultKind.NULL: 10_000,
@@ -58,6 +59,30 @@ class Trouble:
             to_pool=dice.chance("reorg/pool", 500_000),
         )
         self.machine.counts["reorgs"] += 1
+
+    def deep_reorg(self) -> None:
+        """Let final blocks fall out of the chain, with deposits that were credited.
+
+        Not with payments of ours that had ended: what becomes of those, and of a fork below every
+        block that is remembered, people decide outside of the platform.
+        """
+        dice, world = self.machine.dice, self.machine.world
+        final = world.final.ref.height
+        below = 0
+        for height in range(final, max(0, final - dice.between("deep/below", 1, 6)), -1):
+            if any(receipt.sender is not None for receipt in world.block(height).receipts):
+                break
+            below += 1
+        depth = world.head.ref.height - final + below
+        if not below or depth > DEPTH_MAX:
+            return
+        world.reorg(
+            depth,
+            keep=lambda _tx_id: dice.chance("deep/keep", 400_000),
+            replacement_blocks=depth + dice.between("deep/blocks", 0, 2),
+            to_pool=dice.chance("deep/pool", 300_000),
+            cross_finality=True,
+        )
 
     def node(self) -> None:
         """Make the node bad, or good again."""
