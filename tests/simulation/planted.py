@@ -105,8 +105,8 @@ def _funding_number_skipped() -> list[Plant]:
     """Take a number for a row, and another one for the same row when numbering is run again."""
     honest = funding._number_new
 
-    def number(conn: sa.Connection, batch_max: int) -> None:
-        honest(conn, batch_max)
+    def number(conn: sa.Connection, *what: Any) -> None:
+        honest(conn, *what)
         next_number(conn, "funding_number")
 
     return [(funding, "_number_new", number)]

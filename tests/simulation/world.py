@@ -334,8 +334,16 @@ def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = Tr
     return world
 
 
-def run(seed: int, steps: int = STEPS, *, gentle: bool = False, bug: str | None = None) -> Result:
+def run(
+    seed: int,
+    steps: int = STEPS,
+    *,
+    gentle: bool = False,
+    bug: str | None = None,
+    crash_factor: int = 1,
+) -> Result:
     """Run one seed to its end. A broken invariant is in `findings`, with nothing swallowed."""
+    crash_ppm = {point: 0 if gentle else ppm * crash_factor for point, ppm in CRASH_PPM.items()}
     weights = WEIGHTS if not gentle else {k: v for k, v in WEIGHTS.items() if k in GENTLE}
     with fresh_database() as url, planted(bug):
         world = furnish(seed, url, crash_ppm=crash_ppm)
