@@ -23,6 +23,9 @@ from custody.ledger import balances
 from custody.ledger.accounts import accounts
 from custody.ledger.chart import CUSTOMER_LIABILITIES, AccountKind
 from custody.ledger.records import Chain, transfers
+from custody.reserves import publish, snapshot
+from custody.reserves.assets import read_holdings
+from custody.reserves.report import NO_REPORT
 from custody.spending import plan, rows, sweep_items
 from custody.spending.rows import SpendState
 from custody.withdrawals import approvals, states
@@ -30,7 +33,7 @@ from custody.withdrawals.states import RELEASING, TRANSITIONS, WithdrawalState
 from engine.invariants import broken_invariants
 from engine.recovery import ReferenceFactory, replay
 from indexers import reconcile
-from tests.simulation import model
+from tests.simulation import cast, model
 from tests.simulation.machine import CHAIN, ENGINE, Machine
 from tests.simulation.officers import Officers
 from tests.simulation.people import People
@@ -344,10 +347,31 @@ def treasury(bench: Bench) -> Iterator[str]:
         yield f"I16: network fees of ended spends: books {booked}, chain {on_chain}"
 
 
+def reserves(bench: Bench) -> Iterator[str]:
+    """I17: a report of this moment adds up: liabilities of the tree, assets, equity, in flight."""
+    with bench.db.read() as conn:
+        state = chain_state.state(conn, CHAIN)
+    if state.frozen or state.final is None or not bench.machine.world.has(state.final):
+        return
+    prover = publish.Prover(bench.chain, cast.local_signer(bench.chain.traits))
+    header = snapshot.Header("simulation", "snap_1", bench.machine.clock.now_ns(), NO_REPORT)
+    try:
+        books_ = publish._freeze(bench.db, {CHAIN: prover}, {})
+        holdings = read_holdings(
+            {CHAIN: bench.chain},
+            blocks=books_.cut.blocks,
+            assets=books_.assets,
+            addresses=books_.addresses,
+        )
+        snapshot.plan_report(books_, holdings=holdings, header=header, secret=bytes(32))
+    except Corrupt as error:
+        yield f"I17: {error}"
+
+
 CHEAP: tuple[Question, ...] = (books_equal_engine, paid_once, lanes, sweeps, engine)
 DEAR: tuple[Question, ...] = (
     books, books_equal_chain, deposits_equal_chain, signatures, journal, transitions,
-    audit_records, treasury,
+    audit_records, treasury, reserves,
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from app.bootstrap import account_keys
 from chains.base import NATIVE
 from chains.fake import FakeWorld, FaultScript
 from core.clock import SECOND_NS, ManualClock
-from core.errors import Unavailable
+from core.errors import Corrupt, Unavailable
 from custody import catalogue, chain_state, decided_deposits, deposit_rows, settlement
 from custody import funding as funding_rows
 from custody.db import Database
@@ -353,7 +353,7 @@ def run(
             world.live(steps, weights)
             world.end_well()
             return Result(seed, steps, closing(world.bench), world.state_hash())
-        except (Broken, AssertionError, sa.exc.SQLAlchemyError) as error:
+        except (Broken, AssertionError, Corrupt, sa.exc.SQLAlchemyError) as error:
             finding = f"seed {seed} tick {world.ticks}: {type(error).__name__}: {error}"
             return Result(seed, steps, world.machine.counts, "", (finding,))
         finally:
