@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.simulation.counting import REQUIRED
+from tests.simulation.counting import RARE, REQUIRED
 from tests.simulation.world import STEPS, run
 
 
@@ -19,7 +19,7 @@ def campaign(words: Sequence[str]) -> list[str]:
         result = run(seed, steps)
         total += result.counts
         findings += result.findings
-    for name in REQUIRED:
+    for name in (*REQUIRED, *RARE):
         print(f"{total[name]:>10}  {name}", flush=True)
         if not total[name]:
             findings.append(f"seeds {first}..{last} never saw {name}")
