@@ -1,6 +1,6 @@
 """The native module: bytes in, bytes out. ValueError: the bytes contradict the state."""
 
-from collections.abc import Buffer
+Buffer = bytes | bytearray | memoryview
 
 RECORD_VERSION: int
 RECORD_BYTES: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from core.errors import Corrupt, Reason, Refused
 from engine.base import Balance, Depth, Level, Limits, LiveHold, OpenOrder, Totals
@@ -14,7 +15,7 @@ from engine.enums import SelfTrade, Side
 from engine.events import Event
 from engine.market import Market
 from engine.native import _core
-from engine.records import RECORD_BYTES, RECORD_VERSION, pack_command, unpack_event
+from engine.records import RECORD_BYTES, RECORD_VERSION, pack_command, unpack_events
 from engine.reference import DEFAULT_LIMITS
 
 if (_core.RECORD_BYTES, _core.RECORD_VERSION) != (RECORD_BYTES, RECORD_VERSION):
@@ -73,16 +74,14 @@ class NativeEngine:
         Refused: a field that fits no record. Corrupt: a gap in sequence or funding numbers, time
         going back.
         """
-        return list(
-            _unpacked(self.apply_records(pack_command(command), sequence, time_ns))
-        )
+        return unpack_events(self.apply_records(pack_command(command), sequence, time_ns))
 
     def apply_block(
         self, records: bytes, *, first_sequence: int, time_ns: int
     ) -> list[list[Event]]:
         """Apply the commands of a block and return what each caused. Corrupt: none was applied."""
         answers: list[list[Event]] = [[] for _ in range(len(records) // RECORD_BYTES)]
-        for event in _unpacked(self.apply_records(records, first_sequence, time_ns)):
+        for event in unpack_events(self.apply_records(records, first_sequence, time_ns)):
             answers[event.sequence - first_sequence].append(event)
         return answers
 
@@ -194,17 +193,11 @@ class NativeEngine:
         ]
 
 
-def _unpacked(events: bytes) -> Iterator[Event]:
-    view = memoryview(events)
-    for at in range(0, len(events), RECORD_BYTES):
-        yield unpack_event(view[at : at + RECORD_BYTES])
-
-
 def _number(wide: bytes) -> int:
     return int.from_bytes(wide, "little")
 
 
-def _market(row: Sequence[object]) -> Market:
+def _market(row: tuple[Any, ...]) -> Market:
     no, base, quote, is_halted, maker_ppm, taker_ppm, tick, lot = row
     return Market(
         market_no=no,
@@ -219,20 +212,21 @@ def _market(row: Sequence[object]) -> Market:
 
 
 def _orders(rows: bytes) -> list[OpenOrder]:
-    return [
-        OpenOrder(
-            order_id=order_id,
-            customer_no=customer_no,
-            client_order_id=_number(client),
-            market_no=market_no,
-            side=Side(side),
-            price_ticks=price,
-            quantity_lots=quantity,
-            filled_lots=filled,
-            remaining_lots=remaining,
-            post_only=bool(flags & 1),
-            stp=SelfTrade(flags >> 1),
-        )
-        for order_id, customer_no, market_no, side, flags, price, quantity, filled, remaining, client
-        in _ORDER.iter_unpack(rows)
-    ]
+    return [_order(row) for row in _ORDER.iter_unpack(rows)]
+
+
+def _order(row: tuple[Any, ...]) -> OpenOrder:
+    order_id, customer, market, side, flags, price, quantity, filled, remaining, client = row
+    return OpenOrder(
+        order_id=order_id,
+        customer_no=customer,
+        client_order_id=_number(client),
+        market_no=market,
+        side=Side(side),
+        price_ticks=price,
+        quantity_lots=quantity,
+        filled_lots=filled,
+        remaining_lots=remaining,
+        post_only=bool(flags & 1),
+        stp=SelfTrade(flags >> 1),
+    )
