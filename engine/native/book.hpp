@@ -84,9 +84,7 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
             return {base_ + at, levels_[at]};
         return far == far_.end() ? Found{0, 0} : Found{far->first, far->second};
     }
-    void prefetch(i64 key) const {
-        if (covers(key)) __builtin_prefetch(levels_ + (key - base_));
-    }
+    const u32* place(i64 key) const { return covers(key) ? levels_ + (key - base_) : nullptr; }
 
     i64 best_key = 0;
     u32 best_level = 0;

@@ -224,7 +224,7 @@ inline const char* Dump::load_rows(const u8* at, const u64* counts) {
     for (int n = 0; n < 8; ++n) starts[n] = at, at += counts[n] * record_bytes;
     const auto each = [&]<class Row>(int section, Row, auto load) -> const char* {
         for (u64 n = 0; n < counts[section]; ++n)
-            if (const char* wrong = load(read<Row>(starts[section] + n * record_bytes))) return wrong;
+            if (const char* wrong = load(as<Row>(starts[section] + n * record_bytes))) return wrong;
         return nullptr;
     };
     const char* wrong = each(0, AssetRow{}, [&](const AssetRow& row) -> const char* {

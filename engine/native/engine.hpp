@@ -15,6 +15,7 @@ constexpr i64 issue_age_limit_ns = day_ns, issue_lead_limit_ns = 60 * second_ns;
 constexpr i64 remember_ns = issue_age_limit_ns + issue_lead_limit_ns;
 constexpr u64 slot_bits = 24, sequence_limit = u64(1) << (64 - slot_bits), batch_most = 1 << 16;
 constexpr u128 amount_limit = u128(1) << 96, supply_limit = u128(1) << 127;
+constexpr u64 step_ahead = 4;  // commands between the steps of the look-ahead
 constexpr u32 ppm_limit = 1'000'000;
 constexpr const char* out_of_memory = "out of memory";
 
@@ -86,6 +87,7 @@ class Engine {
     const char* unfit(const u8* records, u64 count, u64 first_sequence, i64 time_ns);
     bool make_room(u64 count);
     bool prepare_market(u16 no);
+    void look_ahead(u64 step, const u8* record) const;
     void execute(const u8* record);
     // configuration
     void add_asset(const Command& command);
@@ -108,6 +110,7 @@ class Engine {
     u32 cancel_all(u32 customer_no, u16 market_no, Cancelled why);
     void replace(const OfOrder& command);
     Why why_not_replace(const OfOrder& command, u32 index);
+    static u32 index_of(u64 order) { return u32(order & ((1 << slot_bits) - 1)) + 1; }
     u32 order_index(u64 order) const;
     u32 own_order(const OfOrder& command) const;
     // the life of an order
@@ -188,10 +191,59 @@ inline const char* Engine::apply(const u8* records, u64 count, u64 first_sequenc
     if (!make_room(count)) return out_of_memory;
     if (count) time_ns_ = time_ns, forget_before(time_ns);
     for (u64 n = 0; n < count; ++n) {
+        for (u64 step = 0; step < 4; ++step)
+            if (const u64 later = n + (4 - step) * step_ahead; later < count)
+                look_ahead(step, records + later * record_bytes);
         sequence_ = first_sequence + n;
         execute(records + n * record_bytes);
     }
     return nullptr;
+}
+
+// What a later command will touch is asked of the memory while the present one is executed, in four
+// steps, each when what the one before asked for has arrived. Nothing is decided by these guesses.
+inline void Engine::look_ahead(u64 step, const u8* record) const {
+    const auto& command = as<Command>(record);
+    if (command.kind == Kind::place_order) {
+        const auto& is = as<Place>(record);
+        const Market* market = market_of(command.no);
+        const bool sells = is.side == sell;
+        if (step == 0) {
+            prefetch(by_client_.place(client_hash(is.customer, is.client)));
+            return risk_.prefetch_customer_place(is.customer);
+        }
+        if (step == 1) return risk_.prefetch_customer(command.customer);
+        if (!market) return;
+        const u16 given = sells ? market->base : market->quote, received = sells ? market->quote : market->base;
+        const u32* place = market->sides[sells].place(sells ? is.price : -is.price);
+        if (step == 2) {
+            if (place) prefetch(place);
+            risk_.prefetch_account_place(is.customer, given);
+            return risk_.prefetch_account_place(is.customer, received);
+        }
+        if (place) prefetch(&book_[*place]);
+        risk_.prefetch_account(is.customer, given, true);
+        risk_.prefetch_account(is.customer, received, false);
+    } else if (command.kind == Kind::cancel_order || command.kind == Kind::replace_order) {
+        const u32 index = index_of(as<OfOrder>(record).order);
+        if (index >= book_.orders.top) return;
+        const Node& order = book_[index];
+        const Links& links = book_.links[index];
+        if (step == 0) {
+            prefetch(&order);
+            prefetch(&links);
+        } else if (step == 1) {
+            prefetch(&book_[order.level]);
+            prefetch(&book_[order.prev]);
+            prefetch(&book_[order.next]);
+            prefetch(risk_.accounts.address(order.given));
+            prefetch(memories_.address(links.memory));
+        } else if (step == 2) {
+            prefetch(book_.links.address(links.older));
+            prefetch(book_.links.address(links.newer));
+            prefetch(risk_.customers.address(risk_.accounts.address(order.given)->customer));
+        }
+    }
 }
 
 inline const char* Engine::unfit(const u8* records, u64 count, u64 first_sequence, i64 time_ns) {
@@ -201,25 +253,25 @@ inline const char* Engine::unfit(const u8* records, u64 count, u64 first_sequenc
     if (time_ns < time_ns_) return "time goes back";
     u64 number = number_;
     for (u64 n = 0; n < count; ++n, records += record_bytes) {
-        const Command command = read<Command>(records);
+        const auto& command = as<Command>(records);
         if (command.version != record_version) return "a record of another version";
         switch (command.kind) {
             case Kind::place_order: {
-                const auto is = read<Place>(records);
+                const auto& is = as<Place>(records);
                 const bool is_known = u8(is.side - 1) < 2 && u8(is.type - 1) < 2 && u8(is.tif - 1) < 3 &&
                                       is.post_only < 2 && u8(is.stp - 1) < 4;
                 if (!is_known) return "an order with a number outside its list";
                 break;
             }
             case Kind::credit: case Kind::debit: case Kind::hold: case Kind::capture: case Kind::release: {
-                const auto is = read<Fund>(records);
+                const auto& is = as<Fund>(records);
                 if (is.amount >= amount_limit) return "an amount of 2^96 or more";
                 if (is.number > number + 1) return "a gap in the funding numbers";
                 number = std::max(number, is.number);
                 break;
             }
             case Kind::add_market: {
-                const auto is = read<AddMarket>(records);
+                const auto& is = as<AddMarket>(records);
                 if (is.tick >= amount_limit || is.lot >= amount_limit) return "an amount of 2^96 or more";
                 if (!prepare_market(is.no)) return out_of_memory;
                 break;
@@ -245,32 +297,28 @@ inline bool Engine::prepare_market(u16 no) {
 inline bool Engine::make_room(u64 count) {
     // An order that is closed causes at most three events, and every command a few of its own.
     const u64 bytes = (3 * (open_orders_ + count) + 8 * count + 1) * sizeof(Slot);
-    if (bytes > out_ready_) {
-        const u64 up_to = std::min((bytes / commit_bytes + 1) * commit_bytes, out_memory_.bytes());
-        if (mprotect(out_memory_.at(), up_to, PROT_READ | PROT_WRITE) != 0) return false;
-        out_ready_ = up_to;
-    }
-    return book_.room(count) && memories_.room_at_most(count) &&
+    return commit(out_memory_.at(), bytes, out_memory_.bytes(), out_ready_) && book_.room(count) &&
+           memories_.room_at_most(count) &&
            by_client_.room(count) && risk_.room(count);
 }
 
 inline void Engine::execute(const u8* record) {
-    const auto command = read<Command>(record);
+    const auto& command = as<Command>(record);
     switch (command.kind) {
         case Kind::add_asset: return add_asset(command);
-        case Kind::add_market: return add_market(read<AddMarket>(record));
+        case Kind::add_market: return add_market(as<AddMarket>(record));
         case Kind::set_market_fees: case Kind::halt_market: case Kind::resume_market:
-            return set_market(read<AddMarket>(record));
-        case Kind::place_order: return place(read<Place>(record));
-        case Kind::cancel_order: return cancel_order(read<OfOrder>(record));
+            return set_market(as<AddMarket>(record));
+        case Kind::place_order: return place(as<Place>(record));
+        case Kind::cancel_order: return cancel_order(as<OfOrder>(record));
         case Kind::cancel_all: {
             const u32 count = cancel_all(command.customer, command.no, Cancelled::requested);
             emit<Counted>(Said::orders_cancelled, command.no, command.customer).count = count;
             return;
         }
-        case Kind::replace_order: return replace(read<OfOrder>(record));
+        case Kind::replace_order: return replace(as<OfOrder>(record));
         case Kind::credit: case Kind::debit: case Kind::hold: case Kind::capture: case Kind::release:
-            return fund(read<Fund>(record));
+            return fund(as<Fund>(record));
     }
 }
 

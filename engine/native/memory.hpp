@@ -14,7 +14,27 @@
 
 namespace strongroom {
 
-constexpr u64 page_bytes = 4096, commit_bytes = 1 << 20;
+constexpr u64 page_bytes = 4096, small_bytes = 4 << 20;
+
+// The empty statement keeps gcc from taking functions that only prefetch for functions without effect.
+inline void prefetch(const void* at) {
+    __builtin_prefetch(at);
+    asm volatile("" : : "r"(at));
+}
+
+// What is small stays small: 4 kB pages up to 4 MB, beyond that pages of 2 MB if the system has any.
+inline void prefer_large_pages(void* at, u64 bytes) {
+    if (bytes >= small_bytes) madvise(at, bytes, MADV_HUGEPAGE);
+}
+inline bool commit(void* at, u64 needed, u64 most, u64& committed) {
+    if (needed <= committed) return true;
+    const u64 step = needed < small_bytes ? small_bytes / 4 : small_bytes * 16;
+    const u64 up_to = std::min((needed + step - 1) / step * step, most);
+    if (mprotect(at, up_to, PROT_READ | PROT_WRITE) != 0) return false;
+    prefer_large_pages(at, up_to);
+    committed = up_to;
+    return true;
+}
 
 class Reserved {  // zeroed pages that cost nothing until they are touched
   public:
@@ -47,13 +67,8 @@ template <class T> class Pool {  // entries 1.. of a reservation, the freed ones
     u64 most() const { return most_; }
     bool room(u64 more) {  // whether `more` can be taken from now on without asking the system
         if (top + more > most_ + 1) return false;
-        const u64 needed = (top + more) * sizeof(T);
-        if (needed <= committed_) return true;
         const u64 whole = ((most_ + 1) * sizeof(T) + page_bytes - 1) / page_bytes * page_bytes;
-        const u64 up_to = std::min((needed + commit_bytes - 1) / commit_bytes * commit_bytes, whole);
-        if (mprotect(at_, up_to, PROT_READ | PROT_WRITE) != 0) return false;
-        committed_ = up_to;
-        return true;
+        return commit(at_, (top + more) * sizeof(T), whole, committed_);
     }
     bool room_at_most(u64 more) { return room(more < most_ + 1 - top ? more : most_ + 1 - top); }
     u32 take() {
@@ -112,11 +127,12 @@ class Table {  // open addressing: hash << 32 | index, in order of the hash, an 
         --count_;
     }
     bool room(u64 more) {
-        while ((count_ + more) * 5 > (mask_ + 1) * 3 || !places_)
+        while ((count_ + more) * 2 > mask_ + 1 || !places_)
             if (!grow()) return false;
         return true;
     }
-    void prefetch(u32 hash) const { __builtin_prefetch(places_ + (hash >> shift_)); }
+    const void* place(u32 hash) const { return places_ + (hash >> shift_); }
+    u32 guess(u32 hash) const { return u32(places_[hash >> shift_]); }  // nothing, or what is likely
     u64 count() const { return count_; }
 
   private:
@@ -126,6 +142,7 @@ class Table {  // open addressing: hash << 32 | index, in order of the hash, an 
         void* found = mmap(nullptr, (mask + 1) * 8, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (found == MAP_FAILED) return false;
+        prefer_large_pages(found, (mask + 1) * 8);
         u64* old = places_;
         const u64 old_mask = mask_;
         places_ = static_cast<u64*>(found);

@@ -194,7 +194,7 @@ inline void Engine::rest(const Taker& taker) {
 // --------------------------------------------------------------- cancel, replace
 
 inline u32 Engine::order_index(u64 order) const {
-    const u32 index = u32(order & ((1 << slot_bits) - 1)) + 1;
+    const u32 index = index_of(order);
     return order && index < book_.orders.top && book_[index].id == order ? index : 0;
 }
 

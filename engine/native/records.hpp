@@ -83,10 +83,8 @@ static_assert(all_fit<Plain, AddMarket, Place, OfOrder, Fund>);
 static_assert(all_fit<Simple, MarketAdded, FeesSet, ConfigRefused, Accepted, Rejected, Trade, Changed, Closed,
                       Counted, Funded>);
 
-template <class Record> Record read(const u8* at) {
-    Record record;
-    std::memcpy(&record, at, sizeof record);
-    return record;
+template <class Record> const Record& as(const u8* at) {  // where a record begins; 8-byte aligned
+    return *reinterpret_cast<const Record*>(at);
 }
 
 }  // namespace strongroom

@@ -49,13 +49,12 @@ class Risk {
         return index;
     }
     u32 account(u32 customer, u16 asset) {
-        Customer& who = customers[customer];
-        const u32 near = asset & 7;
-        if (who.near_account[near] && who.near_asset[near] == asset) return who.near_account[near];
+        if (const u32 found = near(customer, asset)) return found;
         const u32 found = by_asset_.find(hash_of(u64(customer) << 16 | asset), [&](u32 index) {
             return accounts[index].customer == customer && accounts[index].asset == asset;
         });
-        if (found) who.near_account[near] = found, who.near_asset[near] = asset;
+        Customer& who = customers[customer];
+        if (found) who.near_account[asset & 7] = found, who.near_asset[asset & 7] = asset;
         return found;
     }
     u32 open_account(u32 customer, u16 asset) {
@@ -81,7 +80,18 @@ class Risk {
         holds.give_back(index);
     }
     u64 live_holds() const { return by_number_.count(); }
-    void prefetch_customer(u32 no) const { by_no_.prefetch(hash_of(no)); }
+    // The steps from a customer's number to the accounts, each when the one before has arrived.
+    void prefetch_customer_place(u32 no) const { prefetch(by_no_.place(hash_of(no))); }
+    void prefetch_customer(u32 no) const { prefetch(customers.address(by_no_.guess(hash_of(no)))); }
+    void prefetch_account_place(u32 no, u16 asset) const {
+        const u32 customer = by_no_.guess(hash_of(no));
+        if (!near(customer, asset)) prefetch(by_asset_.place(hash_of(u64(customer) << 16 | asset)));
+    }
+    void prefetch_account(u32 no, u16 asset, bool even_if_near) const {
+        const u32 customer = by_no_.guess(hash_of(no)), found = near(customer, asset);
+        if (found && !even_if_near) return;
+        prefetch(accounts.address(found ? found : by_asset_.guess(hash_of(u64(customer) << 16 | asset))));
+    }
 
     static u128 fee(u128 received, u32 ppm) {  // rounded up; received is below 2^96
         const u128 product = received * ppm + 999'999;
@@ -97,6 +107,11 @@ class Risk {
     Pool<Hold> holds;
 
   private:
+    u32 near(u32 customer, u16 asset) const {
+        const Customer& who = *customers.address(customer);
+        return who.near_asset[asset & 7] == asset ? who.near_account[asset & 7] : 0;
+    }
+
     Table by_asset_, by_no_, by_number_;
     Reserved asset_memory_;
 };
