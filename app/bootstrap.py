@@ -22,7 +22,7 @@ from custody.db import Database
 from custody.keys.authority import Approvals, Authority, Standing
 from custody.keys.derivation import AccountKeys
 from custody.keys.guard import Guard, SignRequest, sign_once
-from custody.keys.mandate import SignedMandate
+from custody.keys.mandate import SignedMandate, covers
 from custody.keys.roster import Roster
 from custody.keys.signers.base import KeyRef, Signer
 from custody.spending.drive import Patience
@@ -179,9 +179,27 @@ def _authority(platform: Platform, home: ChainHome, spend: Spend, intent: SpendI
             given = tuple(approvals.of(conn, row.withdrawal_id))
             return Approvals(approvals.intent_of(row), given, row.initiator)
         own = addresses.find(conn, spend.chain, intent.destination)
-    for signed in home.mandates:
-        if signed.mandate.kind is intent.kind:
-            key = None if own is None else KeyRef(own.account, own.key_index)
-            is_cancellation = intent.kind is SpendKind.CANCELLATION
-            return Standing(signed, None if is_cancellation else key)
-    raise Refused(Reason.POLICY_BLOCKED, f"no mandate for a {intent.kind}")
+    account = None if own is None else own.account
+    signed = _mandate_for(home, intent, account, now_ns=platform.clock.now_ns())
+    if own is None or intent.kind is SpendKind.CANCELLATION:
+        return Standing(signed, None)
+    return Standing(signed, KeyRef(own.account, own.key_index))
+
+
+def _mandate_for(
+    home: ChainHome, intent: SpendIntent, account: str | None, *, now_ns: int
+) -> SignedMandate:
+    """Return the mandate that covers a spend now; when none does, one whose refusal says why."""
+    same_kind = [one for one in home.mandates if one.mandate.kind is intent.kind]
+    for signed in same_kind:
+        mandate = signed.mandate
+        if not mandate.valid_from_ns <= now_ns < mandate.valid_until_ns:
+            continue
+        try:
+            covers(mandate, intent, destination_account=account)
+        except Refused:
+            continue
+        return signed
+    if not same_kind:
+        raise Refused(Reason.POLICY_BLOCKED, f"no mandate for a {intent.kind}")
+    return same_kind[-1]

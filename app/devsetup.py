@@ -169,7 +169,7 @@ def fund_wallets(setup: DevSetup, node: AnvilNode, *, coins: int = WALLET_COINS)
     found = {
         account: home.chain.address_of(home.public_key_of(account, 0)) for account in OWN_WALLETS
     }
-    platform.db.close()
+    platform.close()
     for address in found.values():
         deployer.pay(address, coins * 10 ** setup.assets[0].scale)
     return found
@@ -288,7 +288,9 @@ def _write_files(
 def _make_mandates(setup: DevSetup, clock: Clock) -> None:
     """Have the officers' quorum sign what may run unattended on the development chain."""
     settings = setup.settings().chains[CHAIN]
-    traits = open_chain(chain_config(CHAIN, settings, ())).traits
+    chain = open_chain(chain_config(CHAIN, settings, ()))
+    traits = chain.traits
+    chain.close()
     caps = tuple(
         AssetCap(asset.key, CAP_COINS * 10**asset.scale, CAP_COINS * 10**asset.scale)
         for asset in sorted(setup.assets, key=lambda one: one.key)

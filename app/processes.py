@@ -50,6 +50,7 @@ SILENCE_NS_MAX = 15 * SECOND_NS
 """A worker that has not reported for so long counts as dead."""
 FAILURES_MAX = 5
 """A step that failed so often in a row makes the process unready."""
+BOOKS_LANE = "books"
 REPORTS_NAME, LEAVES_NAME = "reports", "leaves"
 
 _log = structlog.get_logger("process")
@@ -62,7 +63,7 @@ def run_engine(settings: Settings) -> int:
     stop.on_signals()
     with _ending(stop), contextlib.ExitStack() as stack:
         platform = open_platform(settings)
-        stack.callback(platform.db.close)
+        stack.callback(platform.close)
         require_current(platform.db)
         identity = stack.enter_context(claim(settings.data.folder, entropy=platform.entropy))
         held = lease.take(
@@ -87,7 +88,7 @@ def run_worker(settings: Settings) -> int:
     stop.on_signals()
     with _ending(stop), contextlib.ExitStack() as stack:
         platform = open_platform(settings)
-        stack.callback(platform.db.close)
+        stack.callback(platform.close)
         require_current(platform.db)
         if _prepare(settings, platform, stop):
             registry, beats = _registry(platform), Heartbeats(platform.clock)
@@ -197,7 +198,16 @@ def _scheduler(
         metrics=StepMetrics(registry),
         heartbeats=beats,
         on_fatal=lambda error: _die(error, stop),
+        lane_of=lambda step: _lane_of(step, platform),
     )
+
+
+def _lane_of(step: Step, platform: Platform) -> str:
+    """Return the lane of a step: the steps of a chain take turns, and so do those of the books."""
+    first = step.name.partition(".")[0]
+    if first in platform.chains:
+        return first
+    return BOOKS_LANE if step.name in ("funding", "settlement") else step.name
 
 
 def _die(error: Exception, stop: Stop) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,8 @@ class Stop:
     """Says once, from any thread, that the process ends, and with which exit code."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A signal's handler may come while its own thread holds the lock.
+        self._lock = threading.RLock()
         self._event = threading.Event()
         self._code = 0
         self._listeners: list[Callable[[], None]] = []
@@ -58,6 +61,11 @@ class Stop:
                 return
         listener()
 
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call listener no more."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
+
     def wait(self, timeout_s: int | None = None) -> bool:
         """Wait until the process ends."""
         return self._event.wait(timeout_s)
@@ -70,7 +78,14 @@ class Stop:
 
 def serve(app: Any, *, host: str, port: int, stop: Stop, ready: Callable[[], None]) -> None:
     """Serve an ASGI app in this thread until stop is set. OSError: the port is taken."""
+    _try_port(host, port)
     asyncio.run(_serve(app, host=host, port=port, stop=stop, ready=ready))
+
+
+def _try_port(host: str, port: int) -> None:
+    # The server itself answers a taken port with a panic instead of an error.
+    with socket.create_server((host, port)):
+        pass
 
 
 async def _serve(app: Any, *, host: str, port: int, stop: Stop, ready: Callable[[], None]) -> None:
@@ -88,6 +103,13 @@ async def _serve(app: Any, *, host: str, port: int, stop: Stop, ready: Callable[
         loop.call_soon_threadsafe(stopping.set)
 
     stop.listen(wake)
+    try:
+        await _serve_until(server, stopping, ready)
+    finally:
+        stop.forget(wake)
+
+
+async def _serve_until(server: Server, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
     serving = asyncio.create_task(server.serve())
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.sleep(0)

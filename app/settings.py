@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit
 
-from app.settings_values import SettingsError, hidden, read_value
+from app.settings_values import SettingsError, absolute_url, hidden, read_value
 from core.clock import SECOND_NS
 from core.ids import ChainId
 
@@ -204,7 +204,8 @@ def read_settings(file: Path | None, environment: Mapping[str, str] | None = Non
     if reading.problems:
         raise SettingsError(reading.problems)
     _check(settings)
-    return settings
+    url = absolute_url(settings.database.url, reading.folder)
+    return replace(settings, database=replace(settings.database, url=url))
 
 
 def show(settings: Settings) -> list[Shown]:

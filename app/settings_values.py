@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _INTEGER_DIGITS_MAX = 80
+SQLITE = "sqlite:///"
 _WORDS = {"true": True, "false": False}
 
 
@@ -45,6 +46,12 @@ def read_value(hint: Any, found: object, folder: Path) -> Any:
     if not isinstance(found, str) or not found:
         raise ValueError("a text")
     return (folder / found).resolve() if hint is Path else found
+
+
+def absolute_url(url: str, folder: Path) -> str:
+    """Return a database's URL; the path of a SQLite file starts at folder, like every path."""
+    path = url.removeprefix(SQLITE)
+    return url if path in (url, "") else f"{SQLITE}{(folder / path).resolve()}"
 
 
 def hidden(value: object) -> str:

@@ -1,4 +1,7 @@
-"""A process is a loop around steps: each in its own thread, at its interval, backing off on errors.
+"""A process is a loop around steps: at their intervals, backing off on errors.
+
+Steps of one lane take turns in one thread: they touch the same rows, and side by side they would
+only abort each other. Lanes do not wait for each other.
 
 This is the only place that catches what it cannot name: one broken step must not stop the others.
 Corrupt is different: our own records contradict each other, so the whole process stops and a person
@@ -74,6 +77,16 @@ class Heartbeats:
         return None if found is None else self._clock.monotonic_ns() - found.at_ns
 
 
+@dataclass(slots=True)
+class _Turn:
+    """A step and when it is due."""
+
+    step: Step
+    due_ns: int = 0
+    failures: int = 0
+    burst: int = 0
+
+
 class Scheduler:
     """Runs steps until it is told to stop, or until one of them finds our records corrupt."""
 
@@ -85,10 +98,13 @@ class Scheduler:
         metrics: StepMetrics,
         heartbeats: Heartbeats,
         on_fatal: Callable[[Exception], None],
+        lane_of: Callable[[Step], str] = lambda step: step.name,
         backoff_ns_max: int = BACKOFF_NS_MAX,
     ) -> None:
         """`on_fatal` is called once, from a step's thread, with what stops the process."""
-        self._steps = list(steps)
+        self._lanes: dict[str, list[_Turn]] = {}
+        for step in steps:
+            self._lanes.setdefault(lane_of(step), []).append(_Turn(step))
         self._clock = clock
         self._metrics = metrics
         self._heartbeats = heartbeats
@@ -99,17 +115,17 @@ class Scheduler:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start one thread per step."""
+        """Start one thread per lane."""
         assert not self._threads, "started twice"
         self._threads = [
-            threading.Thread(target=self._loop, args=(step,), name=step.name, daemon=True)
-            for step in self._steps
+            threading.Thread(target=self._loop, args=(turns,), name=lane, daemon=True)
+            for lane, turns in self._lanes.items()
         ]
         for thread in self._threads:
             thread.start()
 
     def stop(self, *, wait_s: int = STOP_WAIT_S) -> list[str]:
-        """Let every step end its run; return the names of those that did not in time."""
+        """Let every step end its run; return the lanes that did not in time."""
         self._stopping.set()
         deadline_ns = self._clock.monotonic_ns() + wait_s * SECOND_NS
         for thread in self._threads:
@@ -117,35 +133,41 @@ class Scheduler:
             thread.join(left_ns / SECOND_NS)
         return [thread.name for thread in self._threads if thread.is_alive()]
 
-    def _loop(self, step: Step) -> None:
-        failures = burst = 0
+    def _loop(self, turns: list[_Turn]) -> None:
         while not self._stopping.is_set():
-            pause_ns = step.interval_ns
-            started_ns = self._clock.monotonic_ns()
-            try:
-                done = step.run()
-            except Corrupt as error:
-                self._note(step, "corrupt", started_ns, failures + 1, str(error))
-                self._die(step, error)
-                return
-            except Unavailable as error:
-                failures += 1
-                self._note(step, "unavailable", started_ns, failures, error.what)
-                asked_ns = error.retry_after_ms * MILLISECOND_NS
-                pause_ns = min(self._backoff(step, failures), max(asked_ns, step.interval_ns))
-            except Exception as error:
-                failures += 1
-                self._note(step, "error", started_ns, failures, repr(error))
-                _log.exception("step failed", step=step.name, failures=failures)
-                pause_ns = self._backoff(step, failures)
+            turn = min(turns, key=lambda one: one.due_ns)
+            wait_ns = turn.due_ns - self._clock.monotonic_ns()
+            if wait_ns > 0:
+                self._stopping.wait(wait_ns / SECOND_NS)
             else:
-                failures = 0
-                burst = burst + 1 if done else 0
-                self._note(step, "worked" if done else "idle", started_ns, 0, "")
-                if done and burst < BURST_MAX:
-                    continue
-                burst = 0
-            self._stopping.wait(pause_ns / SECOND_NS)
+                pause_ns = self._run(turn)
+                turn.due_ns = self._clock.monotonic_ns() + pause_ns
+
+    def _run(self, turn: _Turn) -> int:
+        """Run a step once; return how long it rests."""
+        step, started_ns = turn.step, self._clock.monotonic_ns()
+        try:
+            done = step.run()
+        except Corrupt as error:
+            self._note(step, "corrupt", started_ns, turn.failures + 1, str(error))
+            self._die(step, error)
+        except Unavailable as error:
+            turn.failures += 1
+            self._note(step, "unavailable", started_ns, turn.failures, error.what)
+            asked_ns = error.retry_after_ms * MILLISECOND_NS
+            return min(self._backoff(turn), max(asked_ns, step.interval_ns))
+        except Exception as error:
+            turn.failures += 1
+            self._note(step, "error", started_ns, turn.failures, repr(error))
+            _log.exception("step failed", step=step.name, failures=turn.failures)
+            return self._backoff(turn)
+        else:
+            turn.failures = 0
+            turn.burst = turn.burst + 1 if done else 0
+            self._note(step, "worked" if done else "idle", started_ns, 0, "")
+            if turn.burst % BURST_MAX:
+                return 0
+        return step.interval_ns
 
     def _note(self, step: Step, outcome: str, started_ns: int, failures: int, what: str) -> None:
         took_ns = self._clock.monotonic_ns() - started_ns
@@ -154,10 +176,9 @@ class Scheduler:
         if outcome == "unavailable" and failures & (failures - 1) == 0:
             _log.warning("step waits", step=step.name, failures=failures, what=what)
 
-    def _backoff(self, step: Step, failures: int) -> int:
-        return min(
-            self._backoff_ns_max, max(step.interval_ns, SECOND_NS // 10) << min(failures, 16)
-        )
+    def _backoff(self, turn: _Turn) -> int:
+        first_ns = max(turn.step.interval_ns, SECOND_NS // 10)
+        return min(self._backoff_ns_max, first_ns << min(turn.failures, 16))
 
     def _die(self, step: Step, error: Corrupt) -> None:
         _log.critical("step found contradicting records", step=step.name, what=str(error))

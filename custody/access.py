@@ -56,6 +56,14 @@ api_keys = table(
 )
 
 
+_BY_ID = (
+    sa.select(api_keys, catalogue.customers.c.frozen)
+    .outerjoin(catalogue.customers, catalogue.customers.c.customer_no == api_keys.c.customer_no)
+    .where(api_keys.c.key_id == sa.bindparam("key_id", type_=Text()))
+)
+"""Asked with every request, so it is made once."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """One key. `subject` is the person, or `customer:<number>`."""
@@ -188,11 +196,7 @@ def authenticate(conn: sa.Connection, token: str) -> Principal:
     """
     match = _TOKEN.fullmatch(token)
     key_id, secret = match.groups() if match is not None else ("key_", "")
-    row = conn.execute(
-        sa.select(api_keys, catalogue.customers.c.frozen)
-        .outerjoin(catalogue.customers, catalogue.customers.c.customer_no == api_keys.c.customer_no)
-        .where(api_keys.c.key_id == key_id)
-    ).one_or_none()
+    row = conn.execute(_BY_ID, {"key_id": key_id}).one_or_none()
     stored = _NOBODY if row is None else row.secret_hash
     fits = hmac.compare_digest(stored, _hash(key_id, secret.encode()))
     if not fits or row is None or row.revoked_at_ns is not None:

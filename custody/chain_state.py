@@ -28,6 +28,9 @@ chain_states = table(
     sa.Column("deepest_reorg", Int64, nullable=False),
 )
 
+REAPPEARED = "reversed_deposit_reappeared"
+"""An incident about a customer's money: no later thaw closes it."""
+
 blocks = table(
     "blocks",
     sa.Column("chain", Text, sa.ForeignKey("chain_states.chain"), primary_key=True),
@@ -200,17 +203,29 @@ def thaw(conn: sa.Connection, chain: ChainId, *, resume_at: BlockRef, by: str, n
     """Lift a freeze after officers decided: follow again from a block of the surviving branch.
 
     The followed blocks above resume_at are forgotten and the final height falls back to it: the one
-    place where it may, because a quorum said so.
+    place where it may, because a quorum said so. It never rises here: what the chain does not call
+    final is not.
     """
     conn.execute(blocks.delete().where(blocks.c.chain == chain, blocks.c.height > resume_at.height))
+    final = state(conn, chain).final
+    if final is not None and resume_at.height < final.height:
+        final = resume_at
     conn.execute(
         chain_states.update()
         .where(chain_states.c.chain == chain)
-        .values(frozen=False, final_height=resume_at.height, final_hash=resume_at.hash)
+        .values(
+            frozen=False,
+            final_height=-1 if final is None else final.height,
+            final_hash=None if final is None else final.hash,
+        )
     )
     conn.execute(
         incidents.update()
-        .where(incidents.c.chain == chain, incidents.c.closed_at_ns.is_(None))
+        .where(
+            incidents.c.chain == chain,
+            incidents.c.closed_at_ns.is_(None),
+            incidents.c.kind != REAPPEARED,
+        )
         .values(closed_at_ns=now_ns)
     )
     audit_log.record(
@@ -220,17 +235,23 @@ def thaw(conn: sa.Connection, chain: ChainId, *, resume_at: BlockRef, by: str, n
 
 
 def open_incident(
-    conn: sa.Connection, chain: ChainId, *, kind: str, detail: str, now_ns: int
+    conn: sa.Connection,
+    chain: ChainId,
+    *,
+    kind: str,
+    detail: str,
+    now_ns: int,
+    each: bool = False,
 ) -> None:
-    """Open an incident unless one of this kind is open for the chain."""
-    already = conn.execute(
-        sa.select(incidents.c.incident_no).where(
-            incidents.c.chain == chain,
-            incidents.c.kind == kind,
-            incidents.c.closed_at_ns.is_(None),
-        )
-    ).first()
-    if already is not None:
+    """Open an incident unless one of this kind (each: with this detail) is open for the chain."""
+    query = sa.select(incidents.c.incident_no).where(
+        incidents.c.chain == chain,
+        incidents.c.kind == kind,
+        incidents.c.closed_at_ns.is_(None),
+    )
+    if each:
+        query = query.where(incidents.c.detail == detail)
+    if conn.execute(query).first() is not None:
         return
     conn.execute(
         incidents.insert().values(

@@ -70,6 +70,14 @@ TRANSITIONS: dict[tuple[DepositState, DepositVerb], DepositState] = {
 }
 
 UNDECIDED = (DepositState.SEEN, DepositState.COUNTING)
+DECIDED = (
+    DepositState.FINAL,
+    DepositState.CREDITED,
+    DepositState.HELD,
+    DepositState.DUST,
+    DepositState.UNATTRIBUTED,
+)
+"""States that a final block gave; only a resolution takes them back."""
 UNBOOKED = (*UNDECIDED, DepositState.FINAL, DepositState.HELD, DepositState.DUST)
 
 deposits = table(
@@ -97,6 +105,7 @@ deposits = table(
     sa.ForeignKeyConstraint(["chain", "address"], ["addresses.chain", "addresses.address"]),
     sa.Index("ix_deposits_state", "chain", "state", "height"),
     sa.Index("ix_deposits_customer", "customer_no", "arrival_no"),
+    sa.Index("ix_deposits_address", "chain", "address", "state"),
 )
 
 

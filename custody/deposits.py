@@ -20,9 +20,10 @@ from chains.base import BlockRef, Payment
 from core.errors import Corrupt
 from core.ids import ChainId, DepositId, derived_id
 from core.money import ENGINE_AMOUNT_LIMIT
-from custody import catalogue, chain_state, funding
+from custody import catalogue, chain_state, decided_deposits, funding
 from custody.catalogue import Asset
-from custody.db import next_number
+from custody.db import next_number, sum_amount
+from custody.decided_deposits import FELL_OUT, REAPPEARED
 from custody.deposit_rows import (
     UNDECIDED,
     Deposit,
@@ -104,8 +105,10 @@ def observe(
             _insert(conn, chain, block, payment, owner, now_ns)
         elif existing.state is DepositState.ORPHANED:
             _see_again(conn, existing, block, payment)
+        elif decided_deposits.is_taken_back(conn, existing):
+            _reappear(conn, existing, block, now_ns)
         elif existing.block != block:
-            _relocate(conn, existing, block, now_ns)
+            _relocate(conn, existing, block, payment, now_ns)
         else:
             continue
         changed += 1
@@ -116,7 +119,18 @@ def orphan_above(conn: sa.Connection, chain: ChainId, height: int) -> int:
     """Orphan every undecided deposit above a fork point, in order; return how many.
 
     Deposits already decided stay as they are: the caller has frozen the chain when there are any.
+    What was taken back and had reappeared there is gone again.
     """
+    conn.execute(
+        deposits.update()
+        .where(
+            deposits.c.chain == chain,
+            deposits.c.height > height,
+            deposits.c.state == DepositState.REVERSED.value,
+            deposits.c.reason == REAPPEARED,
+        )
+        .values(reason=FELL_OUT)
+    )
     query = (
         sa.select(deposits)
         .where(
@@ -141,9 +155,17 @@ def finalise(conn: sa.Connection, chain: ChainId, final: BlockRef, *, now_ns: in
     here.
     """
     rows = _undecided_up_to(conn, chain, final.height)
+    dust: dict[tuple[int | None, int | None], int] = {}
     for row in rows:
         asset = None if row.asset_no is None else catalogue.asset(conn, row.asset_no)
-        decision = decide_final(row, asset, dust_before=_dust(conn, row))
+        whose = (row.customer_no, row.asset_no)
+        if whose not in dust:
+            dust[whose] = _dust(conn, row)  # once: anybody can send a customer a heap of dust
+        decision = decide_final(row, asset, dust_before=dust[whose])
+        if decision.verb is DepositVerb.ACCUMULATE:
+            dust[whose] += row.amount
+        elif decision.verb is DepositVerb.FINALISE:
+            dust[whose] = 0
         moved = advance(conn, row, decision.verb, reason=decision.reason)
         if moved.state is DepositState.FINAL:
             _release_dust(conn, row)
@@ -172,7 +194,8 @@ def count(conn: sa.Connection, chain: ChainId, *, below: int) -> None:
 
 def mark_credited(conn: sa.Connection, deposit_id: DepositId) -> None:
     """Called by settlement when the engine has credited the deposit."""
-    advance(conn, get(conn, deposit_id), DepositVerb.CREDIT)
+    row = get(conn, deposit_id)
+    advance(conn, row, DepositVerb.CREDIT, reason=row.reason)
 
 
 def mark_refused(conn: sa.Connection, deposit_id: DepositId, reason: str) -> None:
@@ -182,7 +205,9 @@ def mark_refused(conn: sa.Connection, deposit_id: DepositId, reason: str) -> Non
 
 def mark_reversed(conn: sa.Connection, deposit_id: DepositId) -> None:
     """Called by settlement when the engine has taken a reversed deposit back."""
-    advance(conn, get(conn, deposit_id), DepositVerb.REVERSE, reason="deep_reorganisation")
+    row = get(conn, deposit_id)
+    reason = REAPPEARED if row.reason == REAPPEARED else FELL_OUT
+    advance(conn, row, DepositVerb.REVERSE, reason=reason)
 
 
 def take_back(
@@ -217,7 +242,7 @@ def take_back(
             recognised=recognised,
         )
         post(conn, posted, at_ns=now_ns)
-    advance(conn, row, DepositVerb.REVERSE, reason="deep_reorganisation")
+    advance(conn, row, DepositVerb.REVERSE, reason=FELL_OUT)
 
 
 def _undecided_up_to(conn: sa.Connection, chain: ChainId, height: int) -> list[Deposit]:
@@ -234,27 +259,25 @@ def _undecided_up_to(conn: sa.Connection, chain: ChainId, height: int) -> list[D
     return [deposit_of(row) for row in conn.execute(query)]
 
 
-def _dust_rows(conn: sa.Connection, row: Deposit) -> list[Deposit]:
-    query = (
-        sa.select(deposits)
-        .where(
-            deposits.c.customer_no == row.customer_no,
-            deposits.c.asset_no == row.asset_no,
-            deposits.c.state == DepositState.DUST.value,
-        )
-        .order_by(deposits.c.arrival_no)
+def _is_dust_of(row: Deposit) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        deposits.c.customer_no == row.customer_no,
+        deposits.c.asset_no == row.asset_no,
+        deposits.c.state == DepositState.DUST.value,
     )
-    return [deposit_of(found) for found in conn.execute(query)]
 
 
 def _dust(conn: sa.Connection, row: Deposit) -> int:
     if row.customer_no is None or row.asset_no is None:
         return 0
-    return sum(found.amount for found in _dust_rows(conn, row))
+    return conn.execute(
+        sa.select(sum_amount(deposits.c.amount)).where(_is_dust_of(row))
+    ).scalar_one()
 
 
 def _release_dust(conn: sa.Connection, row: Deposit) -> None:
-    for dust in _dust_rows(conn, row):
+    query = sa.select(deposits).where(_is_dust_of(row)).order_by(deposits.c.arrival_no)
+    for dust in [deposit_of(found) for found in conn.execute(query)]:
         _fund(conn, advance(conn, dust, DepositVerb.FINALISE))
 
 
@@ -304,19 +327,29 @@ def _insert(
     )
 
 
-def _relocate(conn: sa.Connection, row: Deposit, block: BlockRef, now_ns: int) -> None:
+def _reappear(conn: sa.Connection, row: Deposit, block: BlockRef, now_ns: int) -> None:
+    """List money that came back after it was taken from its customer; a person decides."""
+    decided_deposits.move(conn, row.deposit_id, block)
+    conn.execute(
+        deposits.update().where(deposits.c.deposit_id == row.deposit_id).values(reason=REAPPEARED)
+    )
+    chain_state.open_incident(
+        conn, row.chain, kind=chain_state.REAPPEARED, detail=row.deposit_id,
+        now_ns=now_ns, each=True,
+    )  # fmt: skip
+
+
+def _relocate(
+    conn: sa.Connection, row: Deposit, block: BlockRef, payment: Payment, now_ns: int
+) -> None:
     """Carry a decided deposit to the block that holds it after a resolved deep reorganisation."""
     if chain_state.hash_at(conn, row.chain, row.block.height) == row.block.hash:
         raise Corrupt(f"{row.deposit_id} is in {row.block} and again in {block}")
-    conn.execute(
-        deposits.update()
-        .where(deposits.c.deposit_id == row.deposit_id)
-        .values(height=block.height, block_hash=block.hash)
-    )
-    if row.state is DepositState.REVERSED:
-        chain_state.open_incident(
-            conn, row.chain, kind="reversed_deposit_reappeared", detail=row.deposit_id,
-            now_ns=now_ns,
+    decided_deposits.move(conn, row.deposit_id, block)
+    if payment.amount != row.amount:
+        chain_state.freeze(
+            conn, row.chain, kind="decided_deposit_changed",
+            detail=f"{row.deposit_id} was {row.amount} and is {payment.amount}", now_ns=now_ns,
         )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ funding = table(
     sa.Column("shortfall", Amount),
     sa.UniqueConstraint("cause_id", "kind"),
     sa.CheckConstraint("(state = 'new') = (number IS NULL)", name="new_rows_have_no_number"),
+    sa.Index("ix_funding_state", "state", "funding_id"),
+    sa.Index("ix_funding_kind", "kind", "customer_no"),
 )
 
 
@@ -177,7 +179,10 @@ def step(db: Database, sequencer: Submitter, *, batch_max: int = BATCH_MAX) -> i
 
     Return how many were handed over.
     """
-    db.run(lambda conn: _number_new(conn, batch_max))
+    with db.read() as conn:
+        waiting = _new(conn, 1)
+    if waiting:  # many times a second there is nothing to do, and nobody else should wait for it
+        db.run(lambda conn: _number_new(conn, batch_max))
     with db.read() as conn:
         rows = [
             _row(row)
@@ -234,14 +239,18 @@ def command_of(row: FundingRow, *, hold_number: int | None) -> Command:
     )
 
 
-def _number_new(conn: sa.Connection, batch_max: int) -> None:
-    ids = conn.execute(
+def _new(conn: sa.Connection, limit: int) -> list[int]:
+    query = (
         sa.select(funding.c.funding_id)
         .where(funding.c.state == FundingState.NEW.value)
         .order_by(funding.c.funding_id)
-        .limit(batch_max)
-    ).scalars()
-    for funding_id in list(ids):
+        .limit(limit)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def _number_new(conn: sa.Connection, batch_max: int) -> None:
+    for funding_id in _new(conn, batch_max):
         conn.execute(
             funding.update()
             .where(funding.c.funding_id == funding_id)

@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from chains.base import BlockRef, ChainWriter, SpendKind, TxStatus
 from core.ids import AssetNo, ChainId
 from custody import catalogue, deposit_rows, funding
+from custody.decided_deposits import REAPPEARED
 from custody.deposit_rows import Deposit, DepositState
+from custody.deposits import OWN_WALLET
 from custody.funding import FundingKind
 from custody.spending import rows
 from custody.spending.rows import Attempt, Spend, SpendState
-
-DEPOSITS_MAX = 1_000_000
 
 Statuses = Mapping[str, TxStatus]
 """What the chain says of our transactions that the books have not ended, by transaction id."""
@@ -60,8 +60,8 @@ def open_transactions(conn: sa.Connection, chain: ChainId) -> list[str]:
     """Return the ids of the transactions whose spends the books have not ended."""
     return [
         attempt.tx_id
-        for spend in rows.in_states(conn, chain, [SpendState.BROADCAST], limit=100_000)
-        for attempt in rows.attempts(conn, spend.spend_id)
+        for spend_id in rows.ids_in_state(conn, chain, SpendState.BROADCAST)
+        for attempt in rows.attempts(conn, spend_id)
     ]
 
 
@@ -77,29 +77,58 @@ def residuals(
 
     A transaction without a status was sent after the statuses were asked, hence after the block.
     """
+    listed = {each.spec.key: each.asset_no for each in catalogue.all_assets(conn)
+              if each.chain == chain}  # fmt: skip
     native_no = catalogue.native_asset(conn, chain).asset_no
     taken_back = funding.causes_of(conn, FundingKind.DEBIT)
     found = []
-    for deposit in deposit_rows.list_deposits(conn, chain=chain, limit=DEPOSITS_MAX):
-        found += _of_deposit(deposit, at, fell_out=deposit.deposit_id in taken_back)
-    for spend in rows.all_of(conn, chain):
+    for deposit in _unsettled_deposits(conn, chain, at, sorted(listed)):
+        asset_no = listed[deposit.asset_key]
+        fell_out = deposit.deposit_id in taken_back
+        found += _of_deposit(deposit, asset_no, at, fell_out=fell_out)
+    for spend in rows.unsettled(conn, chain, above=at.height):
         attempts = rows.attempts(conn, spend.spend_id) if _is_open(spend) else []
         found += _of_spend(spend, attempts, statuses, at, native_no)
     return [residual for residual in found if residual.amount]
 
 
-def _of_deposit(deposit: Deposit, at: BlockRef, *, fell_out: bool) -> list[Residual]:
-    if deposit.asset_no is None or deposit.state is DepositState.ORPHANED:
-        return []
-    arrived = deposit.amount if deposit.block.height <= at.height else 0
-    if fell_out or deposit.state is DepositState.REVERSED:
-        arrived = 0  # it fell out of the chain, which is why it is being reversed
-    own = deposit.customer_no is None and deposit.state is DepositState.UNATTRIBUTED
-    posted = deposit.amount if deposit.state is DepositState.CREDITED or own else 0
-    why = Why.UNATTRIBUTED if deposit.state is DepositState.UNATTRIBUTED else Why.ARRIVED
+def _unsettled_deposits(
+    conn: sa.Connection, chain: ChainId, at: BlockRef, keys: Sequence[str]
+) -> list[Deposit]:
+    """Return every deposit that chain and books may disagree about: not the credited ones below."""
+    deposits = deposit_rows.deposits
+    known = sa.or_(
+        deposits.c.state != DepositState.CREDITED.value,
+        deposits.c.height > at.height,
+        sa.exists().where(
+            funding.funding.c.cause_id == deposits.c.deposit_id,
+            funding.funding.c.kind == FundingKind.DEBIT.value,
+        ),
+    )
+    query = sa.select(deposits).where(
+        deposits.c.chain == chain,
+        deposits.c.state != DepositState.ORPHANED.value,
+        # Listed by now, even if it was not when the money came.
+        deposits.c.asset_key.in_(keys),
+        known,
+    )
     return [
-        Residual(deposit.account, deposit.asset_no, deposit.deposit_id, None, why, arrived - posted)
+        deposit_rows.deposit_of(row) for row in conn.execute(query.order_by(deposits.c.arrival_no))
     ]
+
+
+def _of_deposit(
+    deposit: Deposit, asset_no: AssetNo, at: BlockRef, *, fell_out: bool
+) -> list[Residual]:
+    arrived = deposit.amount if deposit.block.height <= at.height else 0
+    reversed_ = deposit.state is DepositState.REVERSED
+    if (fell_out or reversed_) and deposit.reason != REAPPEARED:
+        arrived = 0  # it fell out of the chain, which is why it is being reversed
+    own = deposit.reason == OWN_WALLET and deposit.state is DepositState.UNATTRIBUTED
+    posted = deposit.amount if deposit.state is DepositState.CREDITED or own else 0
+    nobodys = deposit.state is DepositState.UNATTRIBUTED or reversed_
+    why = Why.UNATTRIBUTED if nobodys else Why.ARRIVED
+    return [Residual(deposit.account, asset_no, deposit.deposit_id, None, why, arrived - posted)]
 
 
 def _of_spend(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from core.errors import Corrupt, OutcomeUnknown
 from core.ids import CustomerNo, DepositId, WithdrawalId
-from custody import catalogue, deposit_rows, deposits, funding, lease, order_history
+from custody import audit_log, catalogue, deposit_rows, deposits, funding, lease, order_history
 from custody.db import Bytes, Database, Int64, table
 from custody.funding import FundingKind
 from custody.ledger import templates
@@ -189,6 +189,12 @@ def _debited(books: _Books, event: Debited, n: int) -> None:
         catalogue.freeze_customer(
             books.conn, CustomerNo(event.customer_no), f"receivable of {row.cause_id}"
         )
+        audit_log.record(
+            books.conn, actor="platform", action="customer.freeze",
+            subject=f"customer:{event.customer_no}",
+            detail={"receivable_of": row.cause_id, "shortfall": str(event.shortfall)},
+            at_ns=books.now_ns,
+        )  # fmt: skip
 
 
 def _held(books: _Books, event: Held, n: int) -> None:

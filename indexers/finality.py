@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from chains.base import BlockRef, ChainReader
 from core.clock import Clock
-from custody import chain_state, deposits
+from custody import chain_state, decided_deposits, deposits
 from custody.db import Database
 
 
@@ -37,6 +37,16 @@ def step(db: Database, chain: ChainReader, *, clock: Clock) -> int:
         if chain_state.state(conn, chain_id).frozen:
             return 0
         if chain_state.hash_at(conn, chain_id, target.height) != target.hash:
+            return 0
+        before = chain_state.state(conn, chain_id).final
+        above = -1 if before is None else before.height
+        lost = decided_deposits.misplaced(conn, chain_id, above=above, up_to=target.height)
+        if lost:
+            # A resolution named the block that holds them; the chain went another way since.
+            chain_state.freeze(
+                conn, chain_id, kind="deep_reorganisation",
+                detail=f"{lost[0].deposit_id} is not in {lost[0].block}", now_ns=clock.now_ns(),
+            )  # fmt: skip
             return 0
         chain_state.set_final(conn, chain_id, target)
         return deposits.finalise(conn, chain_id, target, now_ns=clock.now_ns())

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from chains.base import Block, BlockRef, ChainReader
 from core.clock import Clock
-from core.errors import Corrupt
-from custody import chain_state, deposits
+from core.errors import Corrupt, Unavailable
+from custody import chain_state, decided_deposits, deposits
 from custody.db import Database
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
@@ -50,17 +50,12 @@ def step(
     with db.read() as conn:
         state = chain_state.state(conn, chain_id)
         tip = chain_state.cursor(conn, chain_id)
-        watched = addresses.watched(conn, chain_id)
     if state.frozen:
         return Followed(Progress.FROZEN, -1 if tip is None else tip.height)
     if tip is None:
         height = chain.head().height if start_height is None else start_height
         block = chain.block_at(height)
-        return (
-            Followed(Progress.IDLE, -1)
-            if block is None
-            else _take(db, chain, block, watched, clock, tip)
-        )
+        return Followed(Progress.IDLE, -1) if block is None else _take(db, chain, block, clock, tip)
     block = chain.block_at(tip.height + 1)
     if block is None or block.parent_hash != tip.hash:
         now_at_tip = chain.block_at(tip.height)
@@ -69,24 +64,24 @@ def step(
         if now_at_tip is None and chain.head().height < tip.height and block is None:
             return _shorter(db, chain, clock)
         return _fork(db, chain, clock)
-    return _take(db, chain, block, watched, clock, tip)
+    return _take(db, chain, block, clock, tip)
 
 
 def _take(
     db: Database,
     chain: ChainReader,
     block: Block,
-    watched: frozenset[str],
     clock: Clock,
     tip: BlockRef | None,
 ) -> Followed:
-    payments = chain.payments_in(block, watched)
     chain_id, keep = chain.traits.chain, chain.traits.reorg_limit
+    # Asked after the block is there: what is issued from here on is not paid in it, for nobody knew
+    # the address when it was made. Comparing again later would let a busy day stop the follower.
+    with db.read() as conn:
+        watched = addresses.watched(conn, chain_id)
+    payments = chain.payments_in(block, watched)
 
     def apply(conn: sa.Connection) -> int:
-        if addresses.watched(conn, chain_id) != watched:
-            # An address was issued while the block was read; it could be paid in this very block.
-            return -1
         chain_state.refuse_if_frozen(conn, chain_id)
         if chain_state.cursor(conn, chain_id) != tip:
             return -1  # another follower was faster
@@ -132,6 +127,11 @@ def _fork(db: Database, chain: ChainReader, clock: Clock) -> Followed:
         return None if block is None else block.ref.hash
 
     decided = plan_rollback(kept[0], fork_point(kept, hash_on_node), final=final)
+    if decided.reaction is Reaction.FREEZE:
+        # A node that is merely behind, or answers from two branches, must not freeze the chain.
+        witness = kept[-1] if decided.fork is None or final is None else final
+        if hash_on_node(witness.height) in (None, witness.hash):
+            raise Unavailable(f"{chain_id}: the node contradicts itself about {witness}")
     if not db.run(lambda conn: _apply_rollback(conn, chain, decided, clock, kept[0])):
         return Followed(Progress.IDLE, kept[0].height)
     if decided.reaction is Reaction.FREEZE or decided.fork is None:
@@ -150,6 +150,14 @@ def _apply_rollback(
         chain_state.freeze(
             conn, chain_id, kind="deep_reorganisation",
             detail=f"common ancestor {fork}, depth {decided.depth}", now_ns=clock.now_ns(),
+        )  # fmt: skip
+        return True
+    if decided_deposits.decided_above(conn, chain_id, decided.fork.height):
+        # Finality fell back in a resolution: what was decided before may be lost by a short fork.
+        chain_state.freeze(
+            conn, chain_id, kind="deep_reorganisation",
+            detail=f"decided deposits above {decided.fork.height} {decided.fork.hash}",
+            now_ns=clock.now_ns(),
         )  # fmt: skip
         return True
     chain_state.rewind(conn, chain_id, to_height=decided.fork.height, depth=decided.depth)

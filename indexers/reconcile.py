@@ -106,13 +106,13 @@ def step(db: Database, chain: Chain, *, clock: Clock) -> Reconciliation:
     result = reconcile(db, chain)
     for line in result.lines:
         if line.unexplained:
-            where = f"{line.account} asset {line.asset_no} at {result.at.height}"
             report = partial(
                 chain_state.open_incident,
                 chain=result.chain,
                 kind="unexplained_balance",
-                detail=f"{where}: {line.unexplained}",
+                detail=f"{line.account} asset {line.asset_no}: {line.unexplained}",
                 now_ns=clock.now_ns(),
+                each=True,
             )
             db.run(report)
     return result

@@ -9,8 +9,12 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.clock import SECOND_NS
 from core.ids import AssetNo
 from custody.spending.sweep_items import Unswept
+
+FAILURES_MAX = 6
+FIRST_REST_NS = 300 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Candidate:
     """What the sweep may cost at most: units x rate."""
     busy: bool
     """A spend from or a top-up to this address is in flight."""
+    resting: bool = False
+    """Its sweeps failed on chain, and it is not time for another one; see is_resting."""
 
 
 class Verdict(enum.StrEnum):
@@ -72,6 +78,16 @@ class Action:
     why: str = ""
 
 
+def is_resting(*, failures: int, last_ns: int, now_ns: int) -> bool:
+    """Return whether an address must wait after sweeps that failed on chain: each one cost a fee.
+
+    The wait doubles with every failure; after FAILURES_MAX of them a person must look.
+    """
+    if failures == 0:
+        return False
+    return failures >= FAILURES_MAX or now_ns - last_ns < FIRST_REST_NS << failures
+
+
 def plan_sweeps(candidates: Sequence[Candidate], *, rate: int, rules: SweepRules) -> list[Action]:
     """Decide about every candidate; at most one action per address, tokens before the native coin.
 
@@ -93,6 +109,8 @@ def _decide(candidate: Candidate, rate: int, rules: SweepRules) -> Action:
     owed = sum(deposit.amount for deposit in candidate.deposits)
     if candidate.busy:
         return Action(Verdict.WAIT, candidate, why="address_busy")
+    if candidate.resting:
+        return Action(Verdict.WAIT, candidate, why="keeps_failing")
     if rate > rules.rate_max or candidate.cost > rules.fee_max:
         return Action(Verdict.WAIT, candidate, why="fees_too_high")
     if candidate.is_native:

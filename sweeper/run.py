@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 import sqlalchemy as sa
 
-from chains.base import NATIVE, Chain, SpendIntent, SpendKind
+from chains.base import NATIVE, BlockRef, Chain, SpendIntent, SpendKind
 from core.clock import Clock
 from core.errors import Reason, Refused, Unavailable
 from core.ids import AssetNo, derived_id
@@ -17,16 +18,24 @@ from custody.catalogue import Asset
 from custody.db import Database
 from custody.spending import drive, plan, rows, sweep_items
 from custody.spending.drive import Note, Problem
-from custody.spending.rows import Spend
-from custody.spending.sweep_items import Unswept
+from custody.spending.sweep_items import Heap
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
 from custody.wallets.inventory import GAS, HOT
-from sweeper.policy import Action, Candidate, SweepRules, Verdict, plan_sweeps
+from sweeper.policy import (
+    Action,
+    Candidate,
+    SweepRules,
+    Verdict,
+    is_resting,
+    plan_sweeps,
+)
 
 DEPOSITS_MAX = 500
-"""Unswept deposits looked at in one step."""
+"""Deposits gathered by one sweep."""
+ADDRESSES_PER_LOOK = 50
 ACTIONS_MAX = 50
+"""Spends planned in one step. What waits does not count, or it would stop the others."""
 COST_MARGIN_PERCENT = 150
 """Room for fees to rise between planning and signing."""
 
@@ -49,72 +58,116 @@ def step(
     with db.read() as conn:
         if chain_state.state(conn, chain_id).frozen:
             return 0
-        waiting = sweep_items.unswept(conn, chain_id, limit=DEPOSITS_MAX)
-        flying = drive.in_flight(conn, chain_id)
         listed = {asset.asset_no: asset for asset in catalogue.all_assets(conn)}
+        waiting = [
+            heap
+            for heap in sweep_items.heaps(conn, chain_id)
+            if heap.amount >= listed[heap.asset_no].spec.sweep_minimum
+        ]
+        flying = drive.in_flight(conn, chain_id)
         if not waiting:
             return 0
         hot = addresses.own_wallet(conn, chain_id, HOT)
         gas = addresses.own_wallet(conn, chain_id, GAS)
     rate = chain.fee_rate().max_rate
-    candidates = _gather(chain, waiting, flying, listed, hot, rate, note)
+    if rate > rules.rate_max:
+        return 0
+    busy = {spend.source for spend in flying} | {spend.destination for spend in flying}
+    look = _Look(db, chain, listed, hot, rate, rules, note, clock)
     planned = 0
-    for action in plan_sweeps(candidates, rate=rate, rules=rules)[:actions_max]:
-        if action.verdict is Verdict.WAIT:
-            continue
-        source = gas.address if action.verdict is Verdict.TOP_UP else action.candidate.address
-        try:
-            plan.open_lane(db, chain, source)
-            apply = partial(
-                _apply, chain=chain, action=action, hot=hot, gas=gas, rules=rules, clock=clock
-            )
-            db.run(apply)
-        except (Refused, Unavailable) as error:
-            note(Problem(action.candidate.address, str(error)))
-        else:
-            planned += 1
+    for heaps in _some_addresses([heap for heap in waiting if heap.address not in busy]):
+        for action in plan_sweeps(look.candidates(heaps), rate=rate, rules=rules):
+            if planned == actions_max:
+                return planned
+            if action.verdict is not Verdict.WAIT:
+                planned += _planned(db, chain, action, hot=hot, gas=gas, clock=clock, note=note)
     return planned
 
 
-def _gather(
-    chain: Chain,
-    waiting: Sequence[Unswept],
-    flying: Sequence[Spend],
-    listed: Mapping[AssetNo, Asset],
-    hot: Address,
-    rate: int,
+def _some_addresses(waiting: Sequence[Heap]) -> Iterator[list[Heap]]:
+    """Yield heaps some addresses at a time; all heaps of an address come together."""
+    some: list[Heap] = []
+    for count, (_, heaps) in enumerate(groupby(waiting, key=lambda heap: heap.address), start=1):
+        some += heaps
+        if count % ADDRESSES_PER_LOOK == 0:
+            yield some
+            some = []
+    yield some
+
+
+def _planned(
+    db: Database, chain: Chain, action: Action, *, hot: Address, gas: Address, clock: Clock,
     note: Note,
-) -> list[Candidate]:
-    groups: dict[tuple[str, AssetNo], list[Unswept]] = defaultdict(list)
-    for item in waiting:
-        groups[(item.address, item.asset_no)].append(item)
-    busy = {spend.source for spend in flying} | {spend.destination for spend in flying}
-    head = chain.head()
-    found = []
-    for (address, asset_no), items in groups.items():
-        asset = listed[asset_no]
+) -> bool:  # fmt: skip
+    source = gas.address if action.verdict is Verdict.TOP_UP else action.candidate.address
+    try:
+        plan.open_lane(db, chain, source)
+        db.run(partial(_apply, chain=chain, action=action, hot=hot, gas=gas, clock=clock))
+    except (Refused, Unavailable) as error:
+        note(Problem(action.candidate.address, str(error)))
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one step asks the chain about heaps; one that cannot be looked at is noted and left."""
+
+    db: Database
+    chain: Chain
+    listed: Mapping[AssetNo, Asset]
+    hot: Address
+    rate: int
+    rules: SweepRules
+    note: Note
+    clock: Clock
+    native_cost: int = 0
+    """What the sweep of a native heap costs, once one was looked at: it is the same for all."""
+
+    def candidates(self, heaps: Sequence[Heap]) -> list[Candidate]:
+        """Return the candidates among some heaps."""
+        head = self.chain.head()
+        found = []
+        for heap in heaps:
+            is_native = self.listed[heap.asset_no].spec.key == NATIVE
+            if is_native and heap.amount < self.rules.cost_multiple * self.native_cost:
+                continue
+            try:
+                candidate = self._candidate(heap, head, is_native=is_native)
+            except (Refused, Unavailable) as error:
+                self.note(Problem(heap.address, str(error)))
+            else:
+                found.append(candidate)
+                if is_native:
+                    self.native_cost = candidate.cost
+        return found
+
+    def _candidate(self, heap: Heap, head: BlockRef, *, is_native: bool) -> Candidate:
+        chain, asset = self.chain, self.listed[heap.asset_no]
         probe = _intent(
-            chain, asset, SpendKind.SWEEP, source=address, destination=hot.address, amount=1,
-            fee_max=0, cause_id="probe",
+            chain, asset, SpendKind.SWEEP, source=heap.address, destination=self.hot.address,
+            amount=1, fee_max=0, cause_id="probe",
         )  # fmt: skip
-        try:
-            candidate = Candidate(
-                address=address,
-                key_index=items[0].key_index,
-                asset_no=asset_no,
-                is_native=asset.spec.key == NATIVE,
-                minimum=asset.spec.sweep_minimum,
-                deposits=tuple(items),
-                balance=chain.balance_of(address, asset.spec.key, head),
-                native_balance=chain.balance_of(address, NATIVE, head),
-                cost=chain.fee_units(probe) * rate * COST_MARGIN_PERCENT // 100,
-                busy=address in busy,
+        with self.db.read() as conn:
+            items = sweep_items.unswept(conn, chain.traits.chain, limit=DEPOSITS_MAX, heap=heap)
+            source = addresses.of_address(conn, chain.traits.chain, heap.address)
+            failures, last_ns = rows.failures_from(
+                conn, chain.traits.chain, heap.address, heap.asset_no
             )
-        except (Refused, Unavailable) as error:
-            note(Problem(address, str(error)))
-        else:
-            found.append(candidate)
-    return found
+        now_ns = self.clock.now_ns()
+        return Candidate(
+            address=heap.address,
+            key_index=source.key_index,
+            asset_no=heap.asset_no,
+            is_native=is_native,
+            minimum=asset.spec.sweep_minimum,
+            deposits=tuple(items),
+            balance=chain.balance_of(heap.address, asset.spec.key, head),
+            native_balance=chain.balance_of(heap.address, NATIVE, head),
+            cost=chain.fee_units(probe) * self.rate * COST_MARGIN_PERCENT // 100,
+            busy=False,
+            resting=is_resting(failures=failures, last_ns=last_ns, now_ns=now_ns),
+        )
 
 
 def _apply(
@@ -124,7 +177,6 @@ def _apply(
     *,
     hot: Address,
     gas: Address,
-    rules: SweepRules,
     clock: Clock,
 ) -> None:
     candidate = action.candidate
@@ -144,8 +196,7 @@ def _apply(
         kind, target = SpendKind.TOP_UP, addresses.of_address(conn, chain_id, candidate.address)
     intent = _intent(
         chain, asset, kind, source=source.address, destination=target.address,
-        # The cap is the operator's, not what it would cost today: fees may rise while it waits.
-        amount=action.amount, fee_max=rules.fee_max,
+        amount=action.amount, fee_max=candidate.cost,
         cause_id=derived_id(kind.value, chain_id, candidate.address, earlier),
     )  # fmt: skip
     spend = plan.reserve(

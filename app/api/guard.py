@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, cast
 
+import anyio
+import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
@@ -29,15 +33,37 @@ from core.ids import CustomerNo
 from custody import access
 from custody.access import Principal, Role
 from custody.db import Contended
+from custody.reserves.merkle_sum import Tree
 
 T = TypeVar("T")
 
 WRITE_WAIT_S = 5
 WRITE_PAUSE_S = 0.003
+TREES_MAX = 2
+WRITERS_MAX = 24
+"""Requests that may wait for the database; the threads beyond them serve those that do not."""
+CHECKERS_MAX = 16
 FAILURES_PER_S = 10
 FAILURES_BURST = 50
 TOKEN_CHARS_MAX = 256
 _JSON = re.compile(r"application/json(\s*;\s*charset=utf-8)?", re.IGNORECASE)
+
+
+class Trees:
+    """The trees of the reports last asked for: one is built at a time, and none twice in a row."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._built: OrderedDict[str, Tree] = OrderedDict()
+
+    def get(self, report_hash: str, build: Callable[[], Tree]) -> Tree:
+        """Return a report's tree."""
+        with self._lock:
+            if report_hash not in self._built:
+                self._built[report_hash] = build()
+                while len(self._built) > TREES_MAX:
+                    self._built.popitem(last=False)
+            return self._built[report_hash]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +74,15 @@ class Shop:
     listing: Listing
     limiter: Limiter
     failures: Limiter
+    trees: Trees = field(default_factory=Trees)
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _writers: anyio.CapacityLimiter = field(
+        default_factory=lambda: anyio.CapacityLimiter(WRITERS_MAX)
+    )
+    checkers: anyio.CapacityLimiter = field(
+        default_factory=lambda: anyio.CapacityLimiter(CHECKERS_MAX)
+    )
+    """Threads of their own for keys, so that orders never wait for somebody else's writing."""
     _pause: threading.Event = field(default_factory=threading.Event)
 
     def write(self, fn: Callable[[sa.Connection], T]) -> T:
@@ -61,17 +95,36 @@ class Shop:
         # Real time, because real threads wait here; nothing is dated by it.
         until_ns = time.monotonic_ns() + WRITE_WAIT_S * SECOND_NS
         if not self._writing.acquire(timeout=WRITE_WAIT_S):
-            raise Unavailable("too many requests wait for the database")
+            raise Unavailable("the database is busy")
         try:
-            while True:
-                try:
-                    return self.context.platform.db.run(fn, attempts=1)
-                except Contended:
-                    if time.monotonic_ns() >= until_ns:
-                        raise
-                    self._pause.wait(WRITE_PAUSE_S)
+            return self._until(until_ns, fn)
         finally:
             self._writing.release()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait without a thread until few enough others write; Unavailable when that is too long.
+
+        Threads that wait for the database can so never be all threads there are.
+        """
+        try:
+            with anyio.fail_after(WRITE_WAIT_S):
+                await self._writers.acquire()
+        except TimeoutError as error:
+            raise Unavailable("too many requests wait for the database") from error
+        try:
+            yield
+        finally:
+            self._writers.release()
+
+    def _until(self, until_ns: int, fn: Callable[[sa.Connection], T]) -> T:
+        while True:
+            try:
+                return self.context.platform.db.run(fn, attempts=1)
+            except Contended:
+                if time.monotonic_ns() >= until_ns:
+                    raise
+                self._pause.wait(WRITE_PAUSE_S)
 
 
 def make_shop(context: ApiContext) -> Shop:
@@ -114,9 +167,22 @@ def customer_of(request: Request) -> CustomerNo:
     return customer_no
 
 
-In = Annotated[Shop, Depends(shop_of)]
-Caller = Annotated[Principal, Depends(principal_of)]
-OwnNo = Annotated[CustomerNo, Depends(customer_of)]
+# Coroutines, because the framework would give a plain function a thread: a hop for nothing.
+async def _shop(request: Request) -> Shop:
+    return shop_of(request)
+
+
+async def _principal(request: Request) -> Principal:
+    return principal_of(request)
+
+
+async def _customer(request: Request) -> CustomerNo:
+    return customer_of(request)
+
+
+In = Annotated[Shop, Depends(_shop)]
+Caller = Annotated[Principal, Depends(_principal)]
+OwnNo = Annotated[CustomerNo, Depends(_customer)]
 
 
 class _ReadRequest(Request):
@@ -147,18 +213,30 @@ class GuardedRoute(APIRoute):
             if isinstance(field.field_info, Query)
         )
         takes_body = self.body_field is not None
+        # A route that is not a coroutine writes to the database in a thread of its own.
+        is_awaited = inspect.iscoroutinefunction(self.endpoint)
 
         async def guarded(request: Request) -> Response:
             allowed = roles[request.method]
             if allowed:
-                request.state.principal = await run_in_threadpool(_authenticate, request)
+                checkers = shop_of(request).checkers
+                request.state.principal = await anyio.to_thread.run_sync(
+                    _authenticate, request, limiter=checkers
+                )
                 _check_role(request, allowed)
             _check_query(request, parameters)
-            if request.method in ("GET", "DELETE"):
+            if request.method == "GET" or (request.method == "DELETE" and is_awaited):
                 return await answer(request)
+            if request.method == "DELETE":
+                async with shop_of(request).turn():
+                    return await answer(request)
             body = await _read_body(request, shop_of(request).context.body_bytes_max)
             parsed = _parse_body(request, body, takes_body=takes_body)
-            return await answer(_ReadRequest(request.scope, request.receive, body, parsed))
+            checked = _ReadRequest(request.scope, request.receive, body, parsed)
+            if is_awaited:
+                return await answer(checked)
+            async with shop_of(request).turn():
+                return await answer(checked)
 
         return guarded
 

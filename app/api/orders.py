@@ -138,11 +138,12 @@ async def read_order(order_id: str, owner: OwnNo, shop: In) -> OrderView:
 
 @router.patch("/v1/orders/{order_id}")
 async def change_order(
-    order_id: str, asked: Change, caller: Caller, owner: OwnNo, shop: In
+    order_id: str, asked: Change, caller: Caller, owner: OwnNo, shop: In, request: Request
 ) -> OrderView:
     """Change an open order. Its place in the queue stays only when just the quantity shrinks."""
     number = parse_order_id(order_id)
     _refuse_frozen(caller)
+    request.state.lookup = f"/v1/orders/{order_id}"
     with reading(shop) as engine:
         found = engine.order(number)
     if found is None or found.customer_no != owner:
@@ -163,9 +164,10 @@ async def change_order(
 
 
 @router.delete("/v1/orders/{order_id}")
-async def cancel_order(order_id: str, owner: OwnNo, shop: In) -> OrderView:
+async def cancel_order(order_id: str, owner: OwnNo, shop: In, request: Request) -> OrderView:
     """Cancel an open order."""
     number = parse_order_id(order_id)
+    request.state.lookup = f"/v1/orders/{order_id}"
     events = await command(shop, CancelOrder(customer_no=owner, order_id=number))
     if isinstance(events[0], OrderRejected):
         raise rejection_of(events)
@@ -174,9 +176,13 @@ async def cancel_order(order_id: str, owner: OwnNo, shop: In) -> OrderView:
 
 @router.delete("/v1/orders")
 async def cancel_all(
-    owner: OwnNo, shop: In, market: Annotated[str | None, Query(max_length=64)] = None
+    owner: OwnNo,
+    shop: In,
+    request: Request,
+    market: Annotated[str | None, Query(max_length=64)] = None,
 ) -> CancelledView:
     """Cancel every open order, in one market or everywhere."""
+    request.state.lookup = "/v1/orders?status=open"
     market_no = 0 if market is None else shop.listing.market(market).row.market_no
     events = await command(shop, CancelAll(customer_no=owner, market_no=market_no))
     if isinstance(events[0], OrderRejected):

@@ -60,12 +60,15 @@ async def request_withdrawal(
     wanted = idempotency.check_key(key)
     client_id = asked.client_withdrawal_id or wanted
     request.state.lookup = f"/v1/withdrawals?client_withdrawal_id={client_id}"
-    is_new, answer, row = await run_in_threadpool(
-        _begin, shop, caller, owner, asked, client_id, wanted
-    )
+    async with shop.turn():
+        is_new, answer, row = await run_in_threadpool(
+            _begin, shop, caller, owner, asked, client_id, wanted
+        )
     if answer is None:
         row = await _outcome(shop, row)
-        answer = await run_in_threadpool(_finish, shop, caller, wanted, _answer(request, shop, row))
+        reply = _answer(request, shop, row)
+        async with shop.turn():
+            answer = await run_in_threadpool(_finish, shop, caller, wanted, reply)
     return replay(answer, is_replayed=not is_new)
 
 

@@ -25,6 +25,6 @@ def check() -> None:
             heads = {chain.value: chain_head(conn, chain).position for chain in Chain}
         emit([{"check": one.check, "row": one.row, "what": one.what} for one in findings])
         if findings:
-            fail(Exit.VERIFICATION, f"{len(findings)} checks failed", reason="ledger")
+            fail(Exit.VERIFICATION, f"{len(findings)} checks failed", has_data=True)
         counts = ", ".join(f"{count} {chain}" for chain, count in heads.items())
         say(f"the books are sound: {counts} transfers")

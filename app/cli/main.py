@@ -7,7 +7,26 @@ from typing import Annotated
 
 import typer
 
-from app.cli import chain, config, database, demo, journal, key, ledger, officer, serve, up
+from app.cli import (
+    chain,
+    config,
+    customer,
+    database,
+    demo,
+    deposit,
+    journal,
+    key,
+    ledger,
+    market,
+    officer,
+    order,
+    reserve,
+    serve,
+    sim,
+    statement,
+    up,
+    withdrawal,
+)
 from app.cli.options import Chosen
 from app.cli.output import Output, Talk
 
@@ -25,9 +44,17 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(journal.app, name="journal")
 app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
+app.add_typer(statement.app, name="statement")
 app.add_typer(key.app, name="key")
+app.add_typer(customer.app, name="customer")
+app.add_typer(deposit.app, name="deposit")
+app.add_typer(market.app, name="market")
+app.add_typer(order.app, name="order")
+app.add_typer(withdrawal.app, name="withdrawal")
+app.add_typer(reserve.app, name="reserve")
 app.add_typer(demo.app, name="demo")
 app.command(name="up")(up.up)
+app.command(name="sim")(sim.sim)
 
 ConfigOption = Annotated[
     Path | None,

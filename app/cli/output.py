@@ -100,9 +100,19 @@ def emit_one(row: Mapping[str, object]) -> None:
         typer.echo(f"{name.ljust(width)}  {_cell(value)}")
 
 
-def fail(code: Exit, text: str, *, reason: str = "failed", retryable: bool = False) -> NoReturn:
-    """Say why, and end; with -o json the error is an object on standard output too."""
-    if Talk.output is Output.JSON:
+def fail(
+    code: Exit,
+    text: str,
+    *,
+    reason: str = "failed",
+    retryable: bool = False,
+    has_data: bool = False,
+) -> NoReturn:
+    """Say why, and end; with -o json the error is an object on standard output too.
+
+    has_data: what was found stands there already, and one document is enough.
+    """
+    if Talk.output is Output.JSON and not has_data:
         typer.echo(json.dumps({"code": reason, "detail": text, "retryable": retryable}))
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(int(code))

@@ -65,7 +65,7 @@ AMOUNTS = ("liabilities", "on_chain", "fee_income", "network_fees", "suspense", 
 def as_page(report: DemoReport) -> dict[str, object]:
     """Return the report as JSON values.
 
-    Amounts are decimal text, seconds text with three places.
+    Amounts are decimal text.
     """
     return {
         "steps": [asdict(step) for step in report.steps],
@@ -76,7 +76,7 @@ def as_page(report: DemoReport) -> dict[str, object]:
         "equations": {each.name: each.holds for each in report.equations},
         "compared": {each.name: each.compared for each in report.equations},
         "findings": [finding for each in report.equations for finding in each.findings],
-        "seconds": format_amount(report.seconds_ms, 3),
+        "seconds": report.seconds_ms / 1_000,
     }
 
 

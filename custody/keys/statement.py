@@ -95,3 +95,29 @@ def verify_statement(
     if len(persons) < roster.threshold:
         raise Refused(Reason.QUORUM_NOT_MET, f"{len(persons)} of {roster.threshold} persons sign")
     return tuple(sorted(persons))
+
+
+def decode(data: bytes) -> Statement:
+    """Return the statement of a message; the strict inverse of encode. Refused: malformed."""
+    values = canonical.decode(TAG, VERSION, data)
+    if len(values) != 5:
+        raise Refused(Reason.MALFORMED, "a statement has five fields")
+    statement_id, kind, subject, lines, expires_ns = values
+    if not (
+        isinstance(statement_id, str)
+        and isinstance(subject, str)
+        and isinstance(lines, tuple)
+        and isinstance(expires_ns, int)
+        and kind in {member.value for member in StatementKind}
+    ):
+        raise Refused(Reason.MALFORMED, "a field of a statement has another type")
+    texts = tuple(line for line in lines if isinstance(line, str))
+    if len(texts) != len(lines):
+        raise Refused(Reason.MALFORMED, "a statement's lines are text")
+    return Statement(statement_id, StatementKind(str(kind)), subject, texts, expires_ns)
+
+
+def render(statement: Statement) -> str:
+    """Return a statement as text for a person; depends on nothing but its bytes."""
+    head = [f"statement {statement.statement_id}: {statement.kind} of {statement.subject}"]
+    return "\n".join([*head, *(f"  {line}" for line in statement.lines)]) + "\n"

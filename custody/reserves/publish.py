@@ -90,12 +90,25 @@ def publish(
 
 
 def in_flight_of(found: Sequence[Residual]) -> list[InFlight]:
-    """Return the residuals that matter for a total; own transfers cancel out within it."""
-    return [
-        InFlight(_kind(residual), residual.cause_id, int(residual.asset_no), abs(residual.amount))
-        for residual in found
-        if residual.kind in (None, SpendKind.WITHDRAWAL) or residual.why is Why.NETWORK_FEE
-    ]
+    """Return the residuals that matter for a total.
+
+    Own transfers cancel out within it, but for what an odd token keeps of them on the way.
+    """
+    kept: dict[tuple[str, int], int] = {}
+    lines = []
+    for residual in found:
+        of_total = residual.kind in (None, SpendKind.WITHDRAWAL) or residual.why is Why.NETWORK_FEE
+        if of_total:
+            kind = _kind(residual)
+            amount = abs(residual.amount)
+            lines.append(InFlight(kind, residual.cause_id, int(residual.asset_no), amount))
+        else:
+            key = (residual.cause_id, int(residual.asset_no))
+            kept[key] = kept.get(key, 0) + residual.amount
+    for (cause_id, asset_no), amount in kept.items():
+        if amount:
+            lines.append(InFlight(_kind_of_sent(amount), cause_id, asset_no, abs(amount)))
+    return lines
 
 
 def _kind(residual: Residual) -> InFlightKind:
@@ -103,12 +116,16 @@ def _kind(residual: Residual) -> InFlightKind:
     if residual.why is Why.NETWORK_FEE:
         return InFlightKind.FEE_AFTER_BLOCK if more else InFlightKind.UNBOOKED_NETWORK_FEE
     if residual.why is Why.SENT:
-        return InFlightKind.UNLANDED_WITHDRAWAL if more else InFlightKind.UNPOSTED_DEPARTURE
+        return _kind_of_sent(residual.amount)
     if not more:
         return InFlightKind.DEPOSIT_AFTER_BLOCK
     if residual.why is Why.UNATTRIBUTED:
         return InFlightKind.UNATTRIBUTED_ARRIVAL
     return InFlightKind.UNCREDITED_DEPOSIT
+
+
+def _kind_of_sent(amount: int) -> InFlightKind:
+    return InFlightKind.UNLANDED_WITHDRAWAL if amount > 0 else InFlightKind.UNPOSTED_DEPARTURE
 
 
 def _freeze(

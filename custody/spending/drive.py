@@ -2,12 +2,12 @@
 
 Sign what is planned, send what is signed, resend and bump what waits, settle.
 
-Every step handles a bounded number of spends, and one poisoned spend never stops the others (P04).
+Every step looks at each spend in flight once, and one poisoned spend never stops the others (P04).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from custody.spending.rows import Attempt, Spend, SpendState
 from custody.spending.sign import Release
 
 BATCH_MAX = 50
+"""Spends of one kind looked at in one step."""
 _FATAL = frozenset(
     {
         Reason.QUORUM_NOT_MET,
@@ -38,21 +39,32 @@ _FATAL = frozenset(
 )
 """Refusals of the guard that time cannot heal.
 
-The spend is abandoned and its nonce spent on ourselves.
+A withdrawal is abandoned and its nonce spent on ourselves. An own transfer waits: mandates are
+renewed and their windows open again, and planning it anew would cost a cancellation every time.
 """
+_LATE = frozenset(
+    {
+        Reason.FEE_ABOVE_CAP,
+        Reason.FORBIDDEN_DESTINATION,
+        Reason.INVALID_ADDRESS,
+    }
+)
+"""Refusals that may heal, but not for as long as a lane waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait: before sending the same bytes again, paying more, and giving up.
 
-    Only own transfers are given up: what a sweep planned at yesterday's fees would else keep its
-    address busy for as long as fees stay above its cap.
+    Own transfers are given up: what a sweep planned at yesterday's fees would else keep its address
+    busy for as long as fees stay above its cap. So is a withdrawal that could not be signed for
+    long: later ones wait for its nonce, and its destination may be what refuses it.
     """
 
     resend_after_ns: int = 15 * SECOND_NS
     bump_after_ns: int = 120 * SECOND_NS
     give_up_after_ns: int = 3_600 * SECOND_NS
+    sign_within_ns: int = 300 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,6 @@ def step(
     clock: Clock,
     note: Note,
     patience: Patience | None = None,
-    batch_max: int = BATCH_MAX,
 ) -> int:
     """Move every spend of a chain one stage where it can be moved; return how many moved."""
     chain_id = chain.traits.chain
@@ -89,14 +100,12 @@ def step(
     ]
     moved = 0
     for state, move in stages:
-        for spend in _take(db, chain_id, (state,), batch_max):
+        for spend in _each(db, chain_id, state):
             moved += _guarded(spend, note, move)
     return moved
 
 
-def settle_step(
-    db: Database, chain: Chain, *, clock: Clock, note: Note, batch_max: int = BATCH_MAX
-) -> int:
+def settle_step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
     """Book every spend whose end is final; return how many ended."""
     chain_id = chain.traits.chain
     with db.read() as conn:
@@ -110,13 +119,21 @@ def settle_step(
         done = outcome.settle(db, chain, spend, final=final, now_ns=clock.now_ns())
         return done.ending is not outcome.Ending.WAIT
 
-    waiting = _take(db, chain_id, (SpendState.BROADCAST,), batch_max)
+    waiting = _each(db, chain_id, SpendState.BROADCAST)
     return sum(_guarded(spend, note, settle) for spend in waiting)
 
 
-def _take(db: Database, chain_id: ChainId, states: Sequence[SpendState], limit: int) -> list[Spend]:
+def _each(db: Database, chain_id: ChainId, state: SpendState) -> Iterator[Spend]:
+    """Yield every spend in a state, payments to customers first.
+
+    All of them, or those that wait for cheaper days would hide what can be moved (P04).
+    """
     with db.read() as conn:
-        return rows.in_states(conn, chain_id, states, limit=limit)
+        spend_ids = rows.ids_in_state(conn, chain_id, state)
+    for start in range(0, len(spend_ids), BATCH_MAX):
+        with db.read() as conn:
+            some = [rows.get(conn, found) for found in spend_ids[start : start + BATCH_MAX]]
+        yield from (spend for spend in some if spend.state is state)
 
 
 def _guarded(spend: Spend, note: Note, move: Callable[[Spend], bool]) -> int:
@@ -130,14 +147,30 @@ def _guarded(spend: Spend, note: Note, move: Callable[[Spend], bool]) -> int:
 def _sign(
     db: Database, chain: Chain, spend: Spend, release: Release, clock: Clock, wait: Patience
 ) -> bool:
-    spend = _given_up(db, spend, clock.now_ns(), wait)
     try:
         sign.sign(db, chain, spend, release=release, now_ns=clock.now_ns())
-    except Refused as refused:
-        if refused.reason in _FATAL and not spend.abandoned:
-            reason = refused.reason.value
+    except (Refused, Unavailable) as error:
+        waited_ns = clock.now_ns() - spend.planned_at_ns
+        if not spend.abandoned and _is_hopeless(chain, spend, error, waited_ns, wait):
+            reason = error.reason.value if isinstance(error, Refused) else "waited_too_long"
             db.run(lambda conn: rows.abandon(conn, spend, reason))
         raise
+    return True
+
+
+def _is_hopeless(
+    chain: Chain, spend: Spend, error: Refused | Unavailable, waited_ns: int, wait: Patience
+) -> bool:
+    """Return whether a spend that could not be signed must make way for others."""
+    is_own = spend.kind is not SpendKind.WITHDRAWAL
+    if isinstance(error, Refused) and error.reason in _FATAL:
+        return not is_own
+    if waited_ns < (wait.give_up_after_ns if is_own else wait.sign_within_ns):
+        return False
+    if isinstance(error, Refused):
+        return error.reason in _LATE
+    # Is it the node that does not answer, or this spend that cannot be carried out?
+    chain.fee_units(sign.cancellation_of(spend, fee_max=0))
     return True
 
 
@@ -174,7 +207,9 @@ def _nudge(
             # The old bytes are still good; but when approvals no longer count they can never be
             # replaced by dearer ones, and a lane must not wait for them for ever: cancel them.
             note(Problem(spend.spend_id, f"not bumped: {refused}"))
-            if refused.reason in _FATAL and not spend.abandoned:
+            # An own transfer has its own patience: a mandate's window opens again.
+            is_payment = spend.kind is SpendKind.WITHDRAWAL
+            if is_payment and refused.reason in _FATAL and not spend.abandoned:
                 reason = refused.reason.value
                 db.run(lambda conn: rows.abandon(conn, spend, reason))
     return _send_last(db, chain, spend, clock, note)

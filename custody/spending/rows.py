@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import BroadcastOutcome, SpendIntent, SpendKind, UnsignedTx
+from chains.base import BroadcastOutcome, SpendIntent, SpendKind
 from core.errors import Corrupt, Reason, Refused
 from core.ids import AssetNo, ChainId, SpendId
-from custody.db import Amount, Bytes, Flag, Int64, Text, append_only, next_number, table
+from custody.db import Amount, Bytes, Flag, Int64, Text, next_number, table
 from custody.keys import intent as intents
 
 
@@ -69,6 +69,8 @@ spends = table(
     sa.UniqueConstraint("cause_id", "kind"),
     sa.Index("ix_spends_state", "chain", "state", "spend_no"),
     sa.Index("ix_spends_source", "chain", "source", "state"),
+    sa.Index("ix_spends_destination", "chain", "destination", "state"),
+    sa.Index("ix_spends_final", "chain", "final_height"),
 )
 
 spend_attempts = table(
@@ -87,17 +89,6 @@ spend_attempts = table(
     sa.Column("detail", Text),
     sa.UniqueConstraint("chain", "tx_id"),
 )
-
-spend_drafts = table(
-    "spend_drafts",
-    sa.Column("spend_id", Text, sa.ForeignKey("spends.spend_id"), primary_key=True),
-    sa.Column("attempt_no", Int64, primary_key=True, autoincrement=False),
-    sa.Column("cancels", Flag, primary_key=True),
-    sa.Column("payload", Bytes, nullable=False),
-    sa.Column("digest", Bytes, nullable=False),
-    sa.Column("fee_max", Amount, nullable=False),
-)
-append_only(spend_drafts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +182,32 @@ def in_states(
     return [_spend(row) for row in conn.execute(query)]
 
 
+def ids_in_state(conn: sa.Connection, chain: ChainId, state: SpendState) -> list[SpendId]:
+    """Return the ids of every spend of a chain in a state, withdrawals first, then oldest first."""
+    query = (
+        sa.select(spends.c.spend_id)
+        .where(spends.c.chain == chain, spends.c.state == state.value)
+        .order_by(spends.c.kind != SpendKind.WITHDRAWAL.value, spends.c.spend_no)
+    )
+    return [SpendId(found) for found in conn.execute(query).scalars()]
+
+
 def touching(conn: sa.Connection, chain: ChainId, address: str) -> bool:
     """Return whether a spend from or to an address is in flight."""
     return conn.execute(_touching(chain, address).where(_is_in_flight())).first() is not None
+
+
+def failures_from(
+    conn: sa.Connection, chain: ChainId, source: str, asset_no: AssetNo
+) -> tuple[int, int]:
+    """Return how often spends of an asset from an address failed, and when the last was planned."""
+    mine = sa.and_(
+        spends.c.chain == chain, spends.c.source == source, spends.c.asset_no == asset_no
+    )
+    query = sa.select(sa.func.count(), sa.func.max(spends.c.planned_at_ns))
+    failed = spends.c.state == SpendState.FAILED.value
+    count, last_ns = conn.execute(query.where(mine, failed)).one()
+    return count, last_ns or 0
 
 
 def count_touching(conn: sa.Connection, chain: ChainId, address: str) -> int:
@@ -206,6 +220,16 @@ def all_of(conn: sa.Connection, chain: ChainId, *, limit: int = 100_000) -> list
     """Return a chain's spends in the order they were planned."""
     query = (
         sa.select(spends).where(spends.c.chain == chain).order_by(spends.c.spend_no).limit(limit)
+    )
+    return [_spend(row) for row in conn.execute(query)]
+
+
+def unsettled(conn: sa.Connection, chain: ChainId, *, above: int) -> list[Spend]:
+    """Return a chain's spends that have not ended, or ended above a height, oldest first."""
+    query = (
+        sa.select(spends)
+        .where(spends.c.chain == chain, sa.or_(_is_in_flight(), spends.c.final_height > above))
+        .order_by(spends.c.spend_no)
     )
     return [_spend(row) for row in conn.execute(query)]
 
@@ -237,45 +261,6 @@ def abandon(conn: sa.Connection, row: Spend, reason: str) -> None:
         .where(spends.c.spend_id == row.spend_id, spends.c.state == row.state.value)
         .values(abandoned=True, failure=reason)
     )
-
-
-def draft(
-    conn: sa.Connection, spend: Spend, attempt_no: int, *, cancels: bool
-) -> UnsignedTx | None:
-    """Return the unsigned transaction drafted for an attempt, None when there is none yet."""
-    row = conn.execute(
-        sa.select(spend_drafts).where(
-            spend_drafts.c.spend_id == spend.spend_id,
-            spend_drafts.c.attempt_no == attempt_no,
-            spend_drafts.c.cancels == cancels,
-        )
-    ).one_or_none()
-    if row is None:
-        return None
-    return UnsignedTx(spend.chain, spend.source, spend.nonce, row.payload, row.digest, row.fee_max)
-
-
-def save_draft(
-    conn: sa.Connection, spend: Spend, attempt_no: int, unsigned: UnsignedTx, *, cancels: bool
-) -> UnsignedTx:
-    """Save what the guard will be asked to sign, and return what is saved.
-
-    The first draft stays.
-    """
-    saved = draft(conn, spend, attempt_no, cancels=cancels)
-    if saved is not None:
-        return saved
-    conn.execute(
-        spend_drafts.insert().values(
-            spend_id=spend.spend_id,
-            attempt_no=attempt_no,
-            cancels=cancels,
-            payload=unsigned.payload,
-            digest=unsigned.digest,
-            fee_max=unsigned.fee_max,
-        )
-    )
-    return unsigned
 
 
 def save_attempt(conn: sa.Connection, row: Attempt, chain: ChainId) -> None:
@@ -330,11 +315,21 @@ def note_send(
 
 
 def own_tx_ids(conn: sa.Connection, chain: ChainId, tx_ids: Sequence[str]) -> frozenset[str]:
-    """Return which of these transactions are ours."""
+    """Return which of these transactions are our own transfers: their money only changes place.
+
+    A withdrawal's is not among them: when its destination became an address of ours, it is that
+    customer's deposit.
+    """
     if not tx_ids:
         return frozenset()
-    query = sa.select(spend_attempts.c.tx_id).where(
-        spend_attempts.c.chain == chain, spend_attempts.c.tx_id.in_(sorted(set(tx_ids)))
+    query = (
+        sa.select(spend_attempts.c.tx_id)
+        .join(spends, spends.c.spend_id == spend_attempts.c.spend_id)
+        .where(
+            spend_attempts.c.chain == chain,
+            spend_attempts.c.tx_id.in_(sorted(set(tx_ids))),
+            spends.c.destination_account.is_not(None),
+        )
     )
     return frozenset(conn.execute(query).scalars())
 

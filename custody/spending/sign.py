@@ -14,7 +14,7 @@ from chains.base import Chain, FeeRate, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
 from custody import chain_state
 from custody.db import Database
-from custody.spending import effects, rows
+from custody.spending import drafts, effects, rows
 from custody.spending.rows import Attempt, Spend, SpendState
 
 ATTEMPTS_MAX = 20
@@ -44,13 +44,20 @@ def bump(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: 
     """
     with db.read() as conn:
         made = rows.attempts(conn, spend.spend_id)
-    rate = chain.bump(chain.fee_rate(), current=chain.rate_of(made[-1].payload))
+    current = chain.rate_of(made[-1].payload)
+    rate = chain.bump(chain.fee_rate(), current=current)
+    if not spend.abandoned:
+        rate = _within_cap(chain, spend.intent, rate, least=chain.bump(current, current=current))
     after = made[-1].attempt_no
     return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns, after=after)
 
 
-def cancellation_of(spend: Spend) -> SpendIntent:
-    """Return the intent that spends the nonce of a spend back to its own sender."""
+def cancellation_of(spend: Spend, *, fee_max: int) -> SpendIntent:
+    """Return the intent that spends the nonce of a spend back to its own sender.
+
+    It may cost more than the spend itself might: a nonce that is never used stops its whole lane.
+    How much at most is the mandate's business.
+    """
     return replace(
         spend.intent,
         spend_id=f"{spend.spend_id}_cancel",
@@ -59,7 +66,16 @@ def cancellation_of(spend: Spend) -> SpendIntent:
         asset_key="native",
         destination=spend.source,
         amount=0,
+        fee_max=fee_max,
     )
+
+
+def _within_cap(chain: Chain, intent: SpendIntent, rate: FeeRate, *, least: FeeRate) -> FeeRate:
+    """Return the rate, lowered to what the intent's cap pays for when that still replaces."""
+    top = intent.fee_max // chain.fee_units(intent)
+    if not least.max_rate <= top < rate.max_rate:
+        return rate
+    return FeeRate(max_rate=top, tip_rate=min(max(least.tip_rate, rate.tip_rate), top))
 
 
 def _attempt(
@@ -79,8 +95,10 @@ def _attempt(
         return made[-1]  # another worker was faster; one step makes at most one attempt
     if len(made) >= ATTEMPTS_MAX * (2 if spend.abandoned else 1):
         raise Refused(Reason.TOO_LARGE, f"{spend.spend_id} has {len(made)} attempts")
-    intent = cancellation_of(spend) if spend.abandoned else spend.intent
-    unsigned = _draft(db, chain, spend, intent, len(made) + 1, rate)
+    unsigned = _draft(db, chain, spend, len(made) + 1, rate)
+    intent = spend.intent
+    if spend.abandoned:
+        intent = cancellation_of(spend, fee_max=unsigned.fee_max)
     signed = chain.assemble(unsigned, release(spend, intent, unsigned))
     attempt = Attempt(
         spend_id=spend.spend_id,
@@ -108,19 +126,21 @@ def _attempt(
     return attempt
 
 
-def _draft(
-    db: Database, chain: Chain, spend: Spend, intent: SpendIntent, attempt_no: int, rate: FeeRate
-) -> UnsignedTx:
+def _draft(db: Database, chain: Chain, spend: Spend, attempt_no: int, rate: FeeRate) -> UnsignedTx:
     """Return the saved draft of an attempt, or build and save it.
 
     What the guard is asked to sign is saved first, so that after a crash the same digest is asked
     again and one attempt can never become two.
     """
     with db.read() as conn:
-        saved = rows.draft(conn, spend, attempt_no, cancels=spend.abandoned)
+        saved = drafts.draft(conn, spend, attempt_no, cancels=spend.abandoned)
     if saved is not None:
         return saved
-    built = chain.build(intent, nonce=spend.nonce, rate=rate, units=chain.fee_units(intent))
+    intent = cancellation_of(spend, fee_max=0) if spend.abandoned else spend.intent
+    units = chain.fee_units(intent)
+    if spend.abandoned:
+        intent = cancellation_of(spend, fee_max=rate.max_rate * units)
+    built = chain.build(intent, nonce=spend.nonce, rate=rate, units=units)
     return db.run(
-        lambda conn: rows.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
+        lambda conn: drafts.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from core.ids import AssetNo, ChainId, DepositId, SpendId
-from custody.db import Amount, Int64, Text, table
+from custody.db import Amount, Int64, Text, sum_amount, table
 from custody.deposit_rows import DepositState, deposits
 from custody.spending.rows import SpendState, spends
 from custody.wallets.addresses import addresses
@@ -69,11 +69,59 @@ def split_cost(cost: int, amounts: Sequence[int]) -> list[int]:
     return shares
 
 
-def unswept(conn: sa.Connection, chain: ChainId, *, limit: int) -> list[Unswept]:
-    """Return credited deposits that no sweep gathers, oldest first.
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """What no sweep gathers of one asset at one address, in minor units."""
+
+    address: str
+    asset_no: AssetNo
+    amount: int
+
+
+def heaps(conn: sa.Connection, chain: ChainId) -> list[Heap]:
+    """Return every heap of a chain, by address and asset number."""
+    query = (
+        sa.select(deposits.c.address, deposits.c.asset_no, sum_amount(deposits.c.amount))
+        .where(_is_unswept(chain))
+        .group_by(deposits.c.address, deposits.c.asset_no)
+        .order_by(deposits.c.address, deposits.c.asset_no)
+    )
+    return [Heap(address, AssetNo(no), amount) for address, no, amount in conn.execute(query)]
+
+
+def unswept(
+    conn: sa.Connection, chain: ChainId, *, limit: int, heap: Heap | None = None
+) -> list[Unswept]:
+    """Return credited deposits that no sweep gathers, oldest first; of one heap the largest first.
 
     A failed sweep gathers nothing.
     """
+    query = (
+        sa.select(deposits, addresses.c.key_index)
+        .join(
+            addresses,
+            sa.and_(
+                addresses.c.chain == deposits.c.chain, addresses.c.address == deposits.c.address
+            ),
+        )
+        .where(_is_unswept(chain))
+        .limit(limit)
+    )
+    if heap is None:
+        query = query.order_by(deposits.c.arrival_no)
+    else:
+        query = query.where(
+            deposits.c.address == heap.address, deposits.c.asset_no == heap.asset_no
+        ).order_by(deposits.c.amount.desc(), deposits.c.arrival_no)
+    return [
+        Unswept(
+            DepositId(row.deposit_id), row.address, row.key_index, AssetNo(row.asset_no), row.amount
+        )
+        for row in conn.execute(query)
+    ]
+
+
+def _is_unswept(chain: ChainId) -> sa.ColumnElement[bool]:
     gathered = (
         sa.select(sweep_items.c.deposit_id)
         .join(spends, spends.c.spend_id == sweep_items.c.spend_id)
@@ -83,26 +131,9 @@ def unswept(conn: sa.Connection, chain: ChainId, *, limit: int) -> list[Unswept]
         )
         .exists()
     )
-    query = (
-        sa.select(deposits, addresses.c.key_index)
-        .join(
-            addresses,
-            sa.and_(
-                addresses.c.chain == deposits.c.chain, addresses.c.address == deposits.c.address
-            ),
-        )
-        .where(
-            deposits.c.chain == chain,
-            deposits.c.state == DepositState.CREDITED.value,
-            deposits.c.asset_no.is_not(None),
-            ~gathered,
-        )
-        .order_by(deposits.c.arrival_no)
-        .limit(limit)
+    return sa.and_(
+        deposits.c.chain == chain,
+        deposits.c.state == DepositState.CREDITED.value,
+        deposits.c.asset_no.is_not(None),
+        ~gathered,
     )
-    return [
-        Unswept(
-            DepositId(row.deposit_id), row.address, row.key_index, AssetNo(row.asset_no), row.amount
-        )
-        for row in conn.execute(query)
-    ]

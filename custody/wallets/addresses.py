@@ -34,6 +34,7 @@ addresses = table(
     sa.Column("created_at_ns", Int64, nullable=False),
     sa.UniqueConstraint("chain", "account", "key_index"),
     sa.Index("ix_addresses_customer", "customer_no", "chain"),
+    sa.Index("ix_addresses_index", "account", "key_index"),
     sa.CheckConstraint(
         "(account = 'deposits') = (customer_no IS NOT NULL)", name="deposit_addresses_have_owners"
     ),
@@ -62,13 +63,13 @@ def allocate(
 ) -> Address:
     """Issue the customer's next deposit address; indexes are never reused and have no gaps.
 
-    The caller's transaction is the lock. public_key_of derives without any private key and checks
-    itself by a second implementation.
+    They are counted over all chains: two networks may derive the same address of one index, and
+    what is sent over the wrong one must not arrive at another customer's (I15). The caller's
+    transaction is the lock. public_key_of derives without any private key and checks itself by a
+    second implementation.
     """
     last = conn.execute(
-        sa.select(sa.func.max(addresses.c.key_index)).where(
-            addresses.c.chain == chain, addresses.c.account == DEPOSITS
-        )
+        sa.select(sa.func.max(addresses.c.key_index)).where(addresses.c.account == DEPOSITS)
     ).scalar_one()
     index = 0 if last is None else last + 1
     address = address_of(public_key_of(DEPOSITS, index))

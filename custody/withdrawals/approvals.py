@@ -41,7 +41,8 @@ def add(
 ) -> Withdrawal:
     """Record one verdict and move the withdrawal when it decides; the same verdict again is quiet.
 
-    Refused: not_found, illegal_transition (not held), approval_expired, not_an_officer,
+    A rejection still counts when the quorum is there, as long as nothing is planned.
+    Refused: not_found, illegal_transition (too late), approval_expired, not_an_officer,
     bad_signature, initiator_cannot_approve, already_approved (another verdict of the same person).
     """
     row = states.get(conn, withdrawal_id)
@@ -52,7 +53,10 @@ def add(
         if earlier.verdict is not approval.verdict:
             raise Refused(Reason.ALREADY_APPROVED, officer.person)
         return row
-    if row.state is not WithdrawalState.HELD:
+    in_time = {WithdrawalState.HELD}
+    if approval.verdict is Verdict.REJECT:
+        in_time |= {WithdrawalState.APPROVED}
+    if row.state not in in_time:
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{withdrawal_id} is {row.state}")
     if now_ns >= row.expires_at_ns:
         raise Refused(Reason.APPROVAL_EXPIRED, withdrawal_id)
@@ -96,8 +100,12 @@ def intent_of(row: Withdrawal) -> WithdrawalIntent:
     intent = intents.decode(row.intent)
     if not isinstance(intent, WithdrawalIntent) or intents.intent_hash(intent) != row.intent_hash:
         raise Corrupt(f"{row.withdrawal_id} holds another intent")
-    spelled = (intent.withdrawal_id, intent.destination, intent.amount, intent.fee_minor)
-    if spelled != (row.withdrawal_id, row.destination, row.amount, row.fee):
+    payment = (intent.chain, intent.destination, intent.amount, intent.fee_minor)
+    terms = (intent.withdrawal_id, intent.customer_no, intent.expires_ns)
+    if (payment, terms) != (
+        (row.chain, row.destination, row.amount, row.fee),
+        (row.withdrawal_id, row.customer_no, row.expires_at_ns),
+    ):
         raise Corrupt(f"{row.withdrawal_id} was changed after its intent was made")
     return intent
 

@@ -5,14 +5,14 @@ As long as the wallet can really pay them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from chains.base import NATIVE, Chain, SpendIntent, SpendKind
 from core.clock import Clock
-from core.errors import Refused, Unavailable
+from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, derived_id
 from custody import catalogue, chain_state
 from custody.db import Database
@@ -25,6 +25,7 @@ from custody.withdrawals import approvals, states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVerb
 
 BATCH_MAX = 20
+"""Withdrawals read at once; every approved one is looked at in each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,7 @@ def decide_payable(purse: Purse, *, amount: int, fee_max: int, asset_is_native: 
     return None if free_native >= fee_max else "hot_wallet_short_of_fees"
 
 
-def step(
-    db: Database, chain: Chain, *, clock: Clock, note: Note, batch_max: int = BATCH_MAX
-) -> int:
+def step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
     """Plan approved withdrawals in the order they were requested; return how many were planned.
 
     One that cannot be paid now stays approved and does not stop the others.
@@ -61,22 +60,31 @@ def step(
     with db.read() as conn:
         if chain_state.state(conn, chain_id).frozen:
             return 0
-        waiting = states.in_states(
-            conn, [WithdrawalState.APPROVED], chain=chain_id, limit=batch_max
-        )
-        if not waiting:
-            return 0
         source = addresses.own_wallet(conn, chain_id, workflow.HOT)
-    plan.open_lane(db, chain, source.address)
     planned = 0
-    for row in waiting:
+    for row in _approved(db, chain_id):
         try:
+            plan.open_lane(db, chain, source.address)
             _plan(db, chain, row, source, clock)
         except (Refused, Unavailable) as error:
             note(Problem(row.withdrawal_id, str(error)))
         else:
             planned += 1
     return planned
+
+
+def _approved(db: Database, chain_id: ChainId) -> Iterator[Withdrawal]:
+    """Yield every approved withdrawal of a chain in the order of the requests."""
+    after = 0
+    while True:
+        with db.read() as conn:
+            page = states.in_states(
+                conn, [WithdrawalState.APPROVED], chain=chain_id, after=after, limit=BATCH_MAX
+            )
+        yield from page
+        if len(page) < BATCH_MAX:
+            return
+        after = page[-1].request_no
 
 
 def intent_of(row: Withdrawal, *, source: str, asset_key: str) -> SpendIntent:
@@ -100,8 +108,12 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, clock: C
     with db.read() as conn:
         asset = catalogue.asset(conn, row.asset_no)
         waiting = drive.in_flight(conn, row.chain)
+        nonce = plan.next_nonce(conn, row.chain, source.address)
     intent = intent_of(row, source=source.address, asset_key=asset.spec.key)
-    chain.fee_units(intent)  # simulates: what would revert is not planned
+    units = chain.fee_units(intent)  # simulates: what would revert is not planned
+    if units * chain.fee_rate().max_rate > intent.fee_max:
+        # What cannot be signed must not take a nonce: every later payment would wait for it.
+        raise Unavailable("fees_above_cap", retry_after_ms=30_000)
     purse = _purse(chain, source.address, asset.spec.key, row.chain, waiting)
     short = decide_payable(
         purse,
@@ -116,6 +128,9 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, clock: C
         now_ns = clock.now_ns()
         now = states.get(conn, row.withdrawal_id)
         workflow.refuse_if_stopped(conn, now)
+        workflow.refuse_if_outdated(conn, now, now_ns=now_ns)
+        if plan.next_nonce(conn, row.chain, source.address) != nonce:
+            raise Refused(Reason.IN_PROGRESS, "another payment was planned from the same purse")
         states.advance(conn, now, WithdrawalVerb.PLAN, now_ns=now_ns)
         plan.reserve(
             conn, intent, source=source, asset_no=row.asset_no, destination_account=None,

@@ -174,6 +174,10 @@ def expire(conn: sa.Connection, *, now_ns: int, limit: int = EXPIRE_BATCH_MAX) -
     for withdrawal_id in ids:
         row = states.get(conn, withdrawal_id)
         release(conn, states.advance(conn, row, WithdrawalVerb.EXPIRE, now_ns=now_ns))
+        audit_log.record(
+            conn, actor="platform", action="withdrawal.expire", subject=withdrawal_id,
+            detail={"state": row.state.value}, at_ns=now_ns,
+        )  # fmt: skip
     return len(ids)
 
 
@@ -198,6 +202,10 @@ def fail(conn: sa.Connection, withdrawal_id: WithdrawalId, *, reason: str, now_n
     """Called when finality proves that the payment can never land: the hold is released."""
     row = states.get(conn, withdrawal_id)
     release(conn, states.advance(conn, row, WithdrawalVerb.FAIL, now_ns=now_ns, reason=reason))
+    audit_log.record(
+        conn, actor="platform", action="withdrawal.fail", subject=withdrawal_id,
+        detail={"state": row.state.value, "reason": reason}, at_ns=now_ns,
+    )  # fmt: skip
 
 
 def refuse_if_stopped(conn: sa.Connection, row: Withdrawal) -> None:
@@ -206,6 +214,14 @@ def refuse_if_stopped(conn: sa.Connection, row: Withdrawal) -> None:
         raise Refused(Reason.FROZEN, f"customer {row.customer_no}")
     if funding.is_taking_back(conn, row.customer_no):
         raise Refused(Reason.FROZEN, f"a deposit of customer {row.customer_no} is taken back")
+
+
+def refuse_if_outdated(conn: sa.Connection, row: Withdrawal, *, now_ns: int) -> None:
+    """Refused: approval_expired, own_address (issued to a customer after the request)."""
+    if now_ns >= row.expires_at_ns:
+        raise Refused(Reason.APPROVAL_EXPIRED, row.withdrawal_id)
+    if addresses.find(conn, row.chain, row.destination) is not None:
+        raise Refused(Reason.OWN_ADDRESS, f"{row.destination} became ours after the request")
 
 
 def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:

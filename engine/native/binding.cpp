@@ -12,13 +12,19 @@ constexpr u64 few_bytes = 16 * record_bytes;  // giving up the interpreter lock 
 
 struct Bytes {  // borrowed from any object with a contiguous buffer
     Py_buffer view;
+    std::vector<u64> copy;  // of bytes that do not begin where a number may
     explicit Bytes(nb::handle from) {
         if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_SIMPLE) != 0) nb::raise_python_error();
+        if (reinterpret_cast<std::uintptr_t>(view.buf) % alignof(u64) == 0) return;
+        copy.resize((size() + 7) / 8);
+        std::memcpy(copy.data(), view.buf, size());
     }
     Bytes(const Bytes&) = delete;
     Bytes& operator=(const Bytes&) = delete;
     ~Bytes() { PyBuffer_Release(&view); }
-    const u8* at() const { return static_cast<const u8*>(view.buf); }
+    const u8* at() const {
+        return copy.empty() ? static_cast<const u8*>(view.buf) : reinterpret_cast<const u8*>(copy.data());
+    }
     u64 size() const { return u64(view.len); }
 };
 

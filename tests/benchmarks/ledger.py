@@ -20,7 +20,7 @@ from tests.support.postgres import postgres_server
 COUNT, BATCH, CUSTOMERS = 5_000, 1_000, 200
 
 plain_rows = table(
-    "bench_plain_rows",
+    "plain_rows_probe",
     sa.Column("id", Bytes, primary_key=True),
     sa.Column("debit", Int64, nullable=False, index=True),
     sa.Column("credit", Int64, nullable=False, index=True),

@@ -16,6 +16,7 @@ from core.clock import SECOND_NS
 from core.ids import CustomerNo
 from custody import catalogue
 from custody.access import Role
+from custody.keys.roster import Verdict
 from tests.support.api import Caller, Front, new_order, open_front, problem_of
 from tests.support.databases import Databases
 
@@ -205,6 +206,26 @@ def test_an_officer_hands_in_only_his_own_verdict(front: Front, victim: Victim) 
     assert victim.caller.get(f"/v1/withdrawals/{victim.ids['withdrawal_id']}").json()["state"] == (
         "held"
     )
+
+
+def test_customers_are_not_told_which_officer_rejected(front: Front) -> None:
+    caller = front.customer("rejected", TOK=10**7)
+    asked = {"asset": front.asset("TOK"), "destination": front.world.outsider("r"), "amount": "1"}
+    with front.running():
+        made = caller.post("/v1/withdrawals", asked, key="r").json()["withdrawal_id"]
+    path, verdict = f"/v1/withdrawals/{made}", front.signed(made, "cleo", Verdict.REJECT)
+    done = front.officer("cleo").post(f"{path}/approvals", verdict)
+    assert done.json()["state"] == "rejected"
+    shown = caller.get(path)
+    assert shown.json()["reason"] == "rejected_by_officer"
+    assert shown.json()["timeline"][-1]["detail"] == "rejected_by_officer"
+    assert "cleo" not in shown.text
+    assert "cleo" in front.auditor().get(path).text
+    with front.running():
+        late = front.officer("ben").post(f"{path}/approvals", front.signed(made, "ben"))
+    problem_of(late, 409, "illegal_transition")
+    (balance,) = caller.get("/v1/balances").json()["data"]
+    assert (balance["available"], balance["withdrawing"]) == ("10", "0")
 
 
 def test_a_frozen_customer_places_nothing_but_may_cancel(front: Front) -> None:

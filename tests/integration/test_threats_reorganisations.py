@@ -82,6 +82,34 @@ def test_R01_a_deposit_that_the_new_branch_holds_too_is_credited_once(
     scene.assert_equations_hold()
 
 
+def test_R03_money_spent_again_in_the_new_branch_is_neither_credited_nor_swept(
+    stage: Stage, start_node: Callable[..., AnvilNode]
+) -> None:
+    stage.use(start_node(slots_in_an_epoch=3))
+    scene = stage(sweeps=SweepRules())
+    scene.fund_wallets()
+    alice, bob = scene.customer("alice"), scene.customer("bob")
+    scene.go()
+    stage.node.mine(5)
+    scene.run(1)
+    thief = stage.contracts.accounts[4]
+    first = stage.contracts.pay(alice.address, ETHER, sender=thief)
+    scene.run(2)
+    nonce = stage.node.call("eth_getTransactionByHash", first)["nonce"]
+    stage.node.reorg(2)
+    second = stage.contracts.pay(OUTSIDE, ETHER, sender=thief)
+    replaced = stage.node.call("eth_getTransactionByHash", second)
+    assert replaced["nonce"] == nonce, "the control: the same nonce, spent again"
+    assert stage.node.call("eth_getTransactionReceipt", first) is None
+    stage.contracts.pay(bob.address, ETHER)
+    scene.until(lambda: bool(scene.spends(SpendKind.SWEEP)) and scene.is_settled())
+    assert [d.state for d in scene.deposits(alice)] == [DepositState.ORPHANED]
+    assert (scene.credited(alice), scene.credited(bob)) == (0, ETHER)
+    assert {spend.source for spend in scene.spends(SpendKind.SWEEP)} == {bob.address}
+    assert len(scene.digests()) == 1
+    scene.assert_equations_hold()
+
+
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_R04_deeper_than_finality_freezes_until_two_officers_resolve_it(
     stage: Stage, database: str
@@ -130,6 +158,7 @@ def test_R04_deeper_than_finality_freezes_until_two_officers_resolve_it(
     # What she had asked for before is not paid with other people's money.
     assert scene.withdrawal(spent).state is WithdrawalState.APPROVED
     assert scene.spends(SpendKind.WITHDRAWAL) == []
+    assert scene.spends(SpendKind.SWEEP), "the control: sweeps go on, so the freeze stopped them"
     scene.cancel(spent)
     # Everybody else goes on.
     assert scene.credited(carol) == ETHER
@@ -138,6 +167,7 @@ def test_R04_deeper_than_finality_freezes_until_two_officers_resolve_it(
     scene.go()
     assert scene.withdrawal(paid).state is WithdrawalState.CONFIRMED
     assert scene.credited(carol) == 2 * ETHER
+    assert alice.address not in {spend.source for spend in scene.spends(SpendKind.SWEEP)}
     scene.assert_equations_hold()
 
 
@@ -205,7 +235,6 @@ def _assert_everything_stops(scene: Scene, bob: Customer) -> None:
         scene.run(1)
     assert (scene.digests(), scene.owed(), scene.state().final) == before
     assert scene.spends(*SpendKind) == []
-    scene.set_sweeps(SweepRules(rate_max=0))
 
 
 def is_frozen(scene: Scene, customer: Customer) -> bool:

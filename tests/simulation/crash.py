@@ -1,4 +1,4 @@
-"""Where a process may die: before and after every commit, signature, broadcast and sync of the journal."""
+"""Where a process may die: around every commit, signature, broadcast and sync of the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keyed randomness: what is drawn for a label depends on the seed, the label and how often it was asked.
+"""Keyed randomness: a draw depends on the seed, its label and how often that was asked before.
 
 A decision added elsewhere shifts nothing here, so a seed keeps its story while the world grows.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,15 +22,16 @@ from custody.ledger import balances
 from custody.ledger.accounts import accounts
 from custody.ledger.chart import CUSTOMER_LIABILITIES, AccountKind
 from custody.ledger.records import Chain, transfers
-from custody.spending import plan, rows
+from custody.spending import plan, rows, sweep_items
 from custody.spending.rows import SpendState
-from custody.withdrawals import states
+from custody.withdrawals import approvals, states
 from custody.withdrawals.states import RELEASING, TRANSITIONS, WithdrawalState
 from engine.invariants import broken_invariants
 from engine.recovery import ReferenceFactory, replay
 from indexers import reconcile
 from tests.simulation import model
 from tests.simulation.machine import CHAIN, ENGINE, Machine
+from tests.simulation.officers import Officers
 from tests.simulation.people import People
 
 ALL = 1_000_000
@@ -41,6 +43,7 @@ class Bench:
 
     machine: Machine
     people: People
+    officers: Officers
     db: Database
     chain: FakeChain
     keys: Mapping[str, AccountKeys]
@@ -196,8 +199,14 @@ def signatures(bench: Bench) -> Iterator[str]:
         public_key_of=lambda _chain, key: bench.keys[key.account].public_key_checked(key.index),
     )
     with bench.db.read() as conn:
+        waiting = rows.in_states(conn, CHAIN, [SpendState.PLANNED], limit=1)
         for finding in keys_audit.audit(conn, auditor):
+            if finding.invariant == "I9" and "never signed" in finding.what and waiting:
+                continue  # a lane is signed in any order; at rest it has no gap
             yield f"{finding.invariant}: signature {finding.position}: {finding.what}"
+        for row in conn.execute(sa.select(approvals.approvals)):
+            if (row.person, row.withdrawal_id, row.verdict) not in bench.officers.meant:
+                yield f"I8: {row.person} never signed {row.verdict} of {row.withdrawal_id}"
 
 
 def lanes(bench: Bench) -> Iterator[str]:
@@ -209,6 +218,22 @@ def lanes(bench: Bench) -> Iterator[str]:
         for source, nonces in taken.items():
             if nonces != list(range(plan.next_nonce(conn, CHAIN, source) or 0)):
                 yield f"I9: the lane of {source} has nonces {nonces}"
+
+
+def sweeps(bench: Bench) -> Iterator[str]:
+    """P05: what a sweep gathers was credited before it was gathered."""
+    booked = (DepositState.CREDITED.value, DepositState.REVERSED.value)
+    with bench.db.read() as conn:
+        query = (
+            sa.select(sweep_items.sweep_items.c.spend_id, deposit_rows.deposits.c.deposit_id)
+            .join(
+                deposit_rows.deposits,
+                deposit_rows.deposits.c.deposit_id == sweep_items.sweep_items.c.deposit_id,
+            )
+            .where(deposit_rows.deposits.c.state.not_in(booked))
+        )
+        for row in conn.execute(query):
+            yield f"P05: {row.spend_id} gathers {row.deposit_id}, which is not credited"
 
 
 def engine(bench: Bench) -> Iterator[str]:
@@ -224,6 +249,8 @@ def journal(bench: Bench) -> Iterator[str]:
     process = bench.machine.processes.get(ENGINE)
     if process is None or process.sequencer is None or process.sequencer.failure is not None:
         return
+    if process.sequencer._journal._file is None:
+        return  # a sync failed and nobody was answered: the next append or opening decides
     with bench.db.read() as conn:
         booked = settlement.position(conn)
     try:
@@ -238,8 +265,9 @@ def journal(bench: Bench) -> Iterator[str]:
         found = [one.state_hash().hex() for one in (live, whole, restarted)]
     if len(set(found)) != 1:
         yield f"I12: live, replayed and restarted states differ: {found}"
-    if whole.sequence < bench.machine.acknowledged:
-        yield f"I12: {bench.machine.acknowledged} was answered, the journal ends at {whole.sequence}"
+    answered = bench.machine.acknowledged
+    if whole.sequence < answered:
+        yield f"I12: {answered} was answered, the journal ends at {whole.sequence}"
 
 
 def transitions(bench: Bench) -> Iterator[str]:
@@ -256,7 +284,7 @@ def transitions(bench: Bench) -> Iterator[str]:
         path = walked[row.withdrawal_id]
         if path[0] is not WithdrawalState.REQUESTED or path[-1] is not row.state:
             yield f"I13: {row.withdrawal_id} is {row.state} after {path}"
-        for pair in zip(path, path[1:], strict=False):
+        for pair in itertools.pairwise(path):
             if pair not in allowed:
                 yield f"I13: {row.withdrawal_id} went {pair[0]} -> {pair[1]}"
     known = {row.withdrawal_id for row in withdrawals}
@@ -307,7 +335,7 @@ def treasury(bench: Bench) -> Iterator[str]:
         yield f"I16: network fees of ended spends: books {booked}, chain {on_chain}"
 
 
-CHEAP: tuple[Question, ...] = (books_equal_engine, paid_once, lanes, engine)
+CHEAP: tuple[Question, ...] = (books_equal_engine, paid_once, lanes, sweeps, engine)
 DEAR: tuple[Question, ...] = (
     books, books_equal_chain, deposits_equal_chain, signatures, journal, transitions,
     audit_records, treasury,

@@ -91,7 +91,7 @@ class Machine:
     """The highest sequence that anybody was answered with."""
     counts: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
-    after_step: Callable[[], None] = lambda: None
+    on_death: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.storage = SeamStorage(self.dice.entropy("disk"))
@@ -100,7 +100,7 @@ class Machine:
     # ---- starting and dying
 
     def process(self, name: str) -> Process:
-        """Return a running process, started again when it is dead. Unavailable: it does not start."""
+        """Return a process, started again when it is dead. Unavailable: it does not start."""
         tries = 0
         while name not in self.processes:
             tries += 1
@@ -188,11 +188,12 @@ class Machine:
     def died(self, name: str, crash: SimulatedCrash) -> None:
         """Throw away what was in the memory of a dead process, or of all of them."""
         self.counts["crashes"] += 1
+        self.on_death()
         dead = PROCESSES if crash.power else (name,)
         for each in dead:
             gone = self.processes.pop(each, None)
             if gone is not None:
-                gone.platform.db.close()  # type: ignore[attr-defined]
+                gone.platform.db.close()
         if crash.power:
             self.counts["power_losses"] += 1
             if self.storage.crash():
@@ -211,7 +212,6 @@ class Machine:
     def step(self, name: str, job: str) -> int:
         """Run one step of a process as its loop would, and survive what a loop survives."""
         done = self.run(name, lambda process: process.steps[job].run(), job)
-        self.after_step()
         return done or 0
 
     def run(self, name: str, work: Callable[[Process], int], what: str) -> int | None:
@@ -327,6 +327,6 @@ class Machine:
 
 @lru_cache(maxsize=4)
 def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
-    """Return the pools a database is opened with, kept over crashes: what was compiled stays true."""
+    """Return the pools of a database, kept over crashes: what was compiled once stays true."""
     opened = SeamDatabase.open(url, busy_timeout_ms=BUSY_MS)
     return opened._writer, opened._reader

@@ -1,4 +1,4 @@
-"""What people do: customers deposit, trade and withdraw, officers judge; all of them through verbs.
+"""What customers do: they deposit, trade and withdraw, all of it through the platform's verbs.
 
 Everything a person decided is remembered here before it is sent, as a client would: after a crash
 or a lost answer the same request is repeated with the same id.
@@ -6,21 +6,18 @@ or a lost answer the same request is repeated with the same id.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import sqlalchemy as sa
 
 from app.bootstrap import issue_address
 from chains.base import NATIVE
 from chains.fake import Output
-from core.errors import Reason, Refused
+from core.errors import Reason
 from core.ids import CustomerNo, WithdrawalId
 from custody import catalogue
 from custody.db import Database
-from custody.keys.roster import Approval, Verdict, sign_approval
 from custody.wallets import addresses
-from custody.withdrawals import approvals, states, workflow
-from custody.withdrawals.states import WithdrawalState
+from custody.withdrawals import workflow
 from custody.withdrawals.workflow import WithdrawalRequest
 from engine.types import (
     CancelAll,
@@ -35,19 +32,11 @@ from engine.types import (
     TimeInForce,
 )
 from tests.simulation import cast
-from tests.simulation.machine import CHAIN, ENGINE, Broken, Machine, Process
+from tests.simulation.machine import CHAIN, Broken, Machine, Process
+from tests.simulation.manners import politely
 
 CUSTOMERS = ("anna", "bela", "carl", "dora")
 ADDRESSES_MAX = 3
-EXPECTED_REFUSALS = frozenset(
-    {
-        Reason.FROZEN, Reason.OWN_ADDRESS, Reason.INVALID_ADDRESS, Reason.FORBIDDEN_DESTINATION,
-        Reason.BELOW_MINIMUM, Reason.ZERO_AMOUNT, Reason.AMOUNT_OUT_OF_RANGE,
-        Reason.ILLEGAL_TRANSITION, Reason.APPROVAL_EXPIRED, Reason.ALREADY_APPROVED,
-        Reason.INITIATOR_CANNOT_APPROVE, Reason.NOT_AN_OFFICER, Reason.BAD_SIGNATURE,
-        Reason.NOT_FOUND,
-    }
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -68,14 +57,13 @@ class Ordered:
 
 @dataclass(slots=True)
 class People:
-    """Customers and officers of one run, and what they remember."""
+    """The customers of one run, and what they remember."""
 
     machine: Machine
     numbers: dict[str, CustomerNo] = field(default_factory=dict)
     addresses: dict[str, CustomerNo] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     ordered: list[Ordered] = field(default_factory=list)
-    harvested: list[Approval] = field(default_factory=list)
     destinations: int = 0
 
     # ---- arriving
@@ -100,6 +88,14 @@ class People:
         issued = issue_address(process.platform, CHAIN, self.numbers[name])
         self.addresses[issued.address] = self.numbers[name]
         return 1
+
+    def begin(self) -> None:
+        """Pay everybody something, so that the story does not begin with waiting."""
+        world, who = self.machine.world, self.machine.cast
+        for address in sorted(self.addresses):
+            world.pay(address, NATIVE, 3_000_000)
+            world.pay(address, who.token, 2_000_000)
+        world.mine(7)
 
     def another_address(self) -> None:
         """Let a customer ask for one more address."""
@@ -336,69 +332,10 @@ class People:
             balance = engine.balances(customer_no).get(asset_no)
         return 0 if balance is None else balance.available
 
-    # ---- judging
-
-    def judge(self) -> None:
-        """Let one officer look at one withdrawal."""
-        dice = self.machine.dice
-        platform = self.machine.process(ENGINE).platform
-        with platform.db.read() as conn:
-            rows = states.in_states(
-                conn, [WithdrawalState.HELD, WithdrawalState.APPROVED], limit=20
-            )
-        if not rows:
-            return
-        row = dice.pick("judge/which", rows)
-        person = dice.pick("judge/who", cast.PEOPLE)
-        key = dice.pick("judge/key", self.machine.cast.officers[person])
-        verdict = Verdict.REJECT if dice.chance("judge/reject", 30_000) else Verdict.APPROVE
-        approval = sign_approval(key, approvals.intent_of(row), verdict)
-        kind = dice.weighted("judge/kind", {"own": 90, "harvested": 5, "stranger": 3, "forged": 2})
-        if kind == "harvested" and self.harvested:
-            approval = dice.pick("judge/old", self.harvested)
-        elif kind == "stranger":
-            approval = sign_approval(self.machine.cast.stranger, approvals.intent_of(row))
-        elif kind == "forged":
-            approval = Approval(approval.public_key, approval.verdict, bytes(64))
-        if kind == "own":
-            self.harvested.append(approval)
-        self._add(row.withdrawal_id, approval)
-
-    def judge_everything(self) -> None:
-        """Let two officers approve whatever waits: the end of a run."""
-        platform = self.machine.process(ENGINE).platform
-        with platform.db.read() as conn:
-            rows = states.in_states(conn, [WithdrawalState.HELD], limit=200)
-        for row in rows:
-            for person in ("bea", "cai"):
-                key = self.machine.cast.officers[person][0]
-                self._add(row.withdrawal_id, sign_approval(key, approvals.intent_of(row)))
-
-    def _add(self, withdrawal_id: WithdrawalId, approval: Approval) -> None:
-        roster, now_ns = self.machine.cast.roster, self.machine.clock.now_ns()
-
-        def add(conn: sa.Connection) -> states.Withdrawal:
-            return approvals.add(conn, withdrawal_id, approval, roster=roster, now_ns=now_ns)
-
-        def work(process: Process) -> int:
-            process.platform.db.run(add)
-            return 1
-
-        self._do("approval", work)
-
     # ---- inside
 
     def _somebody(self, label: str) -> CustomerNo:
         return self.numbers[self.machine.dice.pick(label, CUSTOMERS)]
 
-    def _do(self, what: str, work, also: tuple[Reason, ...] = ()) -> None:  # type: ignore[no-untyped-def]
-        def polite(process: Process) -> int:
-            try:
-                return int(work(process))
-            except Refused as refused:
-                if refused.reason not in EXPECTED_REFUSALS and refused.reason not in also:
-                    raise Broken(f"{what} was refused: {refused}") from refused
-                self.machine.counts[f"refused.{refused.reason.value}"] += 1
-                return 0
-
-        self.machine.run(ENGINE, polite, what)
+    def _do(self, what: str, work: Callable[[Process], int], also: tuple[Reason, ...] = ()) -> None:
+        politely(self.machine, what, work, also)

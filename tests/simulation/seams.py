@@ -17,7 +17,6 @@ from chains.fake import FakeChain, Fault
 from custody.db import Database
 from custody.keys.signers.base import KeyRef
 from custody.keys.signers.local import LocalSigner
-from engine.files import AppendFile
 from engine.simulated_files import SimulatedFile, SimulatedStorage
 from tests.simulation.crash import CrashPoints
 
@@ -135,7 +134,7 @@ class SeamStorage(SimulatedStorage):
             self.crash_points.reach(f"{operation}.before")
         return super().operation(operation, name)
 
-    def open_append(self, name: str) -> AppendFile:
+    def open_append(self, name: str) -> SeamFile:  # type: ignore[override]  # it wraps one
         """Open a file whose syncs may be the last thing done."""
         return SeamFile(super().open_append(name), self.crash_points)
 

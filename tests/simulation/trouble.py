@@ -1,4 +1,4 @@
-"""What the world does to the platform: forks, silence, lies, dear blocks, dead disks, wrong clocks."""
+"""What the world does to the platform: forks, silence, lies, fees, dead disks, wrong clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One seeded run: a story told tick by tick, then a healed world in which everything must end well."""
+"""One seeded run: a story told tick by tick, then a healed world where everything must end well."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ from custody.spending import rows
 from custody.withdrawals import states
 from engine.recovery import ReferenceFactory, replay
 from tests.simulation import cast, invariants, model
+from tests.simulation.counting import closing, note_crash
 from tests.simulation.crash import CrashPoints, SimulatedCrash
 from tests.simulation.dice import KeyedRandom
 from tests.simulation.invariants import Bench
 from tests.simulation.machine import CHAIN, ENGINE, WORKERS, Broken, Machine, Odds
+from tests.simulation.officers import Officers
 from tests.simulation.people import People
+from tests.simulation.planted import planted
 from tests.simulation.trouble import Trouble
 
-STEPS = 400
+STEPS = 300
 ROUNDS_MAX = 120
-CHEAP_EVERY, DEAR_EVERY = 10, 100
+CHEAP_EVERY, DEAR_EVERY = 10, 75
 CRASH_PPM = {
     "commit.before": 4_000, "commit.after": 4_000, "sign.before": 30_000, "sign.after": 30_000,
     "broadcast.before": 30_000, "broadcast.after": 30_000, "sync.before": 6_000,
@@ -82,6 +85,7 @@ class World:
     seed: int
     machine: Machine
     people: People
+    officers: Officers
     trouble: Trouble
     bench: Bench
     ticks: int = 0
@@ -95,7 +99,7 @@ class World:
             "step": self._step, "mine": trouble.mine, "deposit": people.deposit,
             "trade": people.trade, "withdraw": people.withdraw,
             "withdraw_again": people.withdraw_again, "cancel": people.cancel,
-            "judge": people.judge, "address": people.another_address, "clock": trouble.clock,
+            "judge": self.officers.judge, "address": people.another_address, "clock": trouble.clock,
             "reorg": trouble.reorg, "node": trouble.node, "pool": trouble.pool,
             "fees": trouble.fees, "finality": trouble.finality, "tokens": trouble.tokens,
             "poison": self._poison, "disk": trouble.disk, "death": trouble.death,
@@ -148,7 +152,7 @@ class World:
 
     # ---- the end
 
-    def end_well(self) -> None:
+    def end_well(self, *, rounds_min: int = 10) -> None:
         """Heal the world, let everything come to rest, and compare with what must be."""
         self.trouble.heal()
         self.machine.power_off()
@@ -157,11 +161,12 @@ class World:
             chain.fund(wallet, 10**9)
         for key in (who.token, who.odd):
             chain.fund(who.hot, 10**9, key)
+        restless: list[str] = []
         for round_ in range(ROUNDS_MAX):
-            self.people.judge_everything()
+            self.officers.judge_everything()
             self._round()
             restless = self.restless()
-            if not restless and round_ >= 12:
+            if not restless and round_ >= rounds_min:
                 break
         else:
             raise Broken(f"I18: after {ROUNDS_MAX} rounds: {'; '.join(restless[:8])}")
@@ -271,7 +276,7 @@ def end_books(bench: Bench):  # type: ignore[no-untyped-def]
             )
 
 
-def furnish(seed: int, url: str, *, crash_ppm: dict[str, int]) -> World:
+def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = True) -> World:
     """Build a world: an empty database, a young chain, people who have arrived."""
     dice = KeyedRandom(seed)
     clock = ManualClock()
@@ -288,27 +293,36 @@ def furnish(seed: int, url: str, *, crash_ppm: dict[str, int]) -> World:
     trouble = Trouble(machine)
     honest = machine.honest_chain()
     keys = account_keys(cast.local_signer(honest.traits))
-    bench = Bench(machine, people, judge_db, honest, keys)
-    world = World(seed, machine, people, trouble, bench)
+    officers = Officers(machine)
+    bench = Bench(machine, people, officers, judge_db, honest, keys)
+    world = World(seed, machine, people, officers, trouble, bench)
+
+    def on_death() -> None:
+        with judge_db.read() as conn:
+            note_crash(machine.counts, conn)
+
+    machine.on_death = on_death
     people.arrive()
     for wallet in (who.hot, who.gas):
         chain_world.fund(wallet, 3_000_000)
+    if begins:
+        people.begin()
     return world
 
 
-def run(seed: int, steps: int = STEPS, *, gentle: bool = False) -> Result:
+def run(seed: int, steps: int = STEPS, *, gentle: bool = False, bug: str | None = None) -> Result:
     """Run one seed to its end. A broken invariant is in `findings`, with nothing swallowed."""
     weights = WEIGHTS if not gentle else {k: v for k, v in WEIGHTS.items() if k in GENTLE}
-    with fresh_database() as url:
+    with fresh_database() as url, planted(bug):
         world = furnish(seed, url, crash_ppm={} if gentle else CRASH_PPM)
         try:
             world.machine.crash.is_armed = not gentle
             world.machine.odds = Odds() if gentle else ROUGH
             world.live(steps, weights)
             world.end_well()
-            return Result(seed, steps, world.machine.counts, world.state_hash())
-        except (Broken, AssertionError) as error:
-            finding = f"seed {seed} tick {world.ticks}: {error}"
+            return Result(seed, steps, closing(world.bench), world.state_hash())
+        except (Broken, AssertionError, sa.exc.SQLAlchemyError) as error:
+            finding = f"seed {seed} tick {world.ticks}: {type(error).__name__}: {error}"
             return Result(seed, steps, world.machine.counts, "", (finding,))
         finally:
             world.machine.close()

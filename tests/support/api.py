@@ -256,25 +256,34 @@ def open_front(
         taker_ppm=2_000,
     )
     chain, markets = FakeChain(world, faults=faults), [row] if market else []
-    with open_house(url, chain, assets, markets=markets, storage=storage) as house:
-        market_data = MarketData()
-        with house.sequencer.reading() as engine:
-            market_data.begin(engine)
-        house.sequencer._publish = market_data.apply
-        corrupt: list[Corrupt] = []
-        context = ApiContext(
-            platform=house.platform,
-            sequencer=house.sequencer,
-            market_data=market_data,
-            on_corrupt=corrupt.append,
-        )
-        context = dataclasses.replace(context, **options)
-        house.sequencer.start()
-        try:
-            with contextlib.closing(Client(create_app(context))) as client:
-                yield Front(house, world, client, context, corrupt)
-        finally:
-            house.sequencer.stop()
+    with (
+        open_house(url, chain, assets, markets=markets, storage=storage) as house,
+        api_of(house, world, **options) as front,
+    ):
+        yield front
+
+
+@contextlib.contextmanager
+def api_of(house: House, world: FakeWorld, **options: Any) -> Iterator[Front]:
+    """Put the API in front of a house; on a chain that is not the fake one the world is idle."""
+    market_data = MarketData()
+    with house.sequencer.reading() as engine:
+        market_data.begin(engine)
+    house.sequencer._publish = market_data.apply
+    corrupt: list[Corrupt] = []
+    context = ApiContext(
+        platform=house.platform,
+        sequencer=house.sequencer,
+        market_data=market_data,
+        on_corrupt=corrupt.append,
+    )
+    context = dataclasses.replace(context, **options)
+    house.sequencer.start()
+    try:
+        with contextlib.closing(Client(create_app(context))) as client:
+            yield Front(house, world, client, context, corrupt)
+    finally:
+        house.sequencer.stop()
 
 
 def new_order(front: Front, **changes: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from core.entropy import SeededEntropy
 from core.errors import Unavailable
 from core.ids import CustomerNo, WithdrawalId
 from custody import chain_state, deposit_rows, funding
+from custody.catalogue import MarketRow
 from custody.chain_state import ChainState
 from custody.deposit_rows import Deposit
 from custody.keys import signature_log
@@ -51,6 +52,8 @@ from tests.support.house import GAS, HOT, House, open_house
 NO_SWEEPS = SweepRules(rate_max=0)
 """Rules under which nothing is ever swept, for cases about something else."""
 SETTLE_TRIES = 25
+PATIENT_MS = 10_000
+"""How long a node may take; only cases about silence wait for it, however busy the machine is."""
 BLOCKS_TO_FINALITY = 3
 OUTSIDE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 """An address that is not ours (and has no say): the second account of the test mnemonic."""
@@ -178,7 +181,7 @@ class Scene:
         """Return the deposit rows of a customer, or of everybody and the own wallets."""
         number = None if customer is None else customer.number
         with self.house.platform.db.read() as conn:
-            return deposit_rows.list_deposits(conn, customer_no=number, chain=CHAIN)
+            return deposit_rows.list_deposits(conn, customer_no=number, chain=CHAIN, limit=100_000)
 
     def withdrawal(self, withdrawal_id: WithdrawalId) -> Withdrawal:
         """Return a withdrawal as it stands."""
@@ -272,6 +275,7 @@ class Stage:
         clock: ManualClock | None = None,
         sweeps: SweepRules = NO_SWEEPS,
         terms: WithdrawalTerms | None = None,
+        markets: Sequence[MarketRow] = (),
         **changes: Any,
     ) -> Scene:
         """Open a platform that lists the native coin and some tokens.
@@ -283,6 +287,7 @@ class Stage:
             url = self._stack.enter_context(self._databases.fresh(database))
         assets = [listed(NATIVE, "ETH"), *tokens]
         urls = list(nodes) or [self.node.url]
+        changes.setdefault("timeout_ms", PATIENT_MS)
         config = config_for(urls, *assets, genesis=genesis_hash(self.node.url))
         chain = self._stack.enter_context(contextlib.closing(open_evm(replace(config, **changes))))
         house = self._stack.enter_context(
@@ -291,6 +296,7 @@ class Stage:
                 chain,
                 assets,
                 sweeps=sweeps,
+                markets=markets,
                 storage=storage or SimulatedStorage(SeededEntropy(1, "disk")),
                 clock=clock,
                 terms=terms or WithdrawalTerms(network_fee_max=ETHER // 10),

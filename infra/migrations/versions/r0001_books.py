@@ -17,6 +17,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables."""
     _accounts()
+    _accounts_triggers()
     _assets()
     _audit_records()
     _counters()
@@ -65,6 +66,9 @@ def _accounts() -> None:
         *amount_check("credits"),
         sqlite_strict=True,
     )
+
+
+def _accounts_triggers() -> None:
     ddl.statements(
         {
             "sqlite": [

@@ -77,6 +77,7 @@ def _addresses() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_addresses_customer", "addresses", ["customer_no", "chain"])
+    op.create_index("ix_addresses_index", "addresses", ["account", "key_index"])
 
 
 def _blocks() -> None:
@@ -126,5 +127,6 @@ def _deposits() -> None:
         *amount_check("claimed"),
         sqlite_strict=True,
     )
+    op.create_index("ix_deposits_address", "deposits", ["chain", "address", "state"])
     op.create_index("ix_deposits_customer", "deposits", ["customer_no", "arrival_no"])
     op.create_index("ix_deposits_state", "deposits", ["chain", "state", "height"])

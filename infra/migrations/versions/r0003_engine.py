@@ -146,3 +146,5 @@ def _funding() -> None:
         *amount_check("shortfall"),
         sqlite_strict=True,
     )
+    op.create_index("ix_funding_kind", "funding", ["kind", "customer_no"])
+    op.create_index("ix_funding_state", "funding", ["state", "funding_id"])

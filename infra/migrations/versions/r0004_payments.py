@@ -78,6 +78,8 @@ def _spends() -> None:
         *amount_check("delivered"),
         sqlite_strict=True,
     )
+    op.create_index("ix_spends_destination", "spends", ["chain", "destination", "state"])
+    op.create_index("ix_spends_final", "spends", ["chain", "final_height"])
     op.create_index("ix_spends_source", "spends", ["chain", "source", "state"])
     op.create_index("ix_spends_state", "spends", ["chain", "state", "spend_no"])
 

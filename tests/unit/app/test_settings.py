@@ -11,30 +11,7 @@ from app.settings import Settings, read_settings, show
 from app.settings_values import SettingsError
 from app.toml_text import toml_text
 from core.ids import ChainId
-
-CHAIN: dict[str, object] = {
-    "kind": "fake",
-    "node_urls": ["http://127.0.0.1:8545"],
-    "chain_number": 31337,
-    "genesis_hash": "0x00",
-    "fee_floor": 1,
-    "fee_cap": 10,
-    "tip": 1,
-    "network_fee_max": "1208925819614629174706176",
-    "sweeps": {"cost_multiple": 7},
-}
-TABLES: dict[str, dict[str, object]] = {
-    "database": {"url": "sqlite:///books.db"},
-    "data": {"folder": "data"},
-    "catalogue": {"assets_file": "assets.toml", "markets_file": "/etc/markets.toml"},
-    "officers": {
-        "roster_file": "roster.toml",
-        "roster_sha256": "ab" * 32,
-        "mandates_file": "mandates.json",
-    },
-    "keystore": {"file": "keystore", "passphrase_file": "passphrase"},
-    "chains": {"devnet": CHAIN},
-}
+from tests.support.configs import TABLES
 
 
 def _file(folder: Path, tables: dict[str, dict[str, object]] | None = None) -> Path:
@@ -57,6 +34,7 @@ def test_a_file_is_read_with_defaults_and_paths_from_its_folder(tmp_path: Path) 
     settings = _read(tmp_path)
     chain = settings.chains[ChainId("devnet")]
     assert settings.data.folder == tmp_path / "data"
+    assert settings.database.url == f"sqlite:///{tmp_path / 'books.db'}"
     assert settings.catalogue.markets_file == Path("/etc/markets.toml")
     assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8700)
     assert (chain.quorum, chain.node_urls) == (1, ("http://127.0.0.1:8545",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class Script:
 class Room:
     """A scheduler with its witnesses."""
 
-    def __init__(self, **steps: Callable[[], int]) -> None:
+    def __init__(self, *, lane: str | None = None, **steps: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self.heartbeats = Heartbeats(SystemClock())
         self.fatal: list[Exception] = []
@@ -54,6 +55,7 @@ class Room:
             metrics=StepMetrics(self.registry),
             heartbeats=self.heartbeats,
             on_fatal=self._note,
+            lane_of=lambda step: lane or step.name,
             backoff_ns_max=SECOND_NS // 5,
         )
 
@@ -67,8 +69,8 @@ class Room:
 
 
 @contextmanager
-def running(**steps: Callable[[], int]) -> Iterator[Room]:
-    room = Room(**steps)
+def running(*, lane: str | None = None, **steps: Callable[[], int]) -> Iterator[Room]:
+    room = Room(lane=lane, **steps)
     room.scheduler.start()
     try:
         yield room
@@ -141,3 +143,36 @@ def test_a_heartbeat_ages_until_the_step_runs_again() -> None:
     SystemClock().sleep(2 * FAST_NS)
     (health,) = room.heartbeats.health()
     assert health.age_ns >= first + 2 * FAST_NS
+
+
+def test_steps_of_one_lane_take_turns_and_none_starves() -> None:
+    inside = threading.Lock()
+    met: list[str] = []
+
+    def alone(script: Script) -> Callable[[], int]:
+        def run() -> int:
+            if not inside.acquire(blocking=False):
+                met.append("two at once")
+                return script()
+            with contextlib.closing(Releasing(inside)):
+                return script()
+
+        return run
+
+    busy, weak, idle = Script(*[1] * 300), Script(*[Unavailable("node")] * 2), Script()
+    with running(lane="one", busy=alone(busy), weak=alone(weak), idle=alone(idle)) as room:
+        assert busy.done.wait(WAIT_S)
+        assert weak.done.wait(WAIT_S)
+    assert met == []
+    assert room.runs("weak", "unavailable") == 2
+    assert len([at for at in idle.at if at < busy.at[-1]]) >= 1
+
+
+class Releasing:
+    """Releases a lock when it is closed."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def close(self) -> None:
+        self._lock.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,8 +24,17 @@ def db(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def _take(db: Database, clock: ManualClock, holder: str = "one", **options: object) -> Lease:
-    return lease.take(db, holder=holder, clock=clock, duration_ns=LIFE_NS, **options)  # type: ignore[arg-type]
+def _take(
+    db: Database,
+    clock: ManualClock,
+    holder: str = "one",
+    *,
+    wait_ns: int = 0,
+    is_dead: Callable[[str], bool] = lambda _: False,
+) -> Lease:
+    return lease.take(
+        db, holder=holder, clock=clock, duration_ns=LIFE_NS, wait_ns=wait_ns, is_dead=is_dead
+    )
 
 
 def test_every_leadership_has_the_next_epoch(db: Database) -> None:

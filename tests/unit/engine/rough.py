@@ -70,7 +70,9 @@ class Enormous(Rough):
 
     def _price(self, side: Side) -> int:
         draw = self.random
-        return draw.choice([1, 1, 2, 3, 5, 100, 1 << 31, 1 << 32, (1 << 63) - 1, draw.randrange(150)])
+        return draw.choice(
+            [1, 1, 2, 3, 5, 100, 1 << 31, 1 << 32, (1 << 63) - 1, draw.randrange(150)]
+        )
 
     def _lots(self) -> int:
         return self.random.choice([1, 1, 2, 3, 64, 127, 128, 1 << 31, (1 << 32) - 1, (1 << 63) - 1])

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.clock import SECOND_NS
 from core.ids import AssetNo, DepositId
 from custody.spending.sweep_items import Unswept, split_cost
-from sweeper.policy import Candidate, SweepRules, Verdict, plan_sweeps
+from sweeper.policy import (
+    FAILURES_MAX,
+    Candidate,
+    SweepRules,
+    Verdict,
+    is_resting,
+    plan_sweeps,
+)
 
 RULES = SweepRules(
     cost_multiple=5, fee_max=1_000, top_up_max=2_000, top_up_percent=120, rate_max=100
@@ -73,6 +83,20 @@ def test_an_address_gets_one_action_at_a_time_tokens_first() -> None:
         both, rate=10, rules=RULES
     )}  # fmt: skip
     assert verdicts == {False: Verdict.SWEEP, True: Verdict.WAIT}
+
+
+def test_an_address_whose_sweeps_fail_rests_longer_each_time_and_then_for_good() -> None:
+    rests = [
+        next(s for s in range(0, 10**6, 100) if not is_resting(
+            failures=failures, last_ns=0, now_ns=s * SECOND_NS
+        ))
+        for failures in range(FAILURES_MAX)
+    ]  # fmt: skip
+    assert rests == [0, 600, 1_200, 2_400, 4_800, 9_600]
+    assert is_resting(failures=FAILURES_MAX, last_ns=0, now_ns=1 << 62)
+    assert decide(replace(candidate(native=100), resting=True)) == (
+        Verdict.WAIT, 0, "keeps_failing",
+    )  # fmt: skip
 
 
 def test_a_top_up_is_bounded() -> None:

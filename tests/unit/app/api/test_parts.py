@@ -97,6 +97,7 @@ def test_quantities_are_multiples_of_a_lot() -> None:
     made = market()
     assert made.lots("1.2345") == 12_345
     assert reason_of(made.lots, "0.00005") is Reason.INVALID_QUANTITY
+    assert reason_of(made.lots, "1.00005") is Reason.INVALID_QUANTITY
     assert reason_of(made.lots, "0") is Reason.INVALID_QUANTITY
     assert reason_of(made.lots, "0." + "0" * 18 + "1") is Reason.MALFORMED_AMOUNT
 

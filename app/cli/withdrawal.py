@@ -1,0 +1,163 @@
+"""`strongroom withdrawal`: pay out, follow, cancel; and what officers do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli import client
+from app.cli.output import Exit, emit, emit_one, errors_as_exit_codes, fail, say
+
+app = typer.Typer(help="Ask for withdrawals, follow them, approve them.")
+
+ENDS = ("confirmed", "refused", "rejected", "cancelled", "expired", "failed")
+POLL_NS = 500_000_000
+IdArgument = Annotated[str, typer.Argument(help="The withdrawal's id, wd_…")]
+COLUMNS = ("withdrawal_id", "symbol", "amount", "fee", "destination", "state", "reason")
+
+
+@app.command()
+def create(
+    asset: Annotated[str, typer.Argument(help="<chain>/<key>, or a symbol only one asset has.")],
+    amount: Annotated[str, typer.Argument(help="Whole coins that arrive, as 0.5")],
+    to: Annotated[str, typer.Option("--to", help="The destination's address.")],
+    request: Annotated[
+        str | None, typer.Option("--id", help="The id of a request that is sent again.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it ends.")] = False,
+    timeout_s: Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait.")] = 600,
+) -> None:
+    """Ask for a withdrawal; its money is held at once, and paid after officers approved."""
+    body = {"asset": client.asset_id(asset), "destination": to, "amount": amount}
+    key = request or client.fresh_id()
+    say(f"asking under --id {key}")
+    made = client.ask("POST", "/v1/withdrawals", body=body, key=key)
+    if wait:
+        made = _wait(made["withdrawal_id"], timeout_s)
+    emit_one(_plain(made))
+
+
+@app.command(name="list")
+def list_withdrawals(
+    state: Annotated[str | None, typer.Option("--state")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1)] = 100,
+) -> None:
+    """List withdrawals in the order they were asked for."""
+    emit(client.pages("/v1/withdrawals", limit=limit, state=state), COLUMNS)
+
+
+@app.command()
+def show(withdrawal_id: IdArgument) -> None:
+    """Show one withdrawal with its transactions."""
+    emit_one(_plain(client.ask("GET", f"/v1/withdrawals/{withdrawal_id}")))
+
+
+@app.command()
+def timeline(withdrawal_id: IdArgument) -> None:
+    """Show everything that happened to one withdrawal."""
+    emit(client.ask("GET", f"/v1/withdrawals/{withdrawal_id}")["timeline"])
+
+
+@app.command()
+def watch(
+    withdrawal_id: IdArgument,
+    timeout_s: Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait.")] = 600,
+) -> None:
+    """Wait until a withdrawal ends."""
+    emit_one(_plain(_wait(withdrawal_id, timeout_s)))
+
+
+@app.command()
+def cancel(withdrawal_id: IdArgument) -> None:
+    """Cancel before the payment is planned."""
+    emit_one(client.ask("POST", f"/v1/withdrawals/{withdrawal_id}/cancel"))
+
+
+@app.command()
+def pending(limit: Annotated[int, typer.Option("--limit", min=1)] = 100) -> None:
+    """List what waits for officers."""
+    rows = client.pages("/v1/approvals", limit=limit)
+    emit(
+        [
+            {
+                **{name: row["withdrawal"][name] for name in COLUMNS},
+                "intent_hash": row["intent_hash"],
+                "approved_by": ",".join(str(given["person"]) for given in row["given"]) or "-",
+            }
+            for row in rows
+        ]
+    )
+
+
+@app.command()
+def intent(withdrawal_id: IdArgument) -> None:
+    """Write the intent's bytes as hex: the input of `strongroom officer approve`."""
+    typer.echo(client.ask("GET", f"/v1/approvals/{withdrawal_id}")["intent"])
+
+
+@app.command()
+def approve(
+    withdrawal_id: IdArgument,
+    key_file: Annotated[Path, typer.Option("--key", help="The officer's private key file.")],
+    passphrase_file: Annotated[
+        Path | None, typer.Option("--passphrase-file", help="Its passphrase, mode 0600.")
+    ] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="Reject it: one is enough.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Decode the intent here, show it, sign exactly those bytes, and hand the verdict in."""
+    with errors_as_exit_codes():
+        from custody.keys import intent as intents
+        from custody.keys.officer_keys import load_officer_key
+        from custody.keys.private_file import read_private_file
+        from custody.keys.roster import Verdict, sign_approval
+        from custody.keys.secret import Secret
+
+        data = bytes.fromhex(client.ask("GET", f"/v1/approvals/{withdrawal_id}")["intent"])
+        decoded = intents.decode(data)
+        if not isinstance(decoded, intents.WithdrawalIntent) or (
+            decoded.withdrawal_id != withdrawal_id
+        ):
+            fail(Exit.VERIFICATION, "this is another withdrawal's intent", reason="intent_mismatch")
+        say(intents.render_bytes(data))
+        verdict = Verdict.REJECT if reject else Verdict.APPROVE
+        if not yes:
+            typer.confirm(f"{verdict.value} exactly this?", abort=True, err=True)
+        secret = None
+        if passphrase_file is not None:
+            secret = Secret(read_private_file(passphrase_file).strip())
+        signed = sign_approval(load_officer_key(key_file, passphrase=secret), decoded, verdict)
+        body = {
+            "public_key": signed.public_key.hex(),
+            "verdict": signed.verdict.value,
+            "signature": signed.signature.hex(),
+        }
+        path = f"/v1/withdrawals/{withdrawal_id}/approvals"
+        emit_one(client.ask("POST", path, body=body))
+
+
+def _wait(withdrawal_id: str, timeout_s: int) -> dict[str, Any]:
+    from core.clock import SECOND_NS, SystemClock
+
+    clock, said = SystemClock(), ""
+    deadline_ns = clock.monotonic_ns() + timeout_s * SECOND_NS
+    while True:
+        found: dict[str, Any] = client.ask("GET", f"/v1/withdrawals/{withdrawal_id}")
+        if found["state"] != said:
+            said = found["state"]
+            say(said)
+        if said in ENDS:
+            return found
+        if clock.monotonic_ns() >= deadline_ns:
+            fail(Exit.PENDING, f"{withdrawal_id} is still {said}", reason="pending", retryable=True)
+        clock.sleep(POLL_NS)
+
+
+def _plain(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what fits on lines; the timeline has a command of its own."""
+    plain = {name: value for name, value in shown.items() if name != "timeline"}
+    if "tx_ids" in plain:
+        plain["tx_ids"] = " ".join(plain["tx_ids"]) or None
+    return plain

@@ -1,0 +1,41 @@
+"""`make campaign ARGS="NAME…"`: every campaign, or the named ones; exits 1 when one finds anything.
+
+A campaign is a function that is given the words after a `--` and returns what it found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from tests.campaign import killed, native
+from tests.simulation import campaign as simulation
+
+Campaign = Callable[[Sequence[str]], list[str]]
+
+CAMPAIGNS: dict[str, Campaign] = {
+    "killed": killed.campaign,
+    "native": native.campaign,
+    "simulation": simulation.campaign,
+}
+
+
+def main(words: Sequence[str]) -> int:
+    """Run campaigns one after the other."""
+    names, _, rest = " ".join(words).partition("--")
+    chosen = names.split() or list(CAMPAIGNS)
+    unknown = set(chosen) - set(CAMPAIGNS)
+    if unknown:
+        print(f"there is no campaign {sorted(unknown)}; there are {sorted(CAMPAIGNS)}")
+        return 2
+    code = 0
+    for name in chosen:
+        print(f"== {name}", flush=True)
+        for finding in CAMPAIGNS[name](rest.split()):
+            print(f"{name}: {finding}", flush=True)
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

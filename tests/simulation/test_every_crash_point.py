@@ -1,0 +1,47 @@
+"""One short story, with a crash at every point of it in turn: each time it ends the same way."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.script import Ending, tell
+
+POINTS_MIN = 150
+CHUNKS = 16
+KINDS = {
+    "commit.before", "commit.after", "sign.before", "sign.after", "broadcast.before",
+    "broadcast.after", "sync.before", "sync.after",
+}  # fmt: skip
+
+
+def check(ending: Ending) -> None:
+    """Everything was done exactly once."""
+    counts = ending.counts
+    assert counts["withdrawals confirmed"] == 1
+    assert counts["withdrawals signed"] == 1
+    assert counts["deposits credited"] == 2
+    assert counts["sweeps"] == 2
+    assert counts["top-ups"] == 1
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Ending:
+    return tell(None)
+
+
+def test_the_story_has_every_kind_of_point_and_ends_well_without_a_crash(
+    undisturbed: Ending,
+) -> None:
+    assert undisturbed.points >= POINTS_MIN
+    assert undisturbed.kinds >= KINDS
+    check(undisturbed)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_crash_at_any_point_changes_nothing_about_the_end(
+    chunk: int, undisturbed: Ending
+) -> None:
+    for at in range(1 + chunk, undisturbed.points + 1, CHUNKS):
+        ending = tell(at)
+        assert ending.died_at, f"point {at} was not reached"
+        check(ending)

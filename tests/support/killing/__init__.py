@@ -1,0 +1,1 @@
+"""The platform as processes that are killed while customers use it."""

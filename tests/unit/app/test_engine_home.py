@@ -1,0 +1,161 @@
+"""The engine is told what is listed, and nothing that it knows already."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from app.bootstrap import Platform
+from app.engine_home import SnapshotKeeper, configure, open_engine, plan_listing
+from chains.base import AssetSpec
+from core.clock import SECOND_NS, ManualClock
+from core.entropy import SeededEntropy
+from core.errors import Corrupt, OutcomeUnknown, Unavailable
+from core.ids import AssetNo, ChainId, MarketNo
+from custody import catalogue, lease, settlement
+from custody.catalogue import MarketRow
+from custody.db import Database
+from custody.lease import LeaseLost
+from engine.market import Market
+from engine.simulated_files import SimulatedStorage
+from engine.snapshot import snapshot_names
+from engine.types import AddAsset, AddMarket, SetMarketFees
+from tests.support.house import make_roster
+
+ROW = MarketRow(
+    market_no=MarketNo(1),
+    name="A-B",
+    base_asset_no=AssetNo(1),
+    quote_asset_no=AssetNo(2),
+    tick_minor=5,
+    lot_minor=7,
+    maker_ppm=10,
+    taker_ppm=20,
+)
+KNOWN = Market(
+    market_no=1,
+    base_asset_no=1,
+    quote_asset_no=2,
+    tick_minor=5,
+    lot_minor=7,
+    maker_ppm=10,
+    taker_ppm=20,
+)
+
+
+def spec(key: str) -> AssetSpec:
+    """Return an asset whose limits do not matter."""
+    return AssetSpec(ChainId("fake"), key, key.upper(), 6, 1, 1, 1, 1)
+
+
+@pytest.fixture
+def platform(database_url: str) -> Iterator[Platform]:
+    db = Database.open(database_url)
+    db.create_all()
+    yield Platform(
+        db=db,
+        clock=ManualClock(),
+        entropy=SeededEntropy(1, "platform"),
+        roster=make_roster(),
+        chains={},
+    )
+    db.close()
+
+
+def listed(platform: Platform) -> None:
+    """List two assets and a market."""
+
+    def apply(conn: sa.Connection) -> None:
+        for key in ("a", "b"):
+            catalogue.list_asset(conn, spec(key))
+        catalogue.list_market(conn, ROW)
+
+    platform.db.run(apply)
+
+
+def take(platform: Platform) -> lease.Lease:
+    """Lead, whoever led before."""
+    return lease.take(platform.db, holder="test", clock=platform.clock, is_dead=lambda _: True)
+
+
+def test_everything_is_new_to_a_new_engine() -> None:
+    commands = plan_listing([1, 2], [ROW], [], {})
+    added = AddMarket(
+        market_no=1, base_asset_no=1, quote_asset_no=2, tick_minor=5, lot_minor=7,
+        maker_ppm=10, taker_ppm=20,
+    )  # fmt: skip
+    assert commands == [AddAsset(asset_no=1), AddAsset(asset_no=2), added]
+
+
+def test_nothing_is_said_twice_and_only_fee_rates_change() -> None:
+    assert plan_listing([1, 2], [ROW], [1, 2], {1: KNOWN}) == []
+    dearer = dataclasses.replace(ROW, taker_ppm=30)
+    assert plan_listing([1, 2], [dearer], [1, 2], {1: KNOWN}) == [
+        SetMarketFees(market_no=1, maker_ppm=10, taker_ppm=30)
+    ]
+
+
+@pytest.mark.parametrize("name", ["base_asset_no", "quote_asset_no", "tick_minor", "lot_minor"])
+def test_a_market_that_is_another_one_in_the_journal_is_corrupt(name: str) -> None:
+    other = MarketRow(**{**dataclasses.asdict(ROW), name: 99})
+    with pytest.raises(Corrupt):
+        plan_listing([1, 2], [other], [1, 2], {1: KNOWN})
+
+
+def test_a_reopened_engine_goes_on_and_is_told_only_what_is_new(platform: Platform) -> None:
+    listed(platform)
+    storage = SimulatedStorage(SeededEntropy(1, "disk"))
+    first = open_engine(platform, storage, lease=take(platform))
+    assert first.position.sequence == 3
+    assert configure(platform, first) == 0
+    settlement.step(platform.db, first.log)
+    first.stop()
+    again = open_engine(platform, storage, lease=take(platform))
+    assert (again.position.epoch, again.position.sequence) == (1, 3)
+    with again.reading() as engine:
+        assert engine.markets()[1].tick_minor == 5
+    again.stop()
+
+
+def test_a_leader_that_lost_its_lease_answers_nothing_and_books_nothing(
+    platform: Platform,
+) -> None:
+    listed(platform)
+    storage = SimulatedStorage(SeededEntropy(1, "disk"))
+    old = take(platform)
+    sequencer = open_engine(platform, storage, lease=old)
+    assert isinstance(platform.clock, ManualClock)
+    platform.clock.advance(lease.DURATION_NS)
+    take(platform)
+    with pytest.raises(OutcomeUnknown):
+        sequencer.execute([AddAsset(asset_no=7)])
+    with pytest.raises(Unavailable):
+        sequencer.execute([AddAsset(asset_no=8)])
+    with pytest.raises(LeaseLost):
+        settlement.step(platform.db, sequencer.log, epoch=old.epoch)
+    with platform.db.read() as conn:
+        assert settlement.position(conn).sequence == 0
+
+
+def test_snapshots_come_by_number_and_by_time_and_old_ones_go(platform: Platform) -> None:
+    listed(platform)
+    storage = SimulatedStorage(SeededEntropy(1, "disk"))
+    sequencer = open_engine(platform, storage, lease=take(platform))
+    clock = platform.clock
+    assert isinstance(clock, ManualClock)
+    keeper = SnapshotKeeper(
+        sequencer, storage, clock=clock, every_commands=3, every_ns=60 * SECOND_NS
+    )
+    settlement.step(platform.db, sequencer.log)
+    assert (keeper.step(), keeper.step()) == (1, 0)
+    sequencer.execute([AddAsset(asset_no=3)])
+    assert keeper.step() == 0
+    clock.advance(60 * SECOND_NS)
+    settlement.step(platform.db, sequencer.log)
+    assert (keeper.step(), keeper.step()) == (1, 0)
+    assert len(snapshot_names(storage)) == 1
+    clock.advance(600 * SECOND_NS)
+    assert keeper.step() == 0
