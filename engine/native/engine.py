@@ -85,7 +85,9 @@ class NativeEngine:
             answers[event.sequence - first_sequence].append(event)
         return answers
 
-    def apply_records(self, records: bytes, first_sequence: int, time_ns: int) -> bytes:
+    def apply_records(
+        self, records: bytes | memoryview, first_sequence: int, time_ns: int
+    ) -> bytes:
         """Apply command records and return event records. Corrupt: none was applied."""
         try:
             return self._core.apply(records, first_sequence, time_ns)
