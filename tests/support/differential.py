@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from engine.events import Event
 from engine.invariants import check_invariants
@@ -22,8 +23,15 @@ class Difference(AssertionError):
     """The engines do not agree; seed and command number reproduce it."""
 
 
-def compare(weather: type[Rough], seed: int, commands: int) -> Counter[str]:
-    """Draw commands, apply them to both engines, and return how often each answer was given."""
+class Compared(NamedTuple):
+    """How often each answer was given, and the hash of the state in the end."""
+
+    seen: Counter[str]
+    state_hash: bytes
+
+
+def compare(weather: type[Rough], seed: int, commands: int) -> Compared:
+    """Draw commands, apply them to both engines, look for a difference after every batch."""
     dice, drawn = random.Random(seed), weather(seed)
     reference, native = ReferenceEngine(weather.limits), NativeEngine(weather.limits)
     opening = list(drawn.opening())
@@ -52,7 +60,7 @@ def compare(weather: type[Rough], seed: int, commands: int) -> Counter[str]:
             check_invariants(native)
         seen.update(_answer(event) for event in expected)
     _check_round_trip(reference, native, weather)
-    return seen
+    return Compared(seen, native.state_hash())
 
 
 def _first_difference(expected: Sequence[Event], answered: Sequence[Event]) -> str:
