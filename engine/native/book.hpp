@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "memory.hpp"
 
@@ -50,6 +51,7 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
 
     bool takes(i64 limit) const { return best_level && best_key <= limit; }
     u32 find(i64 key) const {
+        STRONGROOM_TOUCH(covers(key) ? levels_ + (key - base_) : nullptr);
         if (covers(key)) return levels_[key - base_];
         const auto found = far_.find(key);
         return found == far_.end() ? 0 : found->second;
@@ -159,8 +161,11 @@ class Book {  // the nodes of all markets: orders first, levels behind them
           links(orders_most), levels(memory_.at() + first_level_ * sizeof(Node), orders_most),
           far_cells(orders_most) {}
 
-    Node& operator[](u32 index) { return *orders.address(index); }
-    const Node& operator[](u32 index) const { return *orders.address(index); }
+    const Node& operator[](u32 index) const {
+        STRONGROOM_TOUCH(orders.address(index));
+        return *orders.address(index);
+    }
+    Node& operator[](u32 index) { return const_cast<Node&>(std::as_const(*this)[index]); }
     bool room(u64 more) {
         return orders.room_at_most(more) && links.room_at_most(more) && levels.room_at_most(more) &&
                far_cells.room_at_most(more);

@@ -12,6 +12,10 @@
 
 #include "records.hpp"
 
+#ifndef STRONGROOM_TOUCH
+#define STRONGROOM_TOUCH(at)  // the benchmark's floor counts the lines of memory that are touched
+#endif
+
 namespace strongroom {
 
 constexpr u64 page_bytes = 4096, small_bytes = 4 << 20;
@@ -60,6 +64,7 @@ template <class T> class Pool {  // entries 1.. of a reservation, the freed ones
     Pool(u8* at, u64 most) : at_(at), most_(most) {}  // in a reservation of somebody else's
     T& operator[](u32 index) {
         assert(index && index < top);
+        STRONGROOM_TOUCH(at_ + index * sizeof(T));
         return reinterpret_cast<T*>(at_)[index];
     }
     const T& operator[](u32 index) const { return const_cast<Pool&>(*this)[index]; }
@@ -103,6 +108,7 @@ class Table {  // open addressing: hash << 32 | index, in order of the hash, an 
 
     template <class Is> u32 find(u32 hash, Is is) const {
         for (u64 at = hash >> shift_;; ++at) {
+            STRONGROOM_TOUCH(places_ + (at & mask_));
             const u64 place = places_[at & mask_];
             if (!place) return 0;
             if (place >> 32 == hash && is(u32(place))) return u32(place);

@@ -94,7 +94,7 @@ class Maker {
     u16 market() {  // the n-th is drawn about 1/n as often as the first
         if (mids_.size() == 1) return 1;
         const u64 x = random_.below(1 << 20);
-        u64 at = 0, sum = 0;
+        u64 at = 0;
         static const std::vector<u64> ends = [] {
             std::vector<u64> found;
             double total = 0, so_far = 0;
@@ -102,7 +102,6 @@ class Maker {
             for (int n = 1; n <= 100; ++n) so_far += 1.0 / n, found.push_back(u64(so_far / total * (1 << 20)));
             return found;
         }();
-        (void)sum;
         while (at < 99 && x >= ends[at]) ++at;
         return u16(at + 1);
     }
@@ -117,10 +116,9 @@ class Maker {
             away = -i64(10 + random_.below(30));
             lots = i64(random_.below(live_.size() > target_ && target_ ? 550 : 80)) + 1;
         }
-        say(order(no, sells, sells ? mid + away : mid - away, lots, kind == 3 ? market_type : limit,
+        say(order(no, sells, sells ? mid + away : mid - away, lots, u8(kind == 3 ? strongroom::market : limit),
                   kind >= 2 ? ioc : gtc));
     }
-    static constexpr u8 market_type = 2;
     Place order(u16 no, bool sells, i64 price, i64 lots, u8 type, u8 tif) {
         const u64 client = ++client_;
         return {{Kind::place_order, 1, no, u32(1 + random_.below(10'000))}, (u128(random_.next()) << 64) | client,
