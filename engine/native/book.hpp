@@ -50,23 +50,25 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
           words_(reinterpret_cast<u64*>(memory_.at() + window * sizeof(u32))) {}
 
     bool takes(i64 limit) const { return best_level && best_key <= limit; }
-    u32 find(i64 key) const {
-        STRONGROOM_TOUCH(covers(key) ? levels_ + (key - base_) : nullptr);
-        if (covers(key)) return levels_[key - base_];
-        const auto found = far_.find(key);
-        return found == far_.end() ? 0 : found->second;
-    }
-    void add(i64 key, u32 level) {  // a level that is not there yet
+    // The level of this price, which `open` makes if there is none.
+    template <class Open> u32 find_or_add(i64 key, Open open) {
         if (!best_level) move_window(key);
+        u32 level;
         if (covers(key)) {
-            put_inside(key - base_, level);
+            STRONGROOM_TOUCH(levels_ + (key - base_));
+            level = levels_[key - base_];
+            if (level) return level;
+            put_inside(key - base_, level = open());
         } else {
-            far_.emplace(key, level);
+            const auto [far, is_new] = far_.try_emplace(key, 0);
+            if (!is_new) return far->second;
+            level = far->second = open();
             // A level that a better window would hold: one day moving it is cheaper than not.
             if (u64(key) - u64(base_for(best_key)) < u64(window) && ++missed_ > inside_ + 64)
                 move_window(best_key);
         }
         if (!best_level || key < best_key) best_key = key, best_level = level;
+        return level;
     }
     void remove(i64 key) {
         if (covers(key)) take_outside(key - base_);
@@ -81,7 +83,9 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
     Found after(i64 key) const {  // the next worse level; 0 when there is none
         const i64 from = key < base_ ? 0 : covers(key) ? key - base_ + 1 : window;
         const i64 at = occupied(from);
-        const auto far = far_.empty() ? far_.end() : far_.upper_bound(key);
+        if (at < window && (far_.empty() || base_ + at < far_.begin()->first))
+            return {base_ + at, levels_[at]};
+        const auto far = far_.upper_bound(key);
         if (at < window && (far == far_.end() || base_ + at < far->first))
             return {base_ + at, levels_[at]};
         return far == far_.end() ? Found{0, 0} : Found{far->first, far->second};
@@ -177,12 +181,11 @@ class Book {  // the nodes of all markets: orders first, levels behind them
     }
     void rest(Side& side, u32 index, i64 price, u32 tag) {  // last in the queue of its price
         const i64 key = tag & 1 ? price : -price;
-        u32 level = side.find(key);
-        if (!level) {
-            level = u32(first_level_) + levels.take();
-            (*this)[level] = {u64(price), 0, level, level, tag, 0};
-            side.add(key, level);
-        }
+        const u32 level = side.find_or_add(key, [&] {
+            const u32 opened = u32(first_level_) + levels.take();
+            (*this)[opened] = {u64(price), 0, opened, opened, tag, 0};
+            return opened;
+        });
         Node &order = (*this)[index], &sentinel = (*this)[level];
         order.level = level;
         order.prev = sentinel.prev;

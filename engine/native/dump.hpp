@@ -111,7 +111,8 @@ class Dump {
         return rows;
     }
     u64 order_of(u32 customer, u128 client) const {  // 0 if it is not remembered
-        const u32 found = is_.remembered(customer, client, is_.client_hash(customer, client));
+        u64 empty;
+        const u32 found = is_.remembered(customer, client, is_.client_hash(customer, client), empty);
         return found ? is_.memories_[found].order : 0;
     }
     std::string depth(u16 market_no, bool asks, u64 levels) const {
@@ -269,11 +270,12 @@ inline const char* Dump::load_hold(const HoldRow& row) {
 
 inline const char* Dump::load_client(const ClientRow& row, bool is_open) {
     const u32 hash = is_.client_hash(row.customer, row.client);
-    if (is_.remembered(row.customer, row.client, hash)) return "state dump has a client id twice";
+    u64 empty = 0;
+    if (is_.remembered(row.customer, row.client, hash, empty)) return "state dump has a client id twice";
     const u32 index = is_.memories_.take();
     is_.memories_[index] = {row.customer, row.market, row.options, row.flags, row.order, row.price, row.lots,
                             row.closed_ns, row.client, {0}};
-    is_.by_client_.add(hash, index);
+    is_.by_client_.put(empty, hash, index);
     if (!is_open) {
         is_.remember_closed(index);
         return nullptr;

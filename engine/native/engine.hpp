@@ -15,8 +15,9 @@ constexpr i64 issue_age_limit_ns = day_ns, issue_lead_limit_ns = 60 * second_ns;
 constexpr i64 remember_ns = issue_age_limit_ns + issue_lead_limit_ns;
 constexpr u64 slot_bits = 24, sequence_limit = u64(1) << (64 - slot_bits), batch_most = 1 << 16;
 constexpr u128 amount_limit = u128(1) << 96, supply_limit = u128(1) << 127;
-constexpr u64 step_ahead = 4;  // commands between the steps of the look-ahead
 constexpr u32 ppm_limit = 1'000'000;
+// Bits 1..5, 16..19 and 32..36: the numbers of Kind.
+constexpr u64 known_kinds = u64(31) << 1 | u64(15) << 16 | u64(31) << 32;
 constexpr const char* out_of_memory = "out of memory";
 
 struct Limits { u64 open_orders, open_orders_per_customer, remembered_orders; };
@@ -67,6 +68,15 @@ struct Taker {
     bool is_open, is_listed;  // listed: among the customer's open orders, because it is replaced
 };
 
+struct Ahead {  // some of the commands to come, and what is guessed of them
+    static constexpr u64 size = 16;
+    const Place* places[size + 1];
+    u32 orders[size + 1], customers[size];
+    const Market* markets[size];
+    const u32* levels[size];
+    u32 place_count, order_count;
+};
+
 class Engine {
   public:
     explicit Engine(const Limits& limits);
@@ -87,7 +97,14 @@ class Engine {
     const char* unfit(const u8* records, u64 count, u64 first_sequence, i64 time_ns);
     bool make_room(u64 count);
     bool prepare_market(u16 no);
-    void look_ahead(u64 step, const u8* record) const;
+    void look_at_records(Ahead& ahead, const u8* records, u64 group, u64 count) const;
+    void look_at_customers(Ahead& ahead) const;
+    void look_at_places(Ahead& ahead) const;
+    void look_at_accounts(const Ahead& ahead) const;
+    void prefetch_maker(u32 index) const {
+        prefetch(book_.links.address(index));
+        prefetch(risk_.accounts.address(book_.orders.address(index)->given));
+    }
     void execute(const u8* record);
     // configuration
     void add_asset(const Command& command);
@@ -102,7 +119,7 @@ class Engine {
     Why why_malformed(const Place& command, const Market* market, bool is_known) const;
     Why why_not_now(const Place& command, Market& market, u32 customer);
     bool can_fill(const Place& command, const Side& opposite, u32 given) const;
-    Taker accept(const Place& command, Market& market, u32 customer, u32 hash);
+    void remember(const Place& command, const Taker& taker);
     void match(Taker& taker);
     bool prevent_self_trade(Taker& taker, u32 maker);
     void rest(const Taker& taker);
@@ -131,11 +148,11 @@ class Engine {
         const u128 mixed = u128(client.low ^ seed_[0]) * (client.high ^ customer ^ seed_[1]);
         return hash_of(u64(mixed >> 64) ^ u64(mixed) ^ client.low * 3 ^ customer);
     }
-    u32 remembered(u32 customer, Wide client, u32 hash) const {
+    u32 remembered(u32 customer, Wide client, u32 hash, u64& empty) const {
         return by_client_.find(hash, [&](u32 index) {
             const Memory& is = memories_[index];
             return is.client.low == client.low && is.client.high == client.high && is.customer == customer;
-        });
+        }, empty);
     }
     void unlock(u32 account, u128 amount) {
         risk_.accounts[account].locked -= amount;
@@ -190,59 +207,97 @@ inline const char* Engine::apply(const u8* records, u64 count, u64 first_sequenc
     if (const char* why = unfit(records, count, first_sequence, time_ns)) return why;
     if (!make_room(count)) return out_of_memory;
     if (count) time_ns_ = time_ns, forget_before(time_ns);
-    for (u64 n = 0; n < count; ++n) {
-        for (u64 step = 0; step < 4; ++step)
-            if (const u64 later = n + (4 - step) * step_ahead; later < count)
-                look_ahead(step, records + later * record_bytes);
-        sequence_ = first_sequence + n;
-        execute(records + n * record_bytes);
+    Ahead ring[5];
+    const u64 groups = (count + Ahead::size - 1) / Ahead::size;
+    for (u64 at = 0; at < groups + 4; ++at) {
+        if (at < groups) look_at_records(ring[at % 5], records, at, count);
+        if (at >= 1 && at - 1 < groups) look_at_customers(ring[(at - 1) % 5]);
+        if (at >= 2 && at - 2 < groups) look_at_places(ring[(at - 2) % 5]);
+        if (at >= 3 && at - 3 < groups) look_at_accounts(ring[(at - 3) % 5]);
+        if (at < 4) continue;
+        const u64 end = std::min(count, (at - 3) * Ahead::size);
+        for (u64 n = (at - 4) * Ahead::size; n < end; ++n) {
+            sequence_ = first_sequence + n;
+            execute(records + n * record_bytes);
+        }
     }
     return nullptr;
 }
 
-// What a later command will touch is asked of the memory while the present one is executed, in four
-// steps, each when what the one before asked for has arrived. Nothing is decided by these guesses.
-inline void Engine::look_ahead(u64 step, const u8* record) const {
-    const auto& command = as<Command>(record);
-    if (command.kind == Kind::place_order) {
-        const auto& is = as<Place>(record);
-        const Market* market = market_of(command.no);
-        const bool sells = is.side == sell;
-        if (step == 0) {
-            prefetch(by_client_.place(client_hash(is.customer, is.client)));
-            return risk_.prefetch_customer_place(is.customer);
-        }
-        if (step == 1) return risk_.prefetch_customer(command.customer);
-        if (!market) return;
-        const u16 given = sells ? market->base : market->quote, received = sells ? market->quote : market->base;
-        const u32* place = market->sides[sells].place(sells ? is.price : -is.price);
-        if (step == 2) {
-            if (place) prefetch(place);
-            risk_.prefetch_account_place(is.customer, given);
-            return risk_.prefetch_account_place(is.customer, received);
-        }
-        if (place) prefetch(&book_[*place]);
-        risk_.prefetch_account(is.customer, given, true);
-        risk_.prefetch_account(is.customer, received, false);
-    } else if (command.kind == Kind::cancel_order || command.kind == Kind::replace_order) {
-        const u32 index = index_of(as<OfOrder>(record).order);
-        if (index >= book_.orders.top) return;
-        const Node& order = book_[index];
-        const Links& links = book_.links[index];
-        if (step == 0) {
-            prefetch(&order);
-            prefetch(&links);
-        } else if (step == 1) {
-            prefetch(&book_[order.level]);
-            prefetch(&book_[order.prev]);
-            prefetch(&book_[order.next]);
-            prefetch(risk_.accounts.address(order.given));
-            prefetch(memories_.address(links.memory));
-        } else if (step == 2) {
-            prefetch(book_.links.address(links.older));
-            prefetch(book_.links.address(links.newer));
-            prefetch(risk_.customers.address(risk_.accounts.address(order.given)->customer));
-        }
+// What later commands will touch is asked of the memory while earlier ones are executed, in four steps,
+// each when what the one before asked for has arrived. Nothing is decided by these guesses. Orders and
+// what is done to orders are looked at apart, because a branch that nobody can foresee costs more.
+inline void Engine::look_at_records(Ahead& ahead, const u8* records, u64 group, u64 count) const {
+    const u8* end = records + std::min(count, (group + 1) * Ahead::size) * record_bytes;
+    ahead.place_count = ahead.order_count = 0;
+    for (const u8* at = records + group * Ahead::size * record_bytes; at < end; at += record_bytes) {
+        const Kind kind = as<Command>(at).kind;
+        ahead.places[ahead.place_count] = &as<Place>(at);
+        ahead.place_count += kind == Kind::place_order;
+        const u32 index = index_of(as<OfOrder>(at).order);
+        ahead.orders[ahead.order_count] = index;
+        const bool is_order = (kind == Kind::cancel_order) | (kind == Kind::replace_order);
+        ahead.order_count += is_order & (index < book_.orders.top);
+    }
+    for (u32 n = 0; n < ahead.place_count; ++n) {
+        const Place& is = *ahead.places[n];
+        by_client_.prefetch_place(client_hash(is.customer, is.client));
+        risk_.prefetch_customer_place(is.customer);
+        prefetch(memories_.address(memories_.top + 32 + n));
+    }
+    for (u32 n = 0; n < ahead.order_count; ++n) {
+        prefetch(book_.orders.address(ahead.orders[n]));
+        prefetch(book_.links.address(ahead.orders[n]));
+    }
+}
+
+inline void Engine::look_at_customers(Ahead& ahead) const {
+    for (u32 n = 0; n < ahead.place_count; ++n) {
+        const Place& is = *ahead.places[n];
+        ahead.customers[n] = risk_.prefetch_customer(is.customer);
+        const Market* market = ahead.markets[n] = market_of(is.no);
+        if (!market) continue;
+        ahead.levels[n] = market->sides[is.side == sell].place(is.side == sell ? is.price : -is.price);
+        prefetch(ahead.levels[n]);
+        prefetch(book_.orders.address(book_.orders.address(market->sides[is.side == buy].best_level)->next));
+    }
+    for (u32 n = 0; n < ahead.order_count; ++n) {
+        const Node& order = *book_.orders.address(ahead.orders[n]);
+        const Links& links = *book_.links.address(ahead.orders[n]);
+        prefetch(book_.orders.address(order.level));
+        prefetch(book_.orders.address(order.prev));
+        prefetch(book_.orders.address(order.next));
+        prefetch(risk_.accounts.address(order.given));
+        prefetch(memories_.address(links.memory));
+        prefetch(book_.links.address(links.older));
+        prefetch(book_.links.address(links.newer));
+    }
+}
+
+inline void Engine::look_at_places(Ahead& ahead) const {
+    for (u32 n = 0; n < ahead.place_count; ++n) {
+        const Market* market = ahead.markets[n];
+        if (!market) continue;
+        if (ahead.levels[n]) prefetch(book_.orders.address(*ahead.levels[n]));
+        prefetch_maker(book_.orders.address(market->sides[ahead.places[n]->side == buy].best_level)->next);
+        risk_.prefetch_account_place(ahead.customers[n], market->base);
+        risk_.prefetch_account_place(ahead.customers[n], market->quote);
+    }
+    for (u32 n = 0; n < ahead.order_count; ++n) {
+        const u32 given = book_.orders.address(ahead.orders[n])->given;
+        prefetch(risk_.customers.address(risk_.accounts.address(given)->customer));
+    }
+}
+
+inline void Engine::look_at_accounts(const Ahead& ahead) const {
+    for (u32 n = 0; n < ahead.place_count; ++n) {
+        const Market* market = ahead.markets[n];
+        if (!market) continue;
+        if (ahead.levels[n]) prefetch(book_.orders.address(book_.orders.address(*ahead.levels[n])->prev));
+        const bool sells = ahead.places[n]->side == sell;
+        prefetch(book_.links.address(risk_.customers.address(ahead.customers[n])->newest_order));
+        risk_.prefetch_account(ahead.customers[n], sells ? market->base : market->quote, true);
+        risk_.prefetch_account(ahead.customers[n], sells ? market->quote : market->base, false);
     }
 }
 
@@ -253,33 +308,22 @@ inline const char* Engine::unfit(const u8* records, u64 count, u64 first_sequenc
     if (time_ns < time_ns_) return "time goes back";
     u64 number = number_;
     for (u64 n = 0; n < count; ++n, records += record_bytes) {
-        const auto& command = as<Command>(records);
-        if (command.version != record_version) return "a record of another version";
-        switch (command.kind) {
-            case Kind::place_order: {
-                const auto& is = as<Place>(records);
-                const bool is_known = u8(is.side - 1) < 2 && u8(is.type - 1) < 2 && u8(is.tif - 1) < 3 &&
-                                      is.post_only < 2 && u8(is.stp - 1) < 4;
-                if (!is_known) return "an order with a number outside its list";
-                break;
-            }
-            case Kind::credit: case Kind::debit: case Kind::hold: case Kind::capture: case Kind::release: {
-                const auto& is = as<Fund>(records);
-                if (is.amount >= amount_limit) return "an amount of 2^96 or more";
-                if (is.number > number + 1) return "a gap in the funding numbers";
-                number = std::max(number, is.number);
-                break;
-            }
-            case Kind::add_market: {
-                const auto& is = as<AddMarket>(records);
-                if (is.tick >= amount_limit || is.lot >= amount_limit) return "an amount of 2^96 or more";
-                if (!prepare_market(is.no)) return out_of_memory;
-                break;
-            }
-            case Kind::add_asset: case Kind::set_market_fees: case Kind::halt_market:
-            case Kind::resume_market: case Kind::cancel_order: case Kind::cancel_all:
-            case Kind::replace_order: break;
-            default: return "a record of an unknown kind";
+        const auto& is = as<Place>(records);  // no branch depends on whether it is one
+        const bool is_order = is.kind == Kind::place_order;
+        const bool fits = (u8(is.side - 1) < 2) & (u8(is.type - 1) < 2) & (u8(is.tif - 1) < 3) &
+                          (is.post_only < 2) & (u8(is.stp - 1) < 4);
+        const bool is_known = (u8(is.kind) < 64) & (known_kinds >> (u8(is.kind) & 63) & 1);
+        if ((is.version != record_version) | !is_known) return "a record of another kind or version";
+        if (is_order & !fits) return "an order with a number outside its list";
+        if (is.kind >= Kind::credit) {
+            const auto& fund = as<Fund>(records);
+            if (fund.amount >= amount_limit) return "an amount of 2^96 or more";
+            if (fund.number > number + 1) return "a gap in the funding numbers";
+            number = std::max(number, fund.number);
+        } else if (is.kind == Kind::add_market) {
+            const auto& market = as<AddMarket>(records);
+            if (market.tick >= amount_limit || market.lot >= amount_limit) return "an amount of 2^96 or more";
+            if (!prepare_market(market.no)) return out_of_memory;
         }
     }
     return nullptr;

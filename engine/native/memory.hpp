@@ -107,18 +107,25 @@ class Table {  // open addressing: hash << 32 | index, in order of the hash, an 
     ~Table() { release(places_, mask_); }
 
     template <class Is> u32 find(u32 hash, Is is) const {
+        u64 empty;
+        return find(hash, is, empty);
+    }
+    template <class Is> u32 find(u32 hash, Is is, u64& empty) const {  // if 0: where it may be put
         for (u64 at = hash >> shift_;; ++at) {
             STRONGROOM_TOUCH(places_ + (at & mask_));
             const u64 place = places_[at & mask_];
-            if (!place) return 0;
+            if (!place) return empty = at & mask_, 0;
             if (place >> 32 == hash && is(u32(place))) return u32(place);
         }
+    }
+    void put(u64 empty, u32 hash, u32 index) {
+        places_[empty] = u64(hash) << 32 | index;
+        ++count_;
     }
     void add(u32 hash, u32 index) {
         u64 at = hash >> shift_;
         while (places_[at & mask_]) ++at;
-        places_[at & mask_] = u64(hash) << 32 | index;
-        ++count_;
+        put(at & mask_, hash, index);
     }
     void drop(u32 hash, u32 index) {  // what follows moves up, as far as it lies nearer to its home
         u64 hole = hash >> shift_;
@@ -137,8 +144,16 @@ class Table {  // open addressing: hash << 32 | index, in order of the hash, an 
             if (!grow()) return false;
         return true;
     }
-    const void* place(u32 hash) const { return places_ + (hash >> shift_); }
-    u32 guess(u32 hash) const { return u32(places_[hash >> shift_]); }  // nothing, or what is likely
+    void prefetch_place(u32 hash) const {
+        prefetch(places_ + (hash >> shift_));
+        prefetch(places_ + (hash >> shift_) + 3);  // the search may go on in the next line
+    }
+    u32 guess(u32 hash) const {  // 0, or what is very likely meant
+        for (u64 at = hash >> shift_;; ++at) {
+            const u64 place = places_[at & mask_];
+            if (!place || place >> 32 == hash) return u32(place);
+        }
+    }
     u64 count() const { return count_; }
 
   private:

@@ -10,7 +10,8 @@ namespace strongroom {
 
 inline void Engine::place(const Place& command) {
     const u32 hash = client_hash(command.customer, command.client);
-    const u32 known = remembered(command.customer, command.client, hash);
+    u64 empty = 0;
+    const u32 known = remembered(command.customer, command.client, hash, empty);
     if (known && is_same(memories_[known], command)) {
         auto& event = emit<Rejected>(Said::order_duplicate, command.no, command.customer);
         event.order = memories_[known].order, event.client = command.client;
@@ -24,8 +25,14 @@ inline void Engine::place(const Place& command) {
         why = why_not_now(command, *market, customer);
     }
     if (why != Why::nothing) return emit_rejected(command, command.no, command.client, 0, why);
-    Taker taker = accept(command, *market, customer, hash);
-    match(taker);
+    const bool sells = command.side == sell;
+    Taker taker{book_.take(), risk_.account(customer, sells ? market->base : market->quote),
+                risk_.open_account(customer, sells ? market->quote : market->base), memories_.take(), 0, market,
+                sells, command.stp, command.price, command.lots, true, false};
+    taker.order = sequence_ << slot_bits | (taker.index - 1);
+    by_client_.put(empty, hash, taker.memory);
+    remember(command, taker);
+    if (market->sides[!sells].takes(sells ? -command.price : command.price)) match(taker);
     if (!taker.is_open) return;
     if (command.tif == gtc) {
         rest(taker);
@@ -82,28 +89,15 @@ inline bool Engine::can_fill(const Place& command, const Side& opposite, u32 cus
     return false;
 }
 
-inline Taker Engine::accept(const Place& command, Market& market, u32 customer, u32 hash) {
-    const bool sells = command.side == sell;
-    Taker taker{};
-    taker.index = book_.take();
-    taker.order = sequence_ << slot_bits | (taker.index - 1);
-    taker.given = risk_.account(customer, sells ? market.base : market.quote);
-    taker.received = risk_.open_account(customer, sells ? market.quote : market.base);
-    taker.memory = memories_.take();
-    taker.market = &market, taker.sells = sells, taker.stp = command.stp, taker.is_open = true;
-    taker.price = command.price, taker.lots = command.lots;
-    by_client_.add(hash, taker.memory);
+inline void Engine::remember(const Place& command, const Taker& taker) {
     Memory& memory = memories_[taker.memory];
-    memory.customer = command.customer, memory.market = command.no;
-    memory.options = options_of(command), memory.flags = flags_of(command);
-    memory.order = taker.order, memory.price = command.price, memory.lots = command.lots;
-    memory.closed_ns = 0, memory.client = command.client, memory.total = command.lots;
+    memory = {command.customer, command.no, options_of(command), flags_of(command), taker.order, command.price,
+              command.lots, 0, command.client, {command.lots}};
     auto& event = emit<Accepted>(Said::order_accepted, command.no, command.customer);
     event.order = taker.order, event.client = command.client;
     event.price = command.price, event.lots = command.lots;
     event.side = command.side, event.type = command.type, event.tif = command.tif;
     event.post_only = command.post_only, event.stp = command.stp;
-    return taker;
 }
 
 // ------------------------------------------------------------------------ match
@@ -122,6 +116,7 @@ inline void Engine::match(Taker& taker) {
             if (!prevent_self_trade(taker, index)) break;
             continue;
         }
+        if (taker.lots > maker.lots) prefetch_maker(maker.next);
         const i64 price = price_of(index), lots = std::min(taker.lots, maker.lots);
         const u128 give = market.lock(!taker.sells, price, lots), take = market.lock(taker.sells, price, lots);
         const u128 maker_fee = Risk::fee(take, market.maker_ppm), taker_fee = Risk::fee(give, market.taker_ppm);
@@ -244,7 +239,7 @@ inline void Engine::replace(const OfOrder& command) {
     taker.memory = book_.links[index].memory, taker.order = command.order, taker.market = &market;
     taker.sells = is_sell, taker.stp = memory.flags >> 1, taker.price = command.price, taker.lots = lots;
     taker.is_open = taker.is_listed = true;
-    match(taker);
+    if (market.sides[!is_sell].takes(is_sell ? -command.price : command.price)) match(taker);
     if (taker.is_open) rest(taker);
 }
 

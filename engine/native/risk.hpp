@@ -81,14 +81,17 @@ class Risk {
     }
     u64 live_holds() const { return by_number_.count(); }
     // The steps from a customer's number to the accounts, each when the one before has arrived.
-    void prefetch_customer_place(u32 no) const { prefetch(by_no_.place(hash_of(no))); }
-    void prefetch_customer(u32 no) const { prefetch(customers.address(by_no_.guess(hash_of(no)))); }
-    void prefetch_account_place(u32 no, u16 asset) const {
+    void prefetch_customer_place(u32 no) const { by_no_.prefetch_place(hash_of(no)); }
+    u32 prefetch_customer(u32 no) const {
         const u32 customer = by_no_.guess(hash_of(no));
-        if (!near(customer, asset)) prefetch(by_asset_.place(hash_of(u64(customer) << 16 | asset)));
+        prefetch(customers.address(customer));
+        return customer;
     }
-    void prefetch_account(u32 no, u16 asset, bool even_if_near) const {
-        const u32 customer = by_no_.guess(hash_of(no)), found = near(customer, asset);
+    void prefetch_account_place(u32 customer, u16 asset) const {
+        if (!near(customer, asset)) by_asset_.prefetch_place(hash_of(u64(customer) << 16 | asset));
+    }
+    void prefetch_account(u32 customer, u16 asset, bool even_if_near) const {
+        const u32 found = near(customer, asset);
         if (found && !even_if_near) return;
         prefetch(accounts.address(found ? found : by_asset_.guess(hash_of(u64(customer) << 16 | asset))));
     }
