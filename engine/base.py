@@ -124,6 +124,15 @@ class Engine(Protocol):
         """Apply one command. User input never raises; Corrupt: a gap in sequence or numbers."""
         ...
 
+    def apply_block(
+        self, records: bytes, *, first_sequence: int, time_ns: int
+    ) -> list[list[Event]]:
+        """Apply the command records of one block; return what each command caused.
+
+        Corrupt: as for apply, or bytes that are no commands.
+        """
+        ...
+
     def dump(self) -> bytes:
         """Return the whole state in its one canonical form."""
         ...

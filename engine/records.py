@@ -274,6 +274,13 @@ def unpack_command(record: bytes | memoryview) -> Command:
     return command
 
 
+def unpack_commands(records: bytes) -> list[Command]:
+    """Return the commands of records standing one after another. Corrupt: see unpack_command."""
+    view = memoryview(records)
+    starts = range(0, len(records), RECORD_BYTES)
+    return [unpack_command(view[at : at + RECORD_BYTES]) for at in starts]
+
+
 def pack_event(event: Event) -> bytes:
     """Return the 64-byte record. Refused: amount_out_of_range when a field does not fit."""
     return _EVENT_BY_TYPE[type(event)].pack(event)
@@ -292,3 +299,10 @@ def _find(layouts: dict[int, Layout], record: bytes | memoryview) -> Layout:
     if layout is None:
         raise Corrupt(f"unknown record kind {record[0]}")
     return layout
+
+
+def unpack_events(records: bytes) -> list[Event]:
+    """Return the events of records standing one after another. Corrupt: see unpack_event."""
+    view = memoryview(records)
+    starts = range(0, len(records), RECORD_BYTES)
+    return [unpack_event(view[at : at + RECORD_BYTES]) for at in starts]

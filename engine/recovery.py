@@ -15,7 +15,7 @@ from core.errors import Corrupt
 from engine.base import Engine, Limits
 from engine.blocks import GENESIS, Block
 from engine.eventlog import EventLog
-from engine.events import AppliedBlock, Event, Projected
+from engine.events import AppliedBlock, Projected
 from engine.files import Storage
 from engine.journal import SEGMENT_BYTES_MAX, Journal, JournalReader
 from engine.reference import DEFAULT_LIMITS, ReferenceEngine
@@ -112,10 +112,10 @@ def replay(
 
 def apply_block(engine: Engine, block: Block) -> AppliedBlock:
     """Apply a block read from the journal. Corrupt: the engine stands elsewhere."""
-    events: list[Event] = []
-    for sequence, command in enumerate(block.commands(), block.first_sequence):
-        events += engine.apply(command, sequence=sequence, time_ns=block.time_ns)
-    return applied_block(block, events)
+    answers = engine.apply_block(
+        block.records, first_sequence=block.first_sequence, time_ns=block.time_ns
+    )
+    return applied_block(block, (event for found in answers for event in found))
 
 
 def _starting_point(

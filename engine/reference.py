@@ -33,6 +33,7 @@ from engine.commands import (
 )
 from engine.events import Event
 from engine.market import Market
+from engine.records import unpack_commands
 from engine.reference_config import (
     add_asset,
     add_market,
@@ -113,6 +114,19 @@ class ReferenceEngine:
         verb(state, command)
         assert state.events, "every command is answered"
         return state.events
+
+    def apply_block(
+        self, records: bytes, *, first_sequence: int, time_ns: int
+    ) -> list[list[Event]]:
+        """Apply the command records of one block; return what each command caused.
+
+        Corrupt: as for apply, or bytes that are no commands (then none was applied).
+        """
+        commands = unpack_commands(records)
+        return [
+            self.apply(command, sequence=sequence, time_ns=time_ns)
+            for sequence, command in enumerate(commands, first_sequence)
+        ]
 
     def dump(self) -> bytes:
         """Return the whole state in its one canonical form."""

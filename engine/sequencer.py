@@ -96,9 +96,9 @@ class Sequencer:
             number = self._engine.funding_number
             for command in commands:
                 number = _next_number(command, number)
-            return self._commit(commands, records)
+            return self._commit(records)
 
-    def _commit(self, commands: Sequence[Command], records: Sequence[bytes]) -> list[list[Event]]:
+    def _commit(self, records: Sequence[bytes]) -> list[list[Event]]:
         # Block time never goes back, whatever the wall clock does.
         time_ns = max(self._clock.now_ns(), self._engine.time_ns)
         block = self._journal.append(records, time_ns=time_ns)
@@ -110,10 +110,9 @@ class Sequencer:
             raise OutcomeUnknown(error.what) from error
         try:
             with self._reading:
-                answers = [
-                    self._engine.apply(command, sequence=block.first_sequence + n, time_ns=time_ns)
-                    for n, command in enumerate(commands)
-                ]
+                answers = self._engine.apply_block(
+                    block.records, first_sequence=block.first_sequence, time_ns=time_ns
+                )
                 applied = applied_block(block, (event for found in answers for event in found))
                 self.log.append(applied)
                 if self._publish is not None:
@@ -194,7 +193,7 @@ class Sequencer:
                 batch = self._without_gaps(taken)
                 if batch:
                     self._check_usable()
-                    answers = self._commit([w.command for w in batch], [w.record for w in batch])
+                    answers = self._commit([waiting.record for waiting in batch])
                     for waiting, events in zip(batch, answers, strict=True):
                         waiting.answer.set_result(events)
         except (Unavailable, Corrupt) as error:

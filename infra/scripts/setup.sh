@@ -16,7 +16,8 @@ fitting_python() {
     return 1
 }
 
-wanted=$(cat pyproject.toml requirements/dev.lock requirements/bootstrap.lock infra/scripts/setup.sh | sha256sum | cut -d' ' -f1)
+wanted=$(cat pyproject.toml requirements/dev.lock requirements/bootstrap.lock infra/scripts/setup.sh \
+    engine/native/CMakeLists.txt engine/native/*.cpp engine/native/*.hpp | sha256sum | cut -d' ' -f1)
 stamp=.venv/strongroom.stamp
 if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ]; then
     exit 0
@@ -40,5 +41,6 @@ if [ ! -x .venv/bin/uv ]; then
         -r requirements/bootstrap.lock
 fi
 .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements/dev.lock
-.venv/bin/uv pip install --quiet --no-deps --no-build-isolation --python .venv/bin/python --editable .
+.venv/bin/uv pip install --quiet --no-deps --no-build-isolation --reinstall-package strongroom \
+    --python .venv/bin/python --editable .
 echo "$wanted" >"$stamp"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import addresses, indexing, ledger, orders
+from tests.benchmarks import addresses, engine, indexing, ledger, orders
 from tests.benchmarks.measure import Contest, Row, measure, show, write
 
-JOBS: dict[str, Callable[[contextlib.ExitStack], list[Contest]]] = {
+JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row]]] = {
+    "engine": engine.contests,
     "orders": orders.contests,
     "ledger": ledger.contests,
     "indexing": indexing.contests,
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
         with contextlib.ExitStack() as stack, talk.status(f"{name}: preparing") as status:
             for contest in JOBS[name](stack):
                 status.update(f"{contest.job}: measuring")
-                rows.append(measure(contest))
+                rows.append(contest if isinstance(contest, Row) else measure(contest))
     show(rows, Console(width=170))
     write(rows, OUTPUT)
     talk.print(f"written: {OUTPUT}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.campaign import killed
+from tests.campaign import builds, killed, native
 from tests.simulation import campaign as simulation
 
 Campaign = Callable[[Sequence[str]], list[str]]
 
 CAMPAIGNS: dict[str, Campaign] = {
     "killed": killed.campaign,
+    "native": native.campaign,
+    "builds": builds.campaign,
     "simulation": simulation.campaign,
 }
 

@@ -14,6 +14,7 @@ from engine import events as e
 from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
 from engine.invariants import check_invariants
 from engine.market import fill_amounts
+from engine.native.engine import NativeEngine
 from engine.records import pack_command, pack_event, unpack_command, unpack_event
 from engine.reference import ReferenceEngine
 from tests.unit.engine.world import BASE, MARKET, QUOTE, START_NS, market
@@ -46,11 +47,12 @@ class Exchange(RuleBasedStateMachine):
 
     orders = Bundle("orders")
     holds = Bundle("holds")
+    twin_kind: type[ReferenceEngine | NativeEngine] = ReferenceEngine
 
     def __init__(self) -> None:
         super().__init__()
         self.engine = ReferenceEngine()
-        self.twin = ReferenceEngine()
+        self.twin = self.twin_kind()
         self.client = self.number = 0
         self.time_ns = START_NS
         self.money: dict[tuple[int, int], int] = defaultdict(int)
@@ -223,13 +225,14 @@ class Exchange(RuleBasedStateMachine):
 
     @rule()
     def restart_the_twin(self) -> None:
-        self.twin = ReferenceEngine.load(self.twin.dump())
+        self.twin = self.twin_kind.load(self.twin.dump())
 
     # ---- what must hold
 
     @invariant()
     def nothing_is_broken(self) -> None:
         check_invariants(self.engine)
+        check_invariants(self.twin)
 
     @invariant()
     def the_twin_is_equal(self) -> None:
@@ -260,5 +263,14 @@ class Exchange(RuleBasedStateMachine):
             assert tally.filled == (order.filled_lots if order else tally.filled)
 
 
+class NativeExchange(Exchange):
+    """The same, and the twin is the native engine."""
+
+    twin_kind = NativeEngine
+
+
 TestExchange = Exchange.TestCase
-TestExchange.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestNativeExchange = NativeExchange.TestCase
+TestExchange.settings = TestNativeExchange.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)

@@ -23,6 +23,8 @@ from tests.unit.engine.world import (
     why,
 )
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_a_cancel_gives_the_lock_back_exactly() -> None:
     world = World()

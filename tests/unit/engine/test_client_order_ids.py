@@ -10,8 +10,10 @@ from core.clock import DAY_NS, SECOND_NS
 from engine.base import ISSUE_LEAD_LIMIT_NS
 from engine.enums import Side
 from engine.events import OrderDuplicate
-from engine.reference import ReferenceEngine
-from tests.unit.engine.world import ALICE, BOB, IOC, World, accepted, trades, why
+from engine.factory import engine_factory
+from tests.unit.engine.world import ALICE, BOB, IOC, World, accepted, remembered_orders, trades, why
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 
 def test_the_same_order_again_is_a_duplicate_of_the_first() -> None:
@@ -119,7 +121,7 @@ def test_closed_orders_are_forgotten_after_a_day_and_memory_stays_bounded() -> N
     for _ in range(50):
         world.time_ns += 2 * 3600 * SECOND_NS
         accepted(world.buy(ALICE, 100, 5, **IOC))
-    assert len(world.engine._state.client_ids) == 13
+    assert remembered_orders(world.engine) == 13
     assert world.engine.order_id_of(customer_no=ALICE, client_order_id=50) is not None
     assert world.engine.order_id_of(customer_no=ALICE, client_order_id=1) is None
 
@@ -129,7 +131,7 @@ def test_memory_survives_dump_and_load() -> None:
     open_order = world.order(ALICE, Side.BUY, 100, 5)
     closed_order = world.order(ALICE, Side.BUY, 100, 5, **IOC)
     first, second = accepted(world.do(open_order)), accepted(world.do(closed_order))
-    world.engine = ReferenceEngine.load(world.engine.dump())
+    world.engine = engine_factory(World.kind).load(world.engine.dump())
     for order, order_id in ((open_order, first), (closed_order, second)):
         [event] = world.do(order)
         assert isinstance(event, OrderDuplicate)

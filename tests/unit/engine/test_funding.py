@@ -16,7 +16,21 @@ from engine.events import (
     Held,
     Released,
 )
-from tests.unit.engine.world import ALICE, BASE, BOB, QUOTE, World, accepted, cancelled, market
+from engine.factory import engine_factory
+from engine.reference import ReferenceEngine
+from tests.unit.engine.world import (
+    ALICE,
+    BASE,
+    BOB,
+    ONLY_REFERENCE,
+    QUOTE,
+    World,
+    accepted,
+    cancelled,
+    market,
+)
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 
 def test_a_credit_is_available_at_once() -> None:
@@ -57,6 +71,7 @@ def test_a_refused_number_is_used_up() -> None:
     assert world.engine.funding_number == 2
 
 
+@ONLY_REFERENCE
 @pytest.mark.parametrize(
     ("asset_no", "amount", "reason"),
     [
@@ -142,7 +157,9 @@ def test_L05_no_credit_brings_an_asset_to_2_127() -> None:
     world = World(rich=0)
     largest = (1 << 96) - 1
     times = 1 << 31
-    world.engine._state.balances.enter(ALICE, QUOTE, largest * times)
+    rich = ReferenceEngine.load(world.engine.dump())
+    rich._state.balances.enter(ALICE, QUOTE, largest * times)
+    world.engine = engine_factory(World.kind).load(rich.dump())
     room = (1 << 127) - 1 - largest * times
     assert isinstance(world.credit(BOB, QUOTE, room), Credited)
     refused = world.credit(BOB, QUOTE, 1)

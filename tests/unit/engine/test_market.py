@@ -20,7 +20,9 @@ from engine.events import (
     Trade,
 )
 from engine.market import fill_amounts, market_of
-from tests.unit.engine.world import ALICE, BASE, BOB, MARKET, QUOTE, World, market
+from tests.unit.engine.world import ALICE, BASE, BOB, MARKET, ONLY_REFERENCE, QUOTE, World, market
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 TRADE = Trade(
     sequence=1,
@@ -95,6 +97,7 @@ def test_adding_again_with_the_same_content_is_answered_again() -> None:
     assert isinstance(event, MarketAdded)
 
 
+@ONLY_REFERENCE
 @pytest.mark.parametrize(
     ("command", "reason"),
     [

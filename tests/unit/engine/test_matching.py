@@ -24,6 +24,7 @@ from tests.unit.engine.world import (
     FOK,
     IOC,
     MARKET,
+    ONLY_REFERENCE,
     POST_ONLY,
     QUOTE,
     World,
@@ -34,6 +35,8 @@ from tests.unit.engine.world import (
     trades,
     why,
 )
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 
 def test_a_better_price_trades_first_and_then_the_older_order() -> None:
@@ -297,6 +300,7 @@ def test_of_several_reasons_the_first_of_the_list_is_given() -> None:
     assert why(world.buy(ALICE, 1, 1)) == "exceeds_available"
 
 
+@ONLY_REFERENCE
 @pytest.mark.parametrize(("price", "lots"), [(1 << 63, 1), (1, 1 << 63), (-1, 1), (1, -1)])
 def test_what_does_not_fit_the_wire_never_rests(price: int, lots: int) -> None:
     world = World(rich=10**20)

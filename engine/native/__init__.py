@@ -1,0 +1,1 @@
+"""The native core: C++ headers, their binding, and the engine over it."""
