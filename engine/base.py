@@ -102,6 +102,25 @@ class Depth:
     asks: tuple[Level, ...]
 
 
+class StateImage(Protocol):
+    """The state of an engine at one sequence, apart from the engine."""
+
+    def dump(self) -> bytes:
+        """Return what the engine's own dump() would have given; on any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DumpedImage:
+    """The image of an engine that can copy itself in no quicker way than by dumping."""
+
+    data: bytes
+
+    def dump(self) -> bytes:
+        """Return the dump."""
+        return self.data
+
+
 class Engine(Protocol):
     """A deterministic state machine: no clock, no randomness, no files."""
 
@@ -124,13 +143,23 @@ class Engine(Protocol):
         """Apply one command. User input never raises; Corrupt: a gap in sequence or numbers."""
         ...
 
-    def apply_block(
-        self, records: bytes, *, first_sequence: int, time_ns: int
-    ) -> list[list[Event]]:
-        """Apply the command records of one block; return what each command caused.
+    def check_records(self, records: bytes, *, first_sequence: int, time_ns: int) -> None:
+        """Return when apply_records would take these records, and change nothing.
 
-        Corrupt: as for apply, or bytes that are no commands.
+        Corrupt: it would not. Whoever has records from elsewhere asks before they are journalled.
         """
+        ...
+
+    def apply_records(self, records: bytes, *, first_sequence: int, time_ns: int) -> bytes:
+        """Apply the command records of one block; return the event records, in order.
+
+        Each event carries the sequence of its command. Corrupt: as for apply, or bytes that are no
+        commands; none was applied then.
+        """
+        ...
+
+    def copy_image(self) -> StateImage:
+        """Return a copy of the state as it stands, which lives on while the engine goes on."""
         ...
 
     def dump(self) -> bytes:

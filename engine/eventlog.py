@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 from core.errors import Corrupt
-from engine.events import AppliedBlock
+from engine.applied import AppliedBlock
 
 
 class EventLog:
@@ -41,7 +41,7 @@ class EventLog:
                 raise Corrupt(f"block at {block.first_sequence} follows {self._last_sequence}")
             self._blocks.append(block)
             self._last_sequence = block.last_sequence
-            self._pending_events += len(block.events)
+            self._pending_events += block.event_count
 
     def blocks_after(self, sequence: int, limit: int) -> list[AppliedBlock]:
         """Return at most `limit` blocks after a sequence that ends a block, in order.
@@ -69,5 +69,5 @@ class EventLog:
                 raise Corrupt(f"books at {sequence}, but only {self._last_sequence} was published")
             while self._blocks and self._blocks[0].last_sequence <= sequence:
                 block = self._blocks.popleft()
-                self._pending_events -= len(block.events)
+                self._pending_events -= block.event_count
                 self._projected_sequence = block.last_sequence

@@ -305,20 +305,3 @@ class Projected:
     epoch: int
     sequence: int
     hash: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedBlock:
-    """One durable journal block and all it caused. `hash` is the running hash after it."""
-
-    epoch: int
-    first_sequence: int
-    last_sequence: int
-    time_ns: int
-    hash: bytes
-    events: tuple[Event, ...]
-
-    @property
-    def projected(self) -> Projected:
-        """Return what the projector stores once it has posted this block."""
-        return Projected(epoch=self.epoch, sequence=self.last_sequence, hash=self.hash)

@@ -8,7 +8,7 @@ a failed sync: the segment is abandoned, and a new one continues from the last d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errors import Corrupt, OutcomeUnknown, Unavailable
@@ -199,7 +199,7 @@ class Journal:
         end = verify(storage, projected or GENESIS).end
         return cls(storage, epoch=epoch, end=end, segment_bytes_max=segment_bytes_max)
 
-    def append(self, records: Sequence[bytes], *, time_ns: int) -> Block:
+    def append(self, records: bytes, *, time_ns: int) -> Block:
         """Write one block and return once it is on the disk.
 
         Unavailable: nothing was journalled. OutcomeUnknown: the disk failed in such a way that only
@@ -208,9 +208,7 @@ class Journal:
         if self._file is None or self._file.size >= self._segment_bytes_max:
             self._begin_segment()
         assert self._file is not None
-        data, block = pack_block(
-            b"".join(records), epoch=self.epoch, time_ns=time_ns, after=self.end
-        )
+        data, block = pack_block(records, epoch=self.epoch, time_ns=time_ns, after=self.end)
         durable_bytes = self._file.size
         try:
             self._file.append(data)

@@ -16,10 +16,10 @@ from operator import attrgetter
 
 from core.clock import SECOND_NS
 from core.errors import Reason, Refused
+from engine.applied import AppliedBlock
 from engine.base import Engine, OpenOrder
 from engine.enums import Side
 from engine.events import (
-    AppliedBlock,
     Event,
     MarketAdded,
     OrderAccepted,

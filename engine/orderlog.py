@@ -11,10 +11,10 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from engine.applied import AppliedBlock
 from engine.base import Engine
 from engine.enums import CancelReason, OrderKind, Side, TimeInForce
 from engine.events import (
-    AppliedBlock,
     Event,
     OrderAccepted,
     OrderCancelled,

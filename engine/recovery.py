@@ -12,14 +12,15 @@ from typing import Protocol
 
 from core.clock import Clock
 from core.errors import Corrupt
+from engine.applied import AppliedBlock
 from engine.base import Engine, Limits
-from engine.blocks import GENESIS, Block
+from engine.blocks import GENESIS
 from engine.eventlog import EventLog
-from engine.events import AppliedBlock, Projected
+from engine.events import Projected
 from engine.files import Storage
 from engine.journal import SEGMENT_BYTES_MAX, Journal, JournalReader
 from engine.reference import DEFAULT_LIMITS, ReferenceEngine
-from engine.sequencer import BATCH_MAX, LAG_EVENTS_MAX, Sequencer, applied_block
+from engine.sequencer import BATCH_MAX, LAG_EVENTS_MAX, Sequencer, apply_block
 from engine.snapshot import sound_snapshots
 
 
@@ -108,14 +109,6 @@ def replay(
         if position not in passed:
             raise Corrupt(f"the {whose} stand at {position}, not in the journal up to {end}")
     return engine, log, end
-
-
-def apply_block(engine: Engine, block: Block) -> AppliedBlock:
-    """Apply a block read from the journal. Corrupt: the engine stands elsewhere."""
-    answers = engine.apply_block(
-        block.records, first_sequence=block.first_sequence, time_ns=block.time_ns
-    )
-    return applied_block(block, (event for found in answers for event in found))
 
 
 def _starting_point(

@@ -13,7 +13,16 @@ from types import MappingProxyType
 from typing import Any
 
 from core.errors import Corrupt, Reason, Refused
-from engine.base import SEQUENCE_LIMIT, Balance, Depth, Limits, LiveHold, OpenOrder, Totals
+from engine.base import (
+    SEQUENCE_LIMIT,
+    Balance,
+    Depth,
+    DumpedImage,
+    Limits,
+    LiveHold,
+    OpenOrder,
+    Totals,
+)
 from engine.commands import (
     AddAsset,
     AddMarket,
@@ -23,6 +32,7 @@ from engine.commands import (
     Command,
     Credit,
     Debit,
+    FundingCommand,
     HaltMarket,
     Hold,
     PlaceOrder,
@@ -33,7 +43,7 @@ from engine.commands import (
 )
 from engine.events import Event
 from engine.market import Market
-from engine.records import unpack_commands
+from engine.records import pack_event, unpack_commands
 from engine.reference_config import (
     add_asset,
     add_market,
@@ -102,10 +112,7 @@ class ReferenceEngine:
         something that is no command: none of these can come out of our own journal.
         """
         state = self._state
-        if sequence != state.sequence + 1 or sequence >= SEQUENCE_LIMIT:
-            raise Corrupt(f"sequence {sequence} follows {state.sequence}")
-        if time_ns < state.time_ns:
-            raise Corrupt(f"journal time goes back from {state.time_ns} to {time_ns}")
+        self._check_follows(sequence, time_ns)
         verb = _VERBS.get(type(command))
         if verb is None:
             raise Corrupt(f"{type(command).__name__} is no command")
@@ -115,18 +122,45 @@ class ReferenceEngine:
         assert state.events, "every command is answered"
         return state.events
 
-    def apply_block(
-        self, records: bytes, *, first_sequence: int, time_ns: int
-    ) -> list[list[Event]]:
-        """Apply the command records of one block; return what each command caused.
+    def check_records(self, records: bytes, *, first_sequence: int, time_ns: int) -> None:
+        """Return when apply_records would take these records. Corrupt: it would not."""
+        self._checked(records, first_sequence=first_sequence, time_ns=time_ns)
 
-        Corrupt: as for apply, or bytes that are no commands (then none was applied).
-        """
+    def _checked(self, records: bytes, *, first_sequence: int, time_ns: int) -> list[Command]:
         commands = unpack_commands(records)
-        return [
-            self.apply(command, sequence=sequence, time_ns=time_ns)
+        self._check_follows(first_sequence, time_ns)
+        if first_sequence + len(commands) > SEQUENCE_LIMIT:
+            raise Corrupt(f"{len(commands)} commands after {self.sequence} pass the last sequence")
+        number = self.funding_number
+        for command in commands:
+            if isinstance(command, FundingCommand):
+                if command.number > number + 1:
+                    raise Corrupt(f"funding number {command.number} follows {number}")
+                number = max(number, command.number)
+        return commands
+
+    def _check_follows(self, sequence: int, time_ns: int) -> None:
+        state = self._state
+        if sequence != state.sequence + 1 or sequence >= SEQUENCE_LIMIT:
+            raise Corrupt(f"sequence {sequence} follows {state.sequence}")
+        if time_ns < state.time_ns:
+            raise Corrupt(f"journal time goes back from {state.time_ns} to {time_ns}")
+
+    def apply_records(self, records: bytes, *, first_sequence: int, time_ns: int) -> bytes:
+        """Apply the command records of one block; return the event records, in order.
+
+        Corrupt: as for apply, or bytes that are no commands; none was applied then.
+        """
+        commands = self._checked(records, first_sequence=first_sequence, time_ns=time_ns)
+        return b"".join(
+            pack_event(event)
             for sequence, command in enumerate(commands, first_sequence)
-        ]
+            for event in self.apply(command, sequence=sequence, time_ns=time_ns)
+        )
+
+    def copy_image(self) -> DumpedImage:
+        """Return a copy of the state as it stands, which lives on while the engine goes on."""
+        return DumpedImage(self.dump())
 
     def dump(self) -> bytes:
         """Return the whole state in its one canonical form."""

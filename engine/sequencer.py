@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
 from core.clock import Clock
 from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, StrongroomError, Unavailable
+from engine.applied import AppliedBlock
 from engine.base import Engine
 from engine.blocks import BLOCK_RECORDS_MAX, Block
 from engine.commands import Capture, Command, Credit, Debit, Hold, Release
 from engine.eventlog import EventLog
-from engine.events import AppliedBlock, Event, Projected
+from engine.events import Event, Projected
 from engine.files import Storage
 from engine.journal import Journal
-from engine.records import pack_command
+from engine.records import RECORD_BYTES, pack_command
 from engine.snapshot import Snapshot, write_snapshot
 
 BATCH_MAX = 1024
@@ -96,11 +97,30 @@ class Sequencer:
             number = self._engine.funding_number
             for command in commands:
                 number = _next_number(command, number)
-            return self._commit(records)
+            return self._commit(b"".join(records), self._block_time_ns()).answers()
 
-    def _commit(self, records: Sequence[bytes]) -> list[list[Event]]:
+    def execute_records(self, records: bytes) -> bytes:
+        """Journal, apply and publish command records as one block; return the event records.
+
+        The columns of engine.records in and out: nothing is decoded. Refused: too_large. Corrupt:
+        bytes that are no commands, or a gap in funding numbers; nothing happened. Else as execute.
+        """
+        if not records:
+            return b""
+        if len(records) > BLOCK_RECORDS_MAX * RECORD_BYTES:
+            raise Refused(Reason.TOO_LARGE, f"at most {BLOCK_RECORDS_MAX} commands at once")
+        with self._writing:
+            self._check_usable()
+            time_ns = self._block_time_ns()
+            first = self._engine.sequence + 1
+            self._engine.check_records(records, first_sequence=first, time_ns=time_ns)
+            return self._commit(records, time_ns).event_records
+
+    def _block_time_ns(self) -> int:
         # Block time never goes back, whatever the wall clock does.
-        time_ns = max(self._clock.now_ns(), self._engine.time_ns)
+        return max(self._clock.now_ns(), self._engine.time_ns)
+
+    def _commit(self, records: bytes, time_ns: int) -> AppliedBlock:
         block = self._journal.append(records, time_ns=time_ns)
         try:
             self._lease()
@@ -110,17 +130,14 @@ class Sequencer:
             raise OutcomeUnknown(error.what) from error
         try:
             with self._reading:
-                answers = self._engine.apply_block(
-                    block.records, first_sequence=block.first_sequence, time_ns=time_ns
-                )
-                applied = applied_block(block, (event for found in answers for event in found))
+                applied = apply_block(self._engine, block)
                 self.log.append(applied)
                 if self._publish is not None:
                     self._publish(applied)
         except Corrupt as error:
             self._failure = error
             raise
-        return answers
+        return applied
 
     def _check_usable(self) -> None:
         if self._failure is not None:
@@ -193,8 +210,9 @@ class Sequencer:
                 batch = self._without_gaps(taken)
                 if batch:
                     self._check_usable()
-                    answers = self._commit([waiting.record for waiting in batch])
-                    for waiting, events in zip(batch, answers, strict=True):
+                    records = b"".join(waiting.record for waiting in batch)
+                    applied = self._commit(records, self._block_time_ns())
+                    for waiting, events in zip(batch, applied.answers(), strict=True):
                         waiting.answer.set_result(events)
         except (Unavailable, Corrupt) as error:
             for waiting in batch:
@@ -263,15 +281,18 @@ class Sequencer:
         return name
 
 
-def applied_block(block: Block, events: Iterable[Event]) -> AppliedBlock:
-    """Return what is published of a block once it is applied."""
+def apply_block(engine: Engine, block: Block) -> AppliedBlock:
+    """Apply a block and return what is published of it. Corrupt: the engine stands elsewhere."""
+    events = engine.apply_records(
+        block.records, first_sequence=block.first_sequence, time_ns=block.time_ns
+    )
     return AppliedBlock(
         epoch=block.epoch,
         first_sequence=block.first_sequence,
         last_sequence=block.last_sequence,
         time_ns=block.time_ns,
         hash=block.hash,
-        events=tuple(events),
+        event_records=events,
     )
 
 

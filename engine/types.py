@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.applied import AppliedBlock
 from engine.commands import (
     AddAsset,
     AddMarket,
@@ -34,7 +35,6 @@ from engine.enums import (
 )
 from engine.events import (
     GENESIS_HASH,
-    AppliedBlock,
     AssetAdded,
     Captured,
     ConfigEvent,

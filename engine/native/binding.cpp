@@ -50,6 +50,13 @@ class Core {
         if (wrong) throw nb::value_error(wrong);
         return nb::bytes(reinterpret_cast<const char*>(engine_.events()), engine_.event_bytes());
     }
+    void check(nb::handle records, u64 first_sequence, i64 time_ns) {
+        const Bytes in(records);
+        if (in.size() % record_bytes) throw nb::value_error("records are not whole");
+        const char* wrong = engine_.unfit(in.at(), in.size() / record_bytes, first_sequence, time_ns);
+        if (wrong == out_of_memory) throw std::bad_alloc();
+        if (wrong) throw nb::value_error(wrong);
+    }
     void load(nb::handle data) {
         const Bytes in(data);
         if (const char* wrong = Dump(engine_).load(in.at(), in.size())) throw nb::value_error(wrong);
@@ -78,6 +85,7 @@ NB_MODULE(_core, module) {
     nb::class_<Core>(module, "Core")
         .def(nb::init<u64, u64, u64>())
         .def("apply", &Core::apply)
+        .def("check", &Core::check)
         .def("load", &Core::load)
         .def("depth", &Core::depth)
         .def("order_of", &Core::order_of)

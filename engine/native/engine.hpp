@@ -83,6 +83,7 @@ class Engine {
 
     // Why the batch cannot be applied (nothing of it was then), or null: `events()` holds the answer.
     const char* apply(const u8* records, u64 count, u64 first_sequence, i64 time_ns);
+    const char* unfit(const u8* records, u64 count, u64 first_sequence, i64 time_ns);  // as apply would say
     const u8* events() const { return out_memory_.at(); }
     u64 event_bytes() const { return u64(reinterpret_cast<const u8*>(out_) - out_memory_.at()); }
     u64 sequence() const { return sequence_; }
@@ -94,7 +95,6 @@ class Engine {
     friend class Dump;
     struct alignas(64) Slot { u8 bytes[64]; };
 
-    const char* unfit(const u8* records, u64 count, u64 first_sequence, i64 time_ns);
     bool make_room(u64 count);
     bool prepare_market(u16 no);
     void look_at_records(Ahead& ahead, const u8* records, u64 group, u64 count) const;

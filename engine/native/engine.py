@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from core.errors import Corrupt, Reason, Refused
-from engine.base import Balance, Depth, Level, Limits, LiveHold, OpenOrder, Totals
+from core.errors import Corrupt, Reason, Refused, Unavailable
+from engine.base import Balance, Depth, DumpedImage, Level, Limits, LiveHold, OpenOrder, Totals
 from engine.commands import Command
 from engine.enums import SelfTrade, Side
 from engine.events import Event
@@ -74,19 +74,25 @@ class NativeEngine:
         Refused: a field that fits no record. Corrupt: a gap in sequence or funding numbers, time
         going back.
         """
-        return unpack_events(self.apply_records(pack_command(command), sequence, time_ns))
+        record = pack_command(command)
+        return unpack_events(self.apply_records(record, first_sequence=sequence, time_ns=time_ns))
 
-    def apply_block(
-        self, records: bytes, *, first_sequence: int, time_ns: int
-    ) -> list[list[Event]]:
-        """Apply the commands of a block and return what each caused. Corrupt: none was applied."""
-        answers: list[list[Event]] = [[] for _ in range(len(records) // RECORD_BYTES)]
-        for event in unpack_events(self.apply_records(records, first_sequence, time_ns)):
-            answers[event.sequence - first_sequence].append(event)
-        return answers
+    def check_records(
+        self, records: bytes | memoryview, *, first_sequence: int, time_ns: int
+    ) -> None:
+        """Return when apply_records would take these records.
+
+        Corrupt: it would not. Unavailable: no memory for a new market.
+        """
+        try:
+            self._core.check(records, first_sequence, time_ns)
+        except (ValueError, TypeError) as error:
+            raise Corrupt(f"sequence {first_sequence}: {error}") from None
+        except MemoryError:
+            raise Unavailable("the engine has no memory for these commands") from None
 
     def apply_records(
-        self, records: bytes | memoryview, first_sequence: int, time_ns: int
+        self, records: bytes | memoryview, *, first_sequence: int, time_ns: int
     ) -> bytes:
         """Apply command records and return event records. Corrupt: none was applied."""
         try:
@@ -99,6 +105,10 @@ class NativeEngine:
     def dump(self) -> bytes:
         """Return the whole state in its one canonical form."""
         return self._core.dump()
+
+    def copy_image(self) -> DumpedImage:
+        """Return a copy of the state as it stands, which lives on while the engine goes on."""
+        return DumpedImage(self.dump())
 
     @classmethod
     def load(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> NativeEngine:

@@ -123,7 +123,9 @@ def _opened(work: Work) -> NativeEngine:
     engine = NativeEngine()
     step = BATCH * RECORD_BYTES
     for at in range(0, len(work.opening), step):
-        engine.apply_records(work.opening[at : at + step], engine.sequence + 1, work.time_ns)
+        engine.apply_records(
+            work.opening[at : at + step], first_sequence=engine.sequence + 1, time_ns=work.time_ns
+        )
     return engine
 
 
@@ -136,7 +138,7 @@ def _through_python(work: Work, batch: int, count: int) -> Run:
         apply, sequence, now = _opened(work).apply_records, work.first_sequence, work.time_ns
         before = time.process_time_ns()
         for piece in pieces:
-            apply(piece, sequence, now)
+            apply(piece, first_sequence=sequence, time_ns=now)
             sequence += batch
         return Timed(count, time.process_time_ns() - before)
 
@@ -150,7 +152,7 @@ def _by_reference(work: Work) -> Run:
         engine = ReferenceEngine.load(_opened(work).dump())
         records = bytes(work.timed[: count * RECORD_BYTES])
         before = time.process_time_ns()
-        engine.apply_block(records, first_sequence=work.first_sequence, time_ns=work.time_ns)
+        engine.apply_records(records, first_sequence=work.first_sequence, time_ns=work.time_ns)
         return Timed(count, time.process_time_ns() - before)
 
     return run

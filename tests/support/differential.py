@@ -49,7 +49,9 @@ def compare(weather: type[Rough], seed: int, commands: int) -> Compared:
             drawn.observe(events)
             records.append(pack_command(command))
             expected += events
-        answered = native.apply_records(b"".join(records), first, reference.time_ns)
+        answered = native.apply_records(
+            b"".join(records), first_sequence=first, time_ns=reference.time_ns
+        )
         where = f"{weather.__name__} seed {seed}, batch at {first}"
         if answered != b"".join(map(pack_event, expected)):
             raise Difference(f"{where}: {_first_difference(expected, unpack_events(answered))}")

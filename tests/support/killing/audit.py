@@ -20,7 +20,8 @@ from engine.blocks import GENESIS
 from engine.events import OrderAccepted
 from engine.files import DiskStorage, Storage
 from engine.journal import JournalReader
-from engine.recovery import ReferenceFactory, apply_block, replay
+from engine.recovery import ReferenceFactory, replay
+from engine.sequencer import apply_block
 from engine.snapshot import read_snapshot, snapshot_names
 from infra.devnet.deploy import Contract
 from tests.support.killing.customers import COIN, Ledger

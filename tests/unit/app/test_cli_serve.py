@@ -180,7 +180,7 @@ def test_a_sound_journal_passes_and_a_damaged_one_is_exit_8(config: Path) -> Non
     folder = upgraded(config).data.folder / JOURNAL_NAME
     journal = Journal(DiskStorage(folder), epoch=1, end=GENESIS)
     for asset_no in (1, 2):
-        journal.append([pack_command(AddAsset(asset_no=asset_no))], time_ns=1)
+        journal.append(pack_command(AddAsset(asset_no=asset_no)), time_ns=1)
     journal.close()
     sound = cli("--config", config, "-o", "json", "journal", "verify")
     assert sound.exit_code == Exit.OK

@@ -16,9 +16,9 @@ def storage_of(seed: int = 1) -> SimulatedStorage:
     return SimulatedStorage(SeededEntropy(seed))
 
 
-def records(count: int, start: int = 1) -> list[bytes]:
-    """Return distinguishable records."""
-    return [pack_command(CancelAll(customer_no=start + n)) for n in range(count)]
+def records(count: int, start: int = 1) -> bytes:
+    """Return distinguishable records, one after another."""
+    return b"".join(pack_command(CancelAll(customer_no=start + n)) for n in range(count))
 
 
 def filled(storage: SimulatedStorage, epoch: int = 1, sizes: tuple[int, ...] = SIZES) -> Journal:

@@ -6,10 +6,12 @@ import pytest
 
 from core.clock import SECOND_NS
 from core.errors import Refused
+from engine.applied import AppliedBlock
 from engine.enums import CancelReason, Side
-from engine.events import AppliedBlock, Event
+from engine.events import Event
 from engine.marketdata import BookDepth, MarketData
 from engine.orderlog import OrderLog, OrderStatus
+from engine.records import pack_event
 from engine.reference import ReferenceEngine
 from tests.unit.engine.commands import MARKETS, Commands
 from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World, accepted
@@ -25,7 +27,7 @@ def block_of(events: list[Event], time_ns: int = 0) -> AppliedBlock:
         last_sequence=events[-1].sequence,
         time_ns=time_ns,
         hash=bytes(32),
-        events=tuple(events),
+        event_records=b"".join(map(pack_event, events)),
     )
 
 

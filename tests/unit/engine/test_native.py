@@ -22,7 +22,6 @@ from engine.records import (
     RECORD_BYTES,
     RECORD_VERSION,
     pack_command,
-    pack_event,
     unpack_events,
 )
 from engine.recovery import ReferenceFactory
@@ -68,12 +67,15 @@ def test_every_kind_of_command_is_answered_as_the_reference_answers_it() -> None
         record = bytes([kind, RECORD_VERSION]) + bytes([filler]) * 62
         at, now = native.sequence + 1, native.time_ns
         try:
-            [expected] = reference.apply_block(record, first_sequence=at, time_ns=now)
+            expected = reference.apply_records(record, first_sequence=at, time_ns=now)
         except Corrupt:
             with pytest.raises(Corrupt):
-                native.apply_records(record, at, now)
+                native.check_records(record, first_sequence=at, time_ns=now)
+            with pytest.raises(Corrupt):
+                native.apply_records(record, first_sequence=at, time_ns=now)
             continue
-        assert native.apply_records(record, at, now) == b"".join(map(pack_event, expected))
+        native.check_records(record, first_sequence=at, time_ns=now)
+        assert native.apply_records(record, first_sequence=at, time_ns=now) == expected
     assert native.dump() == reference.dump()
 
 
@@ -88,15 +90,15 @@ def test_a_number_outside_its_list_is_corrupt_and_nothing_of_the_batch_is_applie
     reference = ReferenceEngine.load(world.engine.dump())
     at = world.engine.sequence + 1
     try:
-        expected = reference.apply_block(good + bad, first_sequence=at, time_ns=world.time_ns)
+        expected = reference.apply_records(good + bad, first_sequence=at, time_ns=world.time_ns)
     except Corrupt:
         before = world.engine.dump()
         with pytest.raises(Corrupt):
-            world.engine.apply_block(good + bad, first_sequence=at, time_ns=world.time_ns)
+            world.engine.apply_records(good + bad, first_sequence=at, time_ns=world.time_ns)
         assert world.engine.dump() == before
     else:
-        answered = world.engine.apply_block(good + bad, first_sequence=at, time_ns=world.time_ns)
-        assert answered == expected
+        events = world.engine.apply_records(good + bad, first_sequence=at, time_ns=world.time_ns)
+        assert events == expected
 
 
 def test_records_may_begin_anywhere_in_memory() -> None:
@@ -105,21 +107,25 @@ def test_records_may_begin_anywhere_in_memory() -> None:
         record = pack_command(drawn.next())
         at = native.sequence + 1
         shifted = memoryview(bytes(shift) + record)[shift:]
-        [expected] = reference.apply_block(record, first_sequence=at, time_ns=drawn.time_ns)
-        drawn.observe(expected)
-        answered = native.apply_records(shifted, at, drawn.time_ns)
-        assert unpack_events(answered) == expected
+        expected = reference.apply_records(record, first_sequence=at, time_ns=drawn.time_ns)
+        drawn.observe(unpack_events(expected))
+        answered = native.apply_records(shifted, first_sequence=at, time_ns=drawn.time_ns)
+        assert answered == expected
 
 
 @pytest.mark.parametrize("length", [1, 63, 65, 127])
 def test_records_that_are_not_whole_are_corrupt(length: int) -> None:
     with pytest.raises(Corrupt):
-        NativeEngine().apply_records(bytes(length), 1, START_NS)
+        NativeEngine().apply_records(bytes(length), first_sequence=1, time_ns=START_NS)
 
 
 def test_what_is_no_bytes_is_corrupt() -> None:
     with pytest.raises(Corrupt):
-        NativeEngine().apply_records("order", 1, START_NS)  # type: ignore[arg-type]
+        NativeEngine().apply_records(
+            "order",  # type: ignore[arg-type]
+            first_sequence=1,
+            time_ns=START_NS,
+        )
 
 
 # ------------------------------------------------------------------------- batches
@@ -128,7 +134,8 @@ def test_what_is_no_bytes_is_corrupt() -> None:
 def test_a_batch_of_one_call_is_answered_command_by_command() -> None:
     native = NativeEngine()
     batch = records(AddAsset(asset_no=1), HaltMarket(market_no=7), AddAsset(asset_no=2))
-    [first], [second], [third] = native.apply_block(batch, first_sequence=1, time_ns=START_NS)
+    answered = native.apply_records(batch, first_sequence=1, time_ns=START_NS)
+    first, second, third = unpack_events(answered)
     assert isinstance(first, AssetAdded)
     assert isinstance(second, ConfigRefused)
     assert isinstance(third, AssetAdded)
@@ -138,7 +145,12 @@ def test_a_batch_of_one_call_is_answered_command_by_command() -> None:
 def test_an_empty_batch_changes_nothing() -> None:
     native, _, _ = busy()
     before = native.dump()
-    assert native.apply_records(b"", native.sequence + 1, native.time_ns + 10 * DAY_NS) == b""
+    assert (
+        native.apply_records(
+            b"", first_sequence=native.sequence + 1, time_ns=native.time_ns + 10 * DAY_NS
+        )
+        == b""
+    )
     assert native.dump() == before
 
 
@@ -147,7 +159,7 @@ def test_a_gap_in_the_sequence_is_corrupt(first: int) -> None:
     native = NativeEngine()
     native.apply(AddAsset(asset_no=1), sequence=1, time_ns=START_NS)
     with pytest.raises(Corrupt):
-        native.apply_records(records(AddAsset(asset_no=2)), first, START_NS)
+        native.apply_records(records(AddAsset(asset_no=2)), first_sequence=first, time_ns=START_NS)
     assert native.assets() == (1,)
 
 
@@ -163,7 +175,9 @@ def test_a_gap_in_the_funding_numbers_inside_a_batch_leaves_the_state_alone() ->
     number, before = native.funding_number, native.dump()
     batch = [Credit(number=number + n, customer_no=1, asset_no=1, amount=5) for n in (1, 2, 4)]
     with pytest.raises(Corrupt):
-        native.apply_records(records(*batch), native.sequence + 1, native.time_ns)
+        native.apply_records(
+            records(*batch), first_sequence=native.sequence + 1, time_ns=native.time_ns
+        )
     assert native.dump() == before
 
 
@@ -171,8 +185,8 @@ def test_a_batch_has_a_written_maximum() -> None:
     native = NativeEngine()
     batch = records(AddAsset(asset_no=1)) * (_core.BATCH_MAX + 1)
     with pytest.raises(Corrupt):
-        native.apply_records(batch, 1, START_NS)
-    answered = native.apply_records(batch[:-RECORD_BYTES], 1, START_NS)
+        native.apply_records(batch, first_sequence=1, time_ns=START_NS)
+    answered = native.apply_records(batch[:-RECORD_BYTES], first_sequence=1, time_ns=START_NS)
     assert len(answered) == _core.BATCH_MAX * RECORD_BYTES
 
 
@@ -283,8 +297,8 @@ def test_a_book_whose_price_drifts_away_from_its_window_stays_whole() -> None:
         if n % 5 == 4:
             opening.append(world.order(BOB, Side.BUY, price + 900, 4, issued_ns=START_NS, **IOC))
     batch = records(*opening)
-    expected = reference.apply_block(batch, first_sequence=1, time_ns=START_NS)
-    assert native.apply_block(batch, first_sequence=1, time_ns=START_NS) == expected
+    expected = reference.apply_records(batch, first_sequence=1, time_ns=START_NS)
+    assert native.apply_records(batch, first_sequence=1, time_ns=START_NS) == expected
     assert native.dump() == reference.dump()
     assert native.depth(MARKET, 10_000) == reference.depth(MARKET, 10_000)
 

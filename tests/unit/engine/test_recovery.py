@@ -9,9 +9,10 @@ import pytest
 from core.clock import ManualClock
 from core.entropy import SeededEntropy
 from core.errors import Corrupt, Unavailable
+from engine.applied import AppliedBlock
 from engine.blocks import GENESIS
 from engine.commands import CancelAll
-from engine.events import AppliedBlock, Event, Projected
+from engine.events import Event, Projected
 from engine.recovery import ReferenceFactory, recover, replay
 from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage

@@ -11,12 +11,13 @@ import pytest
 from core.clock import ManualClock, SystemClock
 from core.entropy import SeededEntropy
 from core.errors import Corrupt, OutcomeUnknown, Refused, Unavailable
+from engine.applied import AppliedBlock
 from engine.blocks import BLOCK_RECORDS_MAX
 from engine.commands import AddAsset, CancelAll, Command, Credit
-from engine.eventlog import EventLog
-from engine.events import AppliedBlock, Credited, Event, FundingRepeated
+from engine.events import Credited, FundingRepeated
 from engine.files import DiskStorage
 from engine.journal import JournalReader
+from engine.records import RECORD_BYTES, pack_command, unpack_events
 from engine.recovery import ReferenceFactory, recover, replay
 from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage
@@ -72,6 +73,46 @@ def test_a_batch_is_one_block_one_sync_and_one_list_of_events_per_command() -> N
     assert block.events == tuple(event for events in answers for event in events)
     assert block.projected == room.sequencer.position
     assert room.sequencer.execute([]) == []
+
+
+def test_columns_of_records_go_the_same_road_and_come_back_as_event_records() -> None:
+    room, twin = Room(), Room()
+    commands: list[Command] = [AddAsset(asset_no=QUOTE), credit(1), CancelAll(customer_no=ALICE)]
+    answered = room.sequencer.execute_records(b"".join(map(pack_command, commands)))
+    answers = twin.sequencer.execute(commands)
+    assert unpack_events(answered) == [event for events in answers for event in events]
+    [block] = room.published
+    assert block.event_records == answered
+    assert block.event_count == 3
+    assert block.answers() == answers
+    assert block.events is block.events
+    assert room.sequencer.position == twin.sequencer.position
+    assert room.sequencer.execute_records(b"") == b""
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"\xff" * 64, bytes(63), pack_command(credit(3)), pack_command(AddAsset(asset_no=1))[:9]],
+)
+def test_columns_that_the_engine_would_not_take_do_not_even_reach_the_journal(bad: bytes) -> None:
+    room = Room()
+    room.open_market()
+    with pytest.raises(Corrupt):
+        room.sequencer.execute_records(pack_command(credit(1)) + bad)
+    assert room.journalled() == 3
+    with pytest.raises(Refused, match="too_large"):
+        room.sequencer.execute_records(bytes((BLOCK_RECORDS_MAX + 1) * RECORD_BYTES))
+    assert len(room.sequencer.execute_records(pack_command(credit(1)))) == RECORD_BYTES
+
+
+def test_an_image_is_what_the_dump_was_and_outlives_what_the_engine_does_next() -> None:
+    room = Room()
+    room.open_market()
+    with room.sequencer.reading() as engine:
+        image, dump = engine.copy_image(), engine.dump()
+    room.sequencer.execute([credit(1)])
+    with room.sequencer.reading() as engine:
+        assert image.dump() == dump != engine.dump()
 
 
 def test_nothing_is_applied_or_published_before_the_block_is_durable() -> None:
@@ -298,50 +339,6 @@ def test_a_writer_thread_that_breaks_leaves_nobody_waiting() -> None:
         room.sequencer.submit(credit(2)).result(10)
     with pytest.raises(Unavailable):
         room.sequencer.execute([credit(2)])
-
-
-# ------------------------------------------------------------------ the event log
-
-
-def block(first: int, last: int, events: int = 1) -> AppliedBlock:
-    """Return a block with so many events."""
-    event: Event = Credited(sequence=last, number=1, customer_no=1, asset_no=1, amount=1)
-    return AppliedBlock(
-        epoch=1,
-        first_sequence=first,
-        last_sequence=last,
-        time_ns=0,
-        hash=bytes(32),
-        events=(event,) * events,
-    )
-
-
-def test_the_log_gives_blocks_after_a_position_and_drops_what_is_projected() -> None:
-    log = EventLog(projected_sequence=4)
-    for first, last in ((5, 6), (7, 7), (8, 12)):
-        log.append(block(first, last, events=2))
-    assert [b.first_sequence for b in log.blocks_after(4, 2)] == [5, 7]
-    assert [b.first_sequence for b in log.blocks_after(6, 9)] == [7, 8]
-    assert log.pending_events == 6
-    log.mark_projected(7)
-    assert (log.projected_sequence, log.pending_events, log.last_sequence) == (7, 2, 12)
-    log.mark_projected(6)
-    assert log.projected_sequence == 7
-    assert [b.first_sequence for b in log.blocks_after(7, 9)] == [8]
-    log.mark_projected(12)
-    assert log.blocks_after(12, 9) == []
-
-
-def test_the_log_refuses_gaps_the_future_and_the_dropped_past() -> None:
-    log = EventLog()
-    log.append(block(1, 2))
-    with pytest.raises(Corrupt):
-        log.append(block(4, 5))
-    with pytest.raises(Corrupt):
-        log.mark_projected(3)
-    log.mark_projected(2)
-    with pytest.raises(Corrupt):
-        log.blocks_after(1, 9)
 
 
 def test_a_snapshot_does_not_stop_the_sequencer_and_a_failed_one_leaves_no_file() -> None:
