@@ -9,28 +9,11 @@ import pytest
 
 from core.errors import Corrupt, Unavailable
 from engine.blocks import GENESIS, HEADER_BYTES
-from engine.crc32c import crc32c
 from engine.events import Projected
 from engine.journal import Journal, JournalReader, verify
 from engine.records import RECORD_BYTES
 from engine.simulated_files import SimulatedStorage
 from tests.unit.engine.journals import SIZES, copy_of, filled, records, sequences, storage_of
-
-
-@pytest.mark.parametrize(
-    ("data", "checksum"),
-    [
-        (bytes(32), 0x8A9136AA),
-        (b"\xff" * 32, 0x62A8AB43),
-        (bytes(range(32)), 0x46DD794E),
-        (bytes(range(31, -1, -1)), 0x113FDB5C),
-        (b"123456789", 0xE3069283),
-        (b"", 0),
-    ],
-)
-def test_the_checksum_is_crc32c(data: bytes, checksum: int) -> None:
-    # https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4
-    assert crc32c(data) == checksum
 
 
 def test_what_was_appended_is_read_again_with_its_chain() -> None:
