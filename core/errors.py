@@ -50,14 +50,17 @@ class Reason(enum.StrEnum):
     SAME_ACCOUNT = "same_account"
     # may it happen now
     FROZEN = "frozen"
+    MARKET_RETIRED = "market_retired"
     MARKET_HALTED = "market_halted"
     ILLEGAL_TRANSITION = "illegal_transition"
     # orders
     INVALID_PRICE = "invalid_price"
+    OUTSIDE_COLLAR = "outside_collar"
     INVALID_QUANTITY = "invalid_quantity"
     INVALID_COMBINATION = "invalid_combination"
     PRICE_BAND = "price_band"
     TOO_MANY_ORDERS = "too_many_orders"
+    TOO_MANY_LEVELS = "too_many_levels"
     WOULD_CROSS = "would_cross"
     WOULD_NOT_FILL = "would_not_fill"
     SELF_TRADE = "self_trade"

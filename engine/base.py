@@ -37,6 +37,8 @@ class Limits:
     open_orders_per_customer: int = 1 << 14
     remembered_orders: int = 1 << 24
     """Open orders and those closed in the last 24 h, whose client ids are remembered."""
+    levels_per_side: int = 1 << 20
+    """Prices at which one side of a market has orders."""
 
 
 class Balance(NamedTuple):
@@ -141,6 +143,14 @@ class Engine(Protocol):
 
     def apply(self, command: Command, *, sequence: int, time_ns: int) -> list[Event]:
         """Apply one command. User input never raises; Corrupt: a gap in sequence or numbers."""
+        ...
+
+    def has_room(self, commands: int) -> bool:
+        """Return whether memory for so many commands more is there, whatever they cause.
+
+        Of this process alone, no part of the rules: ask before commands are made durable, because
+        afterwards they must be applied.
+        """
         ...
 
     def check_records(self, records: bytes, *, first_sequence: int, time_ns: int) -> None:

@@ -21,9 +21,10 @@ class AddAsset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddMarket:
-    """Open a market for ever. The same content again is answered again.
+    """Open a market. The same content again is answered again.
 
-    Refused: exists_with_other_content, unknown_asset, amount_out_of_range, invalid_combination.
+    Refused: amount_out_of_range, exists_with_other_content, unknown_asset, market_retired,
+    invalid_combination.
     """
 
     market_no: int
@@ -39,7 +40,10 @@ class AddMarket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMarketFees:
-    """Change the fee rates of fills from now on. Refused: unknown_market, amount_out_of_range."""
+    """Change the fee rates of fills from now on.
+
+    Refused: amount_out_of_range, unknown_market, market_retired.
+    """
 
     market_no: int
     maker_ppm: int
@@ -48,16 +52,44 @@ class SetMarketFees:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HaltMarket:
-    """Refuse new and replaced orders; cancels still work."""
+    """Refuse new and replaced orders; cancels still work.
+
+    Refused: unknown_market, market_retired.
+    """
 
     market_no: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeMarket:
-    """End a halt."""
+    """End a halt. Refused: unknown_market, market_retired."""
 
     market_no: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireMarket:
+    """Cancel every order of a market in order of acceptance, and close it for ever.
+
+    Its number is never used again. Refused: unknown_market, market_retired.
+    """
+
+    market_no: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMarketCollar:
+    """Refuse orders priced further from the last trade than this from now on.
+
+    Orders that are already in the book stay. Refused: amount_out_of_range, unknown_market,
+    market_retired.
+    """
+
+    market_no: int
+    collar_ppm: int
+    """Millionths of the last trade's price, up to COLLAR_PPM_MAX; 0 for no collar."""
+    reference_ticks: int = 0
+    """Stands for the last trade's price until the next trade; 0 leaves that as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +211,15 @@ class Release:
     amount: int
 
 
-ConfigCommand = AddAsset | AddMarket | SetMarketFees | HaltMarket | ResumeMarket
+ConfigCommand = (
+    AddAsset
+    | AddMarket
+    | SetMarketFees
+    | HaltMarket
+    | ResumeMarket
+    | RetireMarket
+    | SetMarketCollar
+)
 OrderCommand = PlaceOrder | CancelOrder | CancelAll | ReplaceOrder
 FundingCommand = Credit | Debit | Hold | Capture | Release
 Command = ConfigCommand | OrderCommand | FundingCommand

@@ -1,7 +1,6 @@
 """The closed lists of the engine. Numbers are written to the journal and never reused.
 
-The gaps are left for what comes later: iceberg, stop and one-cancels-other orders, retired markets,
-price bands.
+The gaps are left for what comes later: iceberg, stop and one-cancels-other orders.
 """
 
 from __future__ import annotations
@@ -51,6 +50,17 @@ class CancelReason(enum.IntEnum):
     SELF_TRADE = 3
     DEBIT = 4
     """A reversal cancels the customer's orders first."""
+    MARKET_RETIRED = 5
+
+
+class MarketStatus(enum.IntEnum):
+    """What a market lets happen; it never leaves RETIRED."""
+
+    OPEN = 0
+    HALTED = 1
+    """Cancels only."""
+    RETIRED = 2
+    """Nothing: its orders are gone."""
 
 
 class RejectReason(enum.IntEnum):
@@ -65,11 +75,14 @@ class RejectReason(enum.IntEnum):
     UNKNOWN_MARKET = 90
     UNKNOWN_ORDER = 100
     UNKNOWN_HOLD = 110
+    MARKET_RETIRED = 130
     MARKET_HALTED = 140
     INVALID_PRICE = 150
+    OUTSIDE_COLLAR = 155
     INVALID_QUANTITY = 160
     INVALID_COMBINATION = 170
     TOO_MANY_ORDERS = 190
+    TOO_MANY_LEVELS = 195
     WOULD_CROSS = 200
     WOULD_NOT_FILL = 210
     ZERO_AMOUNT = 230
@@ -90,6 +103,8 @@ class CommandKind(enum.IntEnum):
     SET_MARKET_FEES = 3
     HALT_MARKET = 4
     RESUME_MARKET = 5
+    RETIRE_MARKET = 6
+    SET_MARKET_COLLAR = 7
     PLACE_ORDER = 16
     CANCEL_ORDER = 17
     CANCEL_ALL = 18
@@ -109,6 +124,8 @@ class EventKind(enum.IntEnum):
     MARKET_FEES_SET = 3
     MARKET_HALTED = 4
     MARKET_RESUMED = 5
+    MARKET_RETIRED = 6
+    MARKET_COLLAR_SET = 7
     CONFIG_REFUSED = 15
     ORDER_ACCEPTED = 16
     ORDER_REJECTED = 17

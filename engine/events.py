@@ -72,6 +72,25 @@ class MarketResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarketRetired:
+    """The market is closed for ever; the cancels of its orders stand before this."""
+
+    sequence: int
+    market_no: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketCollarSet:
+    """The collar that orders meet from here on. `reference_ticks` is the price it lies around,
+    0 while there is none and the collar refuses nothing."""
+
+    sequence: int
+    market_no: int
+    collar_ppm: int
+    reference_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRefused:
     """A configuration command had no effect. `subject_no` is its market or asset number."""
 
@@ -281,7 +300,14 @@ class FundingRepeated:
 
 
 ConfigEvent = (
-    AssetAdded | MarketAdded | MarketFeesSet | MarketHalted | MarketResumed | ConfigRefused
+    AssetAdded
+    | MarketAdded
+    | MarketFeesSet
+    | MarketHalted
+    | MarketResumed
+    | MarketRetired
+    | MarketCollarSet
+    | ConfigRefused
 )
 OrderEvent = (
     OrderAccepted

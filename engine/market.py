@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from core.money import ENGINE_AMOUNT_LIMIT, PPM, fee_of
 from engine.commands import AddMarket
-from engine.enums import Side
+from engine.enums import MarketStatus, Side
 from engine.events import MarketAdded, Trade
 
 WIRE_LIMIT = 1 << 63
 """Prices and quantities are below this: int64 on the wire."""
+COLLAR_PPM_MAX = 100 * PPM
+"""No collar is wider than a hundred times the price it lies around."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,25 @@ class Market:
     lot_minor: int
     maker_ppm: int
     taker_ppm: int
-    is_halted: bool = False
+    status: MarketStatus = MarketStatus.OPEN
+    collar_ppm: int = 0
+    """How far from the last trade a price may lie, in millionths of it; 0: any distance."""
+
+    @property
+    def is_halted(self) -> bool:
+        """Return whether only cancels are taken."""
+        return self.status is MarketStatus.HALTED
+
+    @property
+    def is_retired(self) -> bool:
+        """Return whether the market is closed for ever."""
+        return self.status is MarketStatus.RETIRED
+
+    def is_outside_collar(self, *, price_ticks: int, last_ticks: int) -> bool:
+        """Return whether a limit lies too far from the last trade; last_ticks 0: there is none."""
+        if not self.collar_ppm or not last_ticks:
+            return False
+        return abs(price_ticks - last_ticks) * PPM > self.collar_ppm * last_ticks
 
     def quote_minor(self, *, price_ticks: int, quantity_lots: int) -> int:
         """Return quote minor units of a quantity at a price."""

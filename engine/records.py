@@ -148,6 +148,12 @@ COMMAND_LAYOUTS = (
     ),
     Layout(CommandKind.HALT_MARKET, commands.HaltMarket, "market_no:u16@2"),
     Layout(CommandKind.RESUME_MARKET, commands.ResumeMarket, "market_no:u16@2"),
+    Layout(CommandKind.RETIRE_MARKET, commands.RetireMarket, "market_no:u16@2"),
+    Layout(
+        CommandKind.SET_MARKET_COLLAR,
+        commands.SetMarketCollar,
+        "market_no:u16@2 collar_ppm:u32@16 reference_ticks:i64@24",
+    ),
     Layout(
         CommandKind.PLACE_ORDER,
         commands.PlaceOrder,
@@ -187,6 +193,12 @@ EVENT_LAYOUTS = (
     ),
     Layout(EventKind.MARKET_HALTED, events.MarketHalted, "market_no:u16@2 sequence:u64@8"),
     Layout(EventKind.MARKET_RESUMED, events.MarketResumed, "market_no:u16@2 sequence:u64@8"),
+    Layout(EventKind.MARKET_RETIRED, events.MarketRetired, "market_no:u16@2 sequence:u64@8"),
+    Layout(
+        EventKind.MARKET_COLLAR_SET,
+        events.MarketCollarSet,
+        "market_no:u16@2 sequence:u64@8 collar_ppm:u32@20 reference_ticks:i64@24",
+    ),
     Layout(
         EventKind.CONFIG_REFUSED,
         events.ConfigRefused,

@@ -39,6 +39,8 @@ from engine.commands import (
     Release,
     ReplaceOrder,
     ResumeMarket,
+    RetireMarket,
+    SetMarketCollar,
     SetMarketFees,
 )
 from engine.events import Event
@@ -49,6 +51,8 @@ from engine.reference_config import (
     add_market,
     halt_market,
     resume_market,
+    retire_market,
+    set_market_collar,
     set_market_fees,
 )
 from engine.reference_dump import dump_state, load_state
@@ -65,6 +69,8 @@ _VERBS: dict[type, Callable[[State, Any], None]] = {
     SetMarketFees: set_market_fees,
     HaltMarket: halt_market,
     ResumeMarket: resume_market,
+    RetireMarket: retire_market,
+    SetMarketCollar: set_market_collar,
     PlaceOrder: place_order,
     CancelOrder: cancel_order,
     CancelAll: cancel_all,
@@ -121,6 +127,10 @@ class ReferenceEngine:
         verb(state, command)
         assert state.events, "every command is answered"
         return state.events
+
+    def has_room(self, commands: int) -> bool:
+        """Return True: this engine's memory is the interpreter's, which cannot be asked."""
+        return commands >= 0
 
     def check_records(self, records: bytes, *, first_sequence: int, time_ns: int) -> None:
         """Return when apply_records would take these records. Corrupt: it would not."""

@@ -89,6 +89,14 @@ class BookSide:
         """Return whether an order of the other side at this limit would trade with the best."""
         return bool(self._keys) and price_ticks * self._sign <= self._keys[-1]
 
+    def has_level(self, price_ticks: int) -> bool:
+        """Return whether orders rest at a price."""
+        return price_ticks * self._sign in self._levels
+
+    def level_count(self) -> int:
+        """Return at how many prices orders rest."""
+        return len(self._levels)
+
     def walk(self) -> Iterator[Order]:
         """Yield the orders in the order they would trade."""
         for key in reversed(self._keys):
@@ -107,9 +115,11 @@ class BookSide:
 
 
 class Book:
-    """Both sides of a market."""
+    """Both sides of a market, and what its collar lies around."""
 
     def __init__(self) -> None:
+        self.last_ticks = 0
+        """Price of the last trade, or the one a command put in its place; 0: none yet."""
         self.bids = BookSide(Side.BUY)
         self.asks = BookSide(Side.SELL)
 
@@ -120,3 +130,10 @@ class Book:
     def opposite(self, side: Side) -> BookSide:
         """Return the side an order trades with."""
         return self.asks if side is Side.BUY else self.bids
+
+
+def crosses(taker_side: Side, taker_price_ticks: int, maker_price_ticks: int) -> bool:
+    """Return whether a taker's limit reaches a maker's price."""
+    if taker_side is Side.BUY:
+        return maker_price_ticks <= taker_price_ticks
+    return maker_price_ticks >= taker_price_ticks

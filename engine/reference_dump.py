@@ -13,19 +13,19 @@ from collections.abc import Iterator
 
 from core.errors import Corrupt
 from engine.base import Limits, LiveHold
-from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
+from engine.enums import MarketStatus, OrderKind, SelfTrade, Side, TimeInForce
 from engine.market import Market
 from engine.reference_balances import AssetTotal
 from engine.reference_book import Book, Order
 from engine.reference_ids import ClientKey, Content, Remembered
 from engine.reference_state import State
 
-MAGIC = b"SRSTATE1"
+MAGIC = b"SRSTATE2"
 ROW_BYTES = 64
 
-_HEADER = struct.Struct("<8sQqQI4xQQQ8Q")
+_HEADER = struct.Struct("<8sQqQI4x4Q8Q")
 _ASSET = struct.Struct("<H6x16s16s24x")
-_MARKET = struct.Struct("<HHHBxII16s16s16x")
+_MARKET = struct.Struct("<HHHBxII16s16sI4xq")
 _BALANCE = struct.Struct("<IH2x16s16s16s8x")
 _ORDER = struct.Struct("<QIHBBqqqq16s")
 _HOLD = struct.Struct("<QIH2x16s32x")
@@ -37,7 +37,7 @@ def dump_state(state: State) -> bytes:
     """Return the canonical bytes."""
     sections = [
         [_pack_asset(no, total) for no, total in sorted(state.balances.assets.items())],
-        [_pack_market(market) for _, market in sorted(state.markets.items())],
+        [_pack_market(state, market) for _, market in sorted(state.markets.items())],
         [
             _BALANCE.pack(customer, asset, _wide(b.available), _wide(b.locked), _wide(b.held))
             for customer, asset, b in state.balances.rows()
@@ -57,9 +57,7 @@ def dump_state(state: State) -> bytes:
         state.time_ns,
         state.funding_number,
         state.slots.top,
-        state.limits.open_orders,
-        state.limits.open_orders_per_customer,
-        state.limits.remembered_orders,
+        *_limits(state.limits),
         *(len(rows) for rows in sections),
     )
     return header + b"".join(b"".join(rows) for rows in sections)
@@ -70,14 +68,10 @@ def load_state(data: bytes, limits: Limits) -> State:
     if len(data) < _HEADER.size:
         raise Corrupt("state dump is shorter than its header")
     magic, sequence, time_ns, funding_number, slot_top, *rest = _HEADER.unpack_from(data)
-    limits_of_dump, counts = rest[:3], rest[3:]
+    limits_of_dump, counts = tuple(rest[:4]), rest[4:]
     if magic != MAGIC:
         raise Corrupt("not a state dump of this version")
-    if limits_of_dump != [
-        limits.open_orders,
-        limits.open_orders_per_customer,
-        limits.remembered_orders,
-    ]:
+    if limits_of_dump != _limits(limits):
         raise Corrupt(f"state dumped under limits {limits_of_dump}")
     if len(data) != _HEADER.size + ROW_BYTES * sum(counts[:-1]) + _SLOT.size * counts[-1]:
         raise Corrupt("state dump has the wrong length")
@@ -111,6 +105,15 @@ class _Rows:
         return self._data[self._at :]
 
 
+def _limits(limits: Limits) -> tuple[int, ...]:
+    return (
+        limits.open_orders,
+        limits.open_orders_per_customer,
+        limits.remembered_orders,
+        limits.levels_per_side,
+    )
+
+
 def _wide(value: int) -> bytes:
     return value.to_bytes(16, "little")
 
@@ -139,22 +142,27 @@ def _load_asset(state: State, row: bytes) -> None:
     state.balances.assets[asset_no] = AssetTotal(_narrow(supply), _narrow(fees))
 
 
-def _pack_market(market: Market) -> bytes:
+def _pack_market(state: State, market: Market) -> bytes:
     return _MARKET.pack(
         market.market_no,
         market.base_asset_no,
         market.quote_asset_no,
-        market.is_halted,
+        market.status,
         market.maker_ppm,
         market.taker_ppm,
         _wide(market.tick_minor),
         _wide(market.lot_minor),
+        market.collar_ppm,
+        state.books[market.market_no].last_ticks,
     )
 
 
 def _load_market(state: State, row: bytes) -> None:
-    market_no, base, quote, is_halted, maker_ppm, taker_ppm, tick, lot = _MARKET.unpack(row)
+    market_no, base, quote, status, maker_ppm, taker_ppm, tick, lot, collar_ppm, last_ticks = (
+        _MARKET.unpack(row)
+    )
     state.books[market_no] = Book()
+    state.books[market_no].last_ticks = last_ticks
     state.markets[market_no] = Market(
         market_no=market_no,
         base_asset_no=base,
@@ -163,7 +171,8 @@ def _load_market(state: State, row: bytes) -> None:
         lot_minor=_narrow(lot),
         maker_ppm=maker_ppm,
         taker_ppm=taker_ppm,
-        is_halted=bool(is_halted),
+        status=MarketStatus(status),
+        collar_ppm=collar_ppm,
     )
 
 

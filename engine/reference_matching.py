@@ -1,13 +1,11 @@
-"""Orders: admit, match, rest, cancel, replace, and keep a customer from trading with themselves."""
+"""Orders: match, rest, cancel, replace, and keep a customer from trading with themselves."""
 
 from __future__ import annotations
 
-from engine.base import ISSUE_AGE_LIMIT_NS, ISSUE_LEAD_LIMIT_NS
 from engine.commands import CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from engine.enums import (
     CancelReason,
     CommandKind,
-    OrderKind,
     RejectReason,
     SelfTrade,
     Side,
@@ -22,8 +20,9 @@ from engine.events import (
     OrdersCancelled,
     Trade,
 )
-from engine.market import WIRE_LIMIT, Market, fill_amounts
-from engine.reference_book import Order
+from engine.market import fill_amounts
+from engine.reference_admission import why_not_place, why_not_replace
+from engine.reference_book import Order, crosses
 from engine.reference_ids import ClientKey, Remembered, content_of
 from engine.reference_state import State
 
@@ -45,8 +44,7 @@ def place_order(state: State, command: PlaceOrder) -> None:
             )
         )
         return
-    reason = _why_malformed(state, command, is_known=known is not None)
-    reason = reason or _why_not_now(state, command)
+    reason = why_not_place(state, command, is_known=known is not None)
     if reason is not None:
         state.emit(
             OrderRejected(
@@ -67,87 +65,6 @@ def place_order(state: State, command: PlaceOrder) -> None:
             state.rest(order)
         else:
             state.cancel(order, CancelReason.UNFILLED, is_resting=False)
-
-
-def _why_malformed(state: State, command: PlaceOrder, *, is_known: bool) -> RejectReason | None:
-    """Return what is wrong with the order whatever the book and the balances are."""
-    market = state.markets.get(command.market_no)
-    age_ns = state.time_ns - command.issued_ns
-    if market is not None and _too_large(market, command.price_ticks, command.quantity_lots):
-        return RejectReason.AMOUNT_OUT_OF_RANGE
-    if is_known:
-        return RejectReason.DUPLICATE_OTHER_CONTENT
-    if age_ns > ISSUE_AGE_LIMIT_NS:
-        return RejectReason.ISSUED_TOO_LONG_AGO
-    if age_ns < -ISSUE_LEAD_LIMIT_NS:
-        return RejectReason.ISSUED_IN_FUTURE
-    if market is None:
-        return RejectReason.UNKNOWN_MARKET
-    if market.is_halted:
-        return RejectReason.MARKET_HALTED
-    if not 0 < command.price_ticks < WIRE_LIMIT:
-        return RejectReason.INVALID_PRICE
-    if not 0 < command.quantity_lots < WIRE_LIMIT:
-        return RejectReason.INVALID_QUANTITY
-    if not _is_valid_combination(command):
-        return RejectReason.INVALID_COMBINATION
-    return None
-
-
-def _why_not_now(state: State, command: PlaceOrder) -> RejectReason | None:
-    """Return what in the book or the balances stands against a well-formed order."""
-    market = state.markets[command.market_no]
-    if _is_full(state, command.customer_no):
-        return RejectReason.TOO_MANY_ORDERS
-    opposite = state.books[command.market_no].opposite(command.side)
-    if command.post_only and opposite.would_take(command.price_ticks):
-        return RejectReason.WOULD_CROSS
-    if command.tif is TimeInForce.FOK and not _can_fill(state, command):
-        return RejectReason.WOULD_NOT_FILL
-    lock = market.lock_minor(
-        side=command.side, price_ticks=command.price_ticks, quantity_lots=command.quantity_lots
-    )
-    available = state.balances.available(command.customer_no, market.given_asset_no(command.side))
-    return RejectReason.EXCEEDS_AVAILABLE if lock > available else None
-
-
-def _too_large(market: Market, price_ticks: int, quantity_lots: int) -> bool:
-    if price_ticks <= 0 or quantity_lots <= 0:
-        return False
-    return not market.fits(price_ticks=price_ticks, quantity_lots=quantity_lots)
-
-
-def _is_valid_combination(command: PlaceOrder) -> bool:
-    if command.post_only:
-        return command.kind is OrderKind.LIMIT and command.tif is TimeInForce.GTC
-    return command.kind is OrderKind.LIMIT or command.tif is TimeInForce.IOC
-
-
-def _is_full(state: State, customer_no: int) -> bool:
-    limits = state.limits
-    return (
-        len(state.orders) >= limits.open_orders
-        or len(state.order_ids_of.get(customer_no, ())) >= limits.open_orders_per_customer
-        or len(state.client_ids) >= limits.remembered_orders
-    )
-
-
-def _can_fill(state: State, command: PlaceOrder) -> bool:
-    """Walk the orders that would trade: own ones never fill, and most ways of self-trade prevention
-    end the taker when it meets them."""
-    opposite = state.books[command.market_no].opposite(command.side)
-    missing_lots = command.quantity_lots
-    for maker in opposite.walk():
-        if not _crosses(command.side, command.price_ticks, maker.price_ticks):
-            return False
-        if maker.customer_no == command.customer_no:
-            if command.stp is not SelfTrade.CANCEL_OLDEST:
-                return False
-            continue
-        missing_lots -= maker.remaining_lots
-        if missing_lots <= 0:
-            return True
-    return False
 
 
 def _accept(state: State, command: PlaceOrder, key: ClientKey) -> Order:
@@ -194,7 +111,7 @@ def _match(state: State, taker: Order) -> None:
     opposite = state.books[taker.market_no].opposite(taker.side)
     while taker.remaining_lots:
         maker = opposite.best()
-        if maker is None or not _crosses(taker.side, taker.price_ticks, maker.price_ticks):
+        if maker is None or not crosses(taker.side, taker.price_ticks, maker.price_ticks):
             return
         if maker.customer_no != taker.customer_no:
             _fill(state, taker, maker)
@@ -202,12 +119,6 @@ def _match(state: State, taker: Order) -> None:
             return
     if taker.order_id in state.orders:
         state.close_filled(taker)
-
-
-def _crosses(taker_side: Side, taker_price_ticks: int, maker_price_ticks: int) -> bool:
-    if taker_side is Side.BUY:
-        return maker_price_ticks <= taker_price_ticks
-    return maker_price_ticks >= taker_price_ticks
 
 
 def _fill(state: State, taker: Order, maker: Order) -> None:
@@ -237,6 +148,7 @@ def _fill(state: State, taker: Order, maker: Order) -> None:
         order.filled_lots += quantity_lots
         order.remaining_lots -= quantity_lots
     state.emit(trade)
+    state.books[taker.market_no].last_ticks = trade.price_ticks
     if not maker.remaining_lots:
         state.unrest(maker)
         state.close_filled(maker)
@@ -311,7 +223,7 @@ def replace_order(state: State, command: ReplaceOrder) -> None:
     if order is None:
         _reject(state, command, CommandKind.REPLACE_ORDER, RejectReason.UNKNOWN_ORDER, 0)
         return
-    reason = _why_not_replace(state, command, order)
+    reason = why_not_replace(state, command, order)
     if reason is not None:
         _reject(state, command, CommandKind.REPLACE_ORDER, reason, order.market_no)
         return
@@ -343,29 +255,6 @@ def replace_order(state: State, command: ReplaceOrder) -> None:
         _match(state, order)
         if order.remaining_lots and order.order_id in state.orders:
             state.rest(order)
-
-
-def _why_not_replace(state: State, command: ReplaceOrder, order: Order) -> RejectReason | None:
-    market = state.markets[order.market_no]
-    if _too_large(market, command.price_ticks, command.quantity_lots):
-        return RejectReason.AMOUNT_OUT_OF_RANGE
-    if market.is_halted:
-        return RejectReason.MARKET_HALTED
-    if not 0 < command.price_ticks < WIRE_LIMIT:
-        return RejectReason.INVALID_PRICE
-    if not order.done_lots < command.quantity_lots < WIRE_LIMIT:
-        return RejectReason.INVALID_QUANTITY
-    opposite = state.books[order.market_no].opposite(order.side)
-    if order.post_only and opposite.would_take(command.price_ticks):
-        return RejectReason.WOULD_CROSS
-    asset_no, locked = state.lock_of(order)
-    lock = market.lock_minor(
-        side=order.side,
-        price_ticks=command.price_ticks,
-        quantity_lots=command.quantity_lots - order.done_lots,
-    )
-    available = state.balances.available(order.customer_no, asset_no)
-    return RejectReason.EXCEEDS_AVAILABLE if lock > available + locked else None
 
 
 def _own_order(state: State, customer_no: int, order_id: int) -> Order | None:

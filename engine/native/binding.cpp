@@ -32,8 +32,8 @@ nb::bytes to_bytes(const std::string& rows) { return nb::bytes(rows.data(), rows
 
 class Core {
   public:
-    Core(u64 open_orders, u64 per_customer, u64 remembered)
-        : engine_(Limits{open_orders, per_customer, remembered}) {}
+    Core(u64 open_orders, u64 per_customer, u64 remembered, u64 levels)
+        : engine_(Limits{open_orders, per_customer, remembered, levels}) {}
 
     nb::bytes apply(nb::handle records, u64 first_sequence, i64 time_ns) {
         const Bytes in(records);
@@ -50,6 +50,7 @@ class Core {
         if (wrong) throw nb::value_error(wrong);
         return nb::bytes(reinterpret_cast<const char*>(engine_.events()), engine_.event_bytes());
     }
+    bool has_room(u64 commands) { return engine_.has_room(commands); }
     void check(nb::handle records, u64 first_sequence, i64 time_ns) {
         const Bytes in(records);
         if (in.size() % record_bytes) throw nb::value_error("records are not whole");
@@ -83,8 +84,9 @@ NB_MODULE(_core, module) {
     module.attr("RECORD_BYTES") = record_bytes;
     module.attr("BATCH_MAX") = batch_most;
     nb::class_<Core>(module, "Core")
-        .def(nb::init<u64, u64, u64>())
+        .def(nb::init<u64, u64, u64, u64>())
         .def("apply", &Core::apply)
+        .def("has_room", &Core::has_room)
         .def("check", &Core::check)
         .def("load", &Core::load)
         .def("depth", &Core::depth)

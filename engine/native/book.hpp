@@ -90,10 +90,12 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
             return {base_ + at, levels_[at]};
         return far == far_.end() ? Found{0, 0} : Found{far->first, far->second};
     }
+    bool has(i64 key) const { return covers(key) ? levels_[key - base_] != 0 : far_.count(key) != 0; }
     const u32* place(i64 key) const { return covers(key) ? levels_ + (key - base_) : nullptr; }
 
     i64 best_key = 0;
     u32 best_level = 0;
+    u64 level_count = 0;
 
   private:
     bool covers(i64 key) const { return u64(key) - u64(base_) < u64(window); }
@@ -183,6 +185,7 @@ class Book {  // the nodes of all markets: orders first, levels behind them
         const i64 key = tag & 1 ? price : -price;
         const u32 level = side.find_or_add(key, [&] {
             const u32 opened = u32(first_level_) + levels.take();
+            ++side.level_count;
             (*this)[opened] = {u64(price), 0, opened, opened, tag, 0};
             return opened;
         });
@@ -199,6 +202,7 @@ class Book {  // the nodes of all markets: orders first, levels behind them
         (*this)[order.next].prev = order.prev;
         const Node& level = (*this)[order.level];
         if (level.next != order.level) return;
+        --side.level_count;
         side.remove(level.level & 1 ? i64(level.id) : -i64(level.id));
         levels.give_back(order.level - u32(first_level_));
     }

@@ -9,7 +9,10 @@
 namespace strongroom {
 
 struct AssetRow { u16 no, zero[3]; Wide supply, fees; u64 end[3]; };
-struct MarketRow { u16 no, base, quote; u8 is_halted, zero; u32 maker_ppm, taker_ppm; Wide tick, lot; u64 end[2]; };
+struct MarketRow {
+    u16 no, base, quote; u8 status, zero; u32 maker_ppm, taker_ppm; Wide tick, lot; u32 collar_ppm, zero_too;
+    i64 last_ticks;
+};
 struct BalanceRow { u32 customer; u16 asset, zero; Wide available, locked, held; u64 end; };
 struct OrderRow {
     u64 order; u32 customer; u16 market; u8 side, flags; i64 price, total, filled, remaining; Wide client;
@@ -21,10 +24,10 @@ struct ClientRow {
 struct LevelRow { i64 price; Wide lots; u64 orders; };  // of a depth, not of a dump
 struct Header {
     char magic[8]; u64 sequence; i64 time_ns; u64 number; u32 slots, zero;
-    u64 limits[3], counts[8];
+    u64 limits[4], counts[8];
 };
 static_assert(all_fit<AssetRow, MarketRow, BalanceRow, OrderRow, HoldRow, ClientRow>);
-static_assert(sizeof(Header) == 128);
+static_assert(sizeof(Header) == 136);
 
 class Dump {
   public:
@@ -33,10 +36,10 @@ class Dump {
     std::string whole() {
         const std::string sections[] = {assets(), markets(), balances(), orders(), holds(),
                                         closed_clients(), open_clients()};
-        Header header{{'S', 'R', 'S', 'T', 'A', 'T', 'E', '1'}, is_.sequence_, is_.time_ns_, is_.number_,
+        Header header{{'S', 'R', 'S', 'T', 'A', 'T', 'E', '2'}, is_.sequence_, is_.time_ns_, is_.number_,
                       is_.book_.orders.top - 1, 0,
                       {is_.limits_.open_orders, is_.limits_.open_orders_per_customer,
-                       is_.limits_.remembered_orders}, {}};
+                       is_.limits_.remembered_orders, is_.limits_.levels_per_side}, {}};
         std::string all(sizeof header, 0);
         for (int n = 0; n < 7; ++n) {
             header.counts[n] = sections[n].size() / record_bytes;
@@ -61,8 +64,8 @@ class Dump {
         std::string rows;
         for (u32 no = 0; no < 65536; ++no)
             if (const Market* is = is_.market_of(u16(no)))
-                add(rows, MarketRow{is->no, is->base, is->quote, is->is_halted, 0, is->maker_ppm,
-                                    is->taker_ppm, is->tick, is->lot, {}});
+                add(rows, MarketRow{is->no, is->base, is->quote, is->status, 0, is->maker_ppm,
+                                    is->taker_ppm, is->tick, is->lot, is->collar_ppm, 0, is->last_ticks});
         return rows;
     }
     std::string balances() {
@@ -197,9 +200,9 @@ inline const char* Dump::load(const u8* data, u64 size) {
     Header header;
     if (size < sizeof header) return "state dump is shorter than its header";
     std::memcpy(&header, data, sizeof header);
-    if (std::memcmp(header.magic, "SRSTATE1", 8) != 0) return "not a state dump of this version";
+    if (std::memcmp(header.magic, "SRSTATE2", 8) != 0) return "not a state dump of this version";
     const u64 limits[] = {is_.limits_.open_orders, is_.limits_.open_orders_per_customer,
-                          is_.limits_.remembered_orders};
+                          is_.limits_.remembered_orders, is_.limits_.levels_per_side};
     if (std::memcmp(header.limits, limits, sizeof limits) != 0) return "state dumped under other limits";
     u64 rows = 0;
     for (int n = 0; n < 7; ++n) {
@@ -233,11 +236,13 @@ inline const char* Dump::load_rows(const u8* at, const u64* counts) {
         return row.supply < supply_limit ? nullptr : "state dump has an asset that is too large";
     });
     if (!wrong) wrong = each(1, MarketRow{}, [&](const MarketRow& row) -> const char* {
-        if (!row.tick || !row.lot || !is_.prepare_market(row.no)) return "state dump has a wrong market";
+        const bool is_sound = row.tick && row.lot && row.status <= Market::retired &&
+                              row.collar_ppm <= collar_limit && row.last_ticks >= 0;
+        if (!is_sound || !is_.prepare_market(row.no)) return "state dump has a wrong market";
         Market& market = *is_.markets_[row.no];
         market.open({{Kind::add_market, 1, row.no, 0}, row.base, row.quote, row.maker_ppm, row.taker_ppm, 0,
                      row.tick, row.lot, 0});
-        market.is_halted = row.is_halted;
+        market.status = row.status, market.collar_ppm = row.collar_ppm, market.last_ticks = row.last_ticks;
         return nullptr;
     });
     if (!wrong) wrong = each(2, BalanceRow{}, [&](const BalanceRow& row) { return load_balance(row); });

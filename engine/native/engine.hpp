@@ -15,12 +15,12 @@ constexpr i64 issue_age_limit_ns = day_ns, issue_lead_limit_ns = 60 * second_ns;
 constexpr i64 remember_ns = issue_age_limit_ns + issue_lead_limit_ns;
 constexpr u64 slot_bits = 24, sequence_limit = u64(1) << (64 - slot_bits), batch_most = 1 << 16;
 constexpr u128 amount_limit = u128(1) << 96, supply_limit = u128(1) << 127;
-constexpr u32 ppm_limit = 1'000'000;
-// Bits 1..5, 16..19 and 32..36: the numbers of Kind.
-constexpr u64 known_kinds = u64(31) << 1 | u64(15) << 16 | u64(31) << 32;
+constexpr u32 ppm_limit = 1'000'000, collar_limit = 100 * ppm_limit;
+// Bits 1..7, 16..19 and 32..36: the numbers of Kind.
+constexpr u64 known_kinds = u64(127) << 1 | u64(15) << 16 | u64(31) << 32;
 constexpr const char* out_of_memory = "out of memory";
 
-struct Limits { u64 open_orders, open_orders_per_customer, remembered_orders; };
+struct Limits { u64 open_orders, open_orders_per_customer, remembered_orders, levels_per_side; };
 
 struct Memory {  // an accepted order as its customer sent it, kept for a day after it is closed
     u32 customer; u16 market; u8 options, flags; u64 order; i64 price, lots;
@@ -38,9 +38,12 @@ inline bool is_same(const Memory& was, const Place& is) {
 
 struct Market {
     explicit Market(Pool<FarCell>* cells) : sides{Side(cells), Side(cells)} {}
-    bool is_open = false, is_halted = false;
+    enum Status : u8 { trading, halted, retired };
+    bool is_open = false;
+    u8 status = trading;
     u16 no = 0, base = 0, quote = 0;
-    u32 maker_ppm = 0, taker_ppm = 0;
+    u32 maker_ppm = 0, taker_ppm = 0, collar_ppm = 0;
+    i64 last_ticks = 0;  // price of the last trade, or the one a command put in its place
     u128 tick = 0, lot = 0, notional_most = 0, lots_most = 0;  // the last two: of an amount < 2^96
     Side sides[2];  // bids, asks
 
@@ -52,6 +55,14 @@ struct Market {
     bool is_too_large(i64 price, i64 quantity) const {  // one of its amounts is 2^96 or more
         if (price <= 0 || quantity <= 0) return false;
         return u128(price) * u128(quantity) > notional_most || u128(quantity) > lots_most;
+    }
+    bool is_outside_collar(i64 price) const {
+        if (!collar_ppm || !last_ticks) return false;
+        const u128 away = u64(price > last_ticks ? price - last_ticks : last_ticks - price);
+        return away * ppm_limit > u128(collar_ppm) * u64(last_ticks);
+    }
+    bool has_no_level_left(bool sells, i64 price, u64 most) const {
+        return sides[sells].level_count >= most && !sides[sells].has(sells ? price : -price);
     }
     u128 lock(bool sells, i64 price, i64 quantity) const {
         return sells ? u128(quantity) * lot : u128(price) * u128(quantity) * tick;
@@ -90,6 +101,7 @@ class Engine {
     i64 time_ns() const { return time_ns_; }
     u64 funding_number() const { return number_; }
     u64 config_sequence() const { return config_sequence_; }
+    bool has_room(u64 count) { return count <= batch_most && make_room(count); }
 
   private:
     friend class Dump;
@@ -110,6 +122,8 @@ class Engine {
     void add_asset(const Command& command);
     void add_market(const AddMarket& command);
     void set_market(const AddMarket& command);
+    void set_collar(const SetCollar& command);
+    void retire(const Command& command);
     void refuse_config(const Command& command, Why why);
     // money
     void fund(const Fund& command);
@@ -351,6 +365,8 @@ inline void Engine::execute(const u8* record) {
     switch (command.kind) {
         case Kind::add_asset: return add_asset(command);
         case Kind::add_market: return add_market(as<AddMarket>(record));
+        case Kind::set_market_collar: return set_collar(as<SetCollar>(record));
+        case Kind::retire_market: return retire(command);
         case Kind::set_market_fees: case Kind::halt_market: case Kind::resume_market:
             return set_market(as<AddMarket>(record));
         case Kind::place_order: return place(as<Place>(record));
@@ -390,6 +406,7 @@ inline void Engine::add_market(const AddMarket& command) {
     if (market.is_open && !is_same) return refuse_config(command, Why::exists_with_other_content);
     if (!risk_.asset(command.base).is_known || !risk_.asset(command.quote).is_known)
         return refuse_config(command, Why::unknown_asset);
+    if (market.status == Market::retired) return refuse_config(command, Why::market_retired);
     if (command.base == command.quote) return refuse_config(command, Why::invalid_combination);
     if (!market.is_open) market.open(command);
     config_sequence_ = sequence_;
@@ -405,15 +422,50 @@ inline void Engine::set_market(const AddMarket& command) {  // fees, halt, resum
     if (sets_fees && (command.maker_ppm > ppm_limit || command.taker_ppm > ppm_limit))
         return refuse_config(command, Why::amount_out_of_range);
     if (!market) return refuse_config(command, Why::unknown_market);
+    if (market->status == Market::retired) return refuse_config(command, Why::market_retired);
     config_sequence_ = sequence_;
     if (!sets_fees) {
-        market->is_halted = command.kind == Kind::halt_market;
-        emit<Simple>(market->is_halted ? Said::market_halted : Said::market_resumed, command.no, 0);
+        const bool halts = command.kind == Kind::halt_market;
+        market->status = halts ? Market::halted : Market::trading;
+        emit<Simple>(halts ? Said::market_halted : Said::market_resumed, command.no, 0);
         return;
     }
     auto& event = emit<FeesSet>(Said::market_fees_set, command.no, 0);
     event.maker_ppm = market->maker_ppm = command.maker_ppm;
     event.taker_ppm = market->taker_ppm = command.taker_ppm;
+}
+
+inline void Engine::set_collar(const SetCollar& command) {
+    Market* market = market_of(command.no);
+    if (command.collar_ppm > collar_limit || command.reference_ticks < 0)
+        return refuse_config(command, Why::amount_out_of_range);
+    if (!market) return refuse_config(command, Why::unknown_market);
+    if (market->status == Market::retired) return refuse_config(command, Why::market_retired);
+    config_sequence_ = sequence_;
+    if (command.reference_ticks) market->last_ticks = command.reference_ticks;
+    auto& event = emit<CollarSet>(Said::market_collar_set, command.no, 0);
+    event.collar_ppm = market->collar_ppm = command.collar_ppm;
+    event.reference_ticks = market->last_ticks;
+}
+
+// Its orders are closed in order of acceptance. They are sorted where the answer has room for three
+// events of each, behind the one event that each needs.
+inline void Engine::retire(const Command& command) {
+    Market* market = market_of(command.no);
+    if (!market) return refuse_config(command, Why::unknown_market);
+    if (market->status == Market::retired) return refuse_config(command, Why::market_retired);
+    config_sequence_ = sequence_;
+    u64* const orders = reinterpret_cast<u64*>(out_ + open_orders_ + 1);
+    u64* end = orders;
+    for (const Side& side : market->sides)
+        for (auto at = side.best(); at.level; at = side.after(at.key))
+            for (u32 index = book_[at.level].next; index != at.level; index = book_[index].next)
+                *end++ = book_[index].id;
+    std::sort(orders, end);
+    for (const u64* order = orders; order != end; ++order)
+        cancel_resting(index_of(*order), Cancelled::market_retired);
+    market->status = Market::retired;
+    emit<Simple>(Said::market_retired, command.no, 0);
 }
 
 // ------------------------------------------------------------------------ money

@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from engine.base import Balance, Depth, DumpedImage, Level, Limits, LiveHold, OpenOrder, Totals
 from engine.commands import Command
-from engine.enums import SelfTrade, Side
+from engine.enums import MarketStatus, SelfTrade, Side
 from engine.events import Event
 from engine.market import Market
 from engine.native import _core
@@ -26,7 +26,7 @@ REMEMBERED_ORDERS_MOST = 1 << 28
 LEVELS_MOST = (1 << 64) - 1
 
 _ASSET = struct.Struct("<H6x16s16s24x")
-_MARKET = struct.Struct("<HHHBxII16s16s16x")
+_MARKET = struct.Struct("<HHHBxII16s16sI12x")
 _BALANCE = struct.Struct("<IH2x16s16s16s8x")
 _ORDER = struct.Struct("<QIHBBqqqq16s")
 _HOLD = struct.Struct("<QIH2x16s32x")
@@ -42,11 +42,15 @@ class NativeEngine:
             0 <= limits.open_orders <= OPEN_ORDERS_MOST
             and 0 <= limits.remembered_orders <= REMEMBERED_ORDERS_MOST
             and limits.open_orders_per_customer >= 0
+            and limits.levels_per_side >= 0
         ):
             raise ValueError(f"the native engine cannot work under {limits}")
         self.limits = limits
         self._core = _core.Core(
-            limits.open_orders, limits.open_orders_per_customer, limits.remembered_orders
+            limits.open_orders,
+            limits.open_orders_per_customer,
+            limits.remembered_orders,
+            limits.levels_per_side,
         )
         self._markets: Mapping[int, Market] = {}
         self._config_sequence = 0
@@ -76,6 +80,10 @@ class NativeEngine:
         """
         record = pack_command(command)
         return unpack_events(self.apply_records(record, first_sequence=sequence, time_ns=time_ns))
+
+    def has_room(self, commands: int) -> bool:
+        """Return whether memory for so many commands more is there, whatever they cause."""
+        return 0 <= commands <= _core.BATCH_MAX and self._core.has_room(commands)
 
     def check_records(
         self, records: bytes | memoryview, *, first_sequence: int, time_ns: int
@@ -210,7 +218,7 @@ def _number(wide: bytes) -> int:
 
 
 def _market(row: tuple[Any, ...]) -> Market:
-    no, base, quote, is_halted, maker_ppm, taker_ppm, tick, lot = row
+    no, base, quote, status, maker_ppm, taker_ppm, tick, lot, collar_ppm = row
     return Market(
         market_no=no,
         base_asset_no=base,
@@ -219,7 +227,8 @@ def _market(row: tuple[Any, ...]) -> Market:
         lot_minor=_number(lot),
         maker_ppm=maker_ppm,
         taker_ppm=taker_ppm,
-        is_halted=bool(is_halted),
+        status=MarketStatus(status),
+        collar_ppm=collar_ppm,
     )
 
 

@@ -50,8 +50,10 @@ inline Why Engine::why_malformed(const Place& command, const Market* market, boo
     if (age_ns > issue_age_limit_ns) return Why::issued_too_long_ago;
     if (age_ns < -issue_lead_limit_ns) return Why::issued_in_future;
     if (!market) return Why::unknown_market;
-    if (market->is_halted) return Why::market_halted;
+    if (market->status == Market::retired) return Why::market_retired;
+    if (market->status == Market::halted) return Why::market_halted;
     if (command.price <= 0) return Why::invalid_price;
+    if (market->is_outside_collar(command.price)) return Why::outside_collar;
     if (command.lots <= 0) return Why::invalid_quantity;
     const bool fits = command.post_only ? command.type == limit && command.tif == gtc
                                         : command.type == limit || command.tif == ioc;
@@ -63,6 +65,8 @@ inline Why Engine::why_not_now(const Place& command, Market& market, u32 custome
         (customer ? risk_.customers[customer].open_orders : 0) >= limits_.open_orders_per_customer)
         return Why::too_many_orders;
     const bool sells = command.side == sell;
+    if (command.tif == gtc && market.has_no_level_left(sells, command.price, limits_.levels_per_side))
+        return Why::too_many_levels;
     const Side& opposite = market.sides[!sells];
     if (command.post_only && opposite.takes(sells ? -command.price : command.price))
         return Why::would_cross;
@@ -118,6 +122,7 @@ inline void Engine::match(Taker& taker) {
         }
         if (taker.lots > maker.lots) prefetch_maker(maker.next);
         const i64 price = price_of(index), lots = std::min(taker.lots, maker.lots);
+        market.last_ticks = price;
         const u128 give = market.lock(!taker.sells, price, lots), take = market.lock(taker.sells, price, lots);
         const u128 maker_fee = Risk::fee(take, market.maker_ppm), taker_fee = Risk::fee(give, market.taker_ppm);
         Account &giving = risk_.accounts[maker.given], &getting = risk_.accounts[book_.links[index].received];
@@ -250,9 +255,11 @@ inline Why Engine::why_not_replace(const OfOrder& command, u32 index) {
     const bool is_sell = sells(index);
     const i64 done = memory.total - order.lots;
     if (market.is_too_large(command.price, command.lots)) return Why::amount_out_of_range;
-    if (market.is_halted) return Why::market_halted;
+    if (market.status == Market::halted) return Why::market_halted;
     if (command.price <= 0) return Why::invalid_price;
+    if (market.is_outside_collar(command.price)) return Why::outside_collar;
     if (command.lots <= done) return Why::invalid_quantity;
+    if (market.has_no_level_left(is_sell, command.price, limits_.levels_per_side)) return Why::too_many_levels;
     if (memory.flags & 1 && market.sides[!is_sell].takes(is_sell ? -command.price : command.price))
         return Why::would_cross;
     const u128 free = risk_.accounts[order.given].available;

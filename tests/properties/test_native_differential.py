@@ -17,9 +17,13 @@ COMMANDS = int(os.environ.get("STRONGROOM_NATIVE_COMMANDS", "500000"))
 SEEDS = range(8)
 
 EXPECTED = {
-    "Fine": {"Trade", "OrderReduced", "OrderReplaced", "OrderDuplicate", "FundingRepeated"},
+    "Fine": {"Trade", "OrderReduced", "OrderReplaced", "OrderDuplicate", "FundingRepeated"}
+    | {"MarketCollarSet", "MarketRetired", "OrderCancelled:MARKET_RETIRED"}
+    | {"OrderRejected:OUTSIDE_COLLAR", "OrderRejected:MARKET_RETIRED"}
+    | {"ConfigRefused:MARKET_RETIRED", "ConfigRefused:AMOUNT_OUT_OF_RANGE"},
     "FarPrices": {"Trade", "OrderCancelled:DEBIT", "OrderRejected:WOULD_NOT_FILL"},
-    "TightLimits": {"OrderRejected:TOO_MANY_ORDERS"},
+    "TightLimits": {"OrderRejected:TOO_MANY_ORDERS", "OrderRejected:TOO_MANY_LEVELS"},
+    "FewLevels": {"Trade", "OrderRejected:TOO_MANY_LEVELS"},
     "Enormous": {"Trade", "OrderRejected:AMOUNT_OUT_OF_RANGE", "OrderRejected:EXCEEDS_AVAILABLE"},
     "DeepQueues": {"OrderCancelled:SELF_TRADE", "OrderReduced", "OrderRejected:WOULD_CROSS"},
 }

@@ -43,22 +43,33 @@ class Commands:
         self.open: dict[int, int] = {}
         self.placed: list[c.PlaceOrder] = []
         self.holds: dict[int, c.Hold] = {}
+        self.markets: dict[int, c.AddMarket] = {}
+        """The two markets that trade; a retired one is followed by another of its kind."""
         self.halted: set[int] = set()
+        self.retired: dict[int, c.AddMarket] = {}
+        self._next: list[c.Command] = []
         self._asked: dict[int, c.Hold] = {}
 
     def opening(self) -> Iterator[c.Command]:
         """Yield the assets, the markets and some money; every third customer is poor."""
         for asset_no in ASSETS:
             yield c.AddAsset(asset_no=asset_no)
-        yield from MARKETS.values()
+        yield from self._opened(*MARKETS.values())
         for customer_no in self.customers:
             for asset_no in ASSETS:
                 amount = 5_000 if customer_no % 3 == 0 else 10**6
                 amount *= 10**9 if asset_no == 3 else 1
                 yield self._funded(c.Credit, customer_no, asset_no, amount)
 
+    def _opened(self, *markets: c.AddMarket) -> Iterator[c.Command]:
+        for market in markets:
+            self.markets[market.market_no] = market
+            yield market
+
     def next(self) -> c.Command:
         """Return one command; time moves on, seldom by hours."""
+        if self._next:
+            return self._next.pop()
         self.time_ns += self.random.randrange(SECOND_NS)
         if self.jumps and self.random.random() < 0.002:
             self.time_ns += self.random.randrange(DAY_NS)
@@ -74,7 +85,7 @@ class Commands:
             (self._hold, 40),
             (self._end_hold, 40),
             (self._debit, 4),
-            (self._configure, 6),
+            (self._configure, 14),
         ]
         [verb] = self.random.choices([v for v, _ in verbs], [w for _, w in verbs])
         return verb()
@@ -103,7 +114,7 @@ class Commands:
         order = c.PlaceOrder(
             customer_no=self._customer(),
             client_order_id=self.client | draw.getrandbits(64) << 64,
-            market_no=draw.choices([1, 2, 9], [60, 38, 1])[0],
+            market_no=self._market(),
             side=side,
             price_ticks=self._price(side),
             quantity_lots=self._lots(),
@@ -115,6 +126,11 @@ class Commands:
         )
         self.placed.append(order)
         return order
+
+    def _market(self) -> int:
+        gone = max(self.retired, default=999)
+        [market_no] = self.random.choices([*self.markets, 999, gone], [60, 38, 1, 2])
+        return market_no
 
     def _price(self, side: Side) -> int:
         draw = self.random
@@ -163,7 +179,9 @@ class Commands:
         )
 
     def _cancel_all(self) -> c.Command:
-        return c.CancelAll(customer_no=self._customer(), market_no=self.random.choice([0, 1, 2]))
+        return c.CancelAll(
+            customer_no=self._customer(), market_no=self.random.choice([0, *self.markets])
+        )
 
     # ---- money
 
@@ -213,13 +231,46 @@ class Commands:
             amount=hold.amount + wrong,
         )
 
+    # ---- configuration
+
     def _configure(self) -> c.Command:
-        market_no = self.random.choice(list(MARKETS))
-        if self.random.random() < 0.3:
-            self.halted.add(market_no)
-            return c.HaltMarket(market_no=market_no)
-        return c.SetMarketFees(
+        draw = self.random
+        market_no = draw.choice([*self.markets, *self.markets, max(self.retired, default=999), 999])
+        verbs = [self._fees, self._collar, self._halt, self._add_again, self._retire]
+        [verb] = draw.choices(verbs, [25, 45, 15, 8, 18])
+        return verb(market_no)
+
+    def _fees(self, market_no: int) -> c.Command:
+        maker_ppm = self.random.choice([0, 1, 1_000, 10**6, 10**6 + 1])
+        taker_ppm = self.random.choice([0, 1, 2_500, 10**6])
+        if market_no in self.markets and maker_ppm <= 10**6:
+            changed = replace(self.markets[market_no], maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+            self.markets[market_no] = changed
+        return c.SetMarketFees(market_no=market_no, maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+
+    def _collar(self, market_no: int) -> c.Command:
+        draw = self.random
+        return c.SetMarketCollar(
             market_no=market_no,
-            maker_ppm=self.random.choice([0, 1, 1_000, 10**6]),
-            taker_ppm=self.random.choice([0, 1, 2_500, 10**6]),
+            collar_ppm=draw.choice([0, 0, 1, 10_000, 20_000, 40_000, 60_000, 10**8, 10**8 + 1]),
+            reference_ticks=draw.choice([0, 0, 0, self._price(draw.choice(list(Side)))]),
         )
+
+    def _halt(self, market_no: int) -> c.Command:
+        if market_no in self.markets:
+            self.halted.add(market_no)
+        return c.HaltMarket(market_no=market_no)
+
+    def _add_again(self, market_no: int) -> c.Command:
+        known = self.markets | self.retired
+        market = known.get(market_no) or self.random.choice(list(known.values()))
+        return replace(market, taker_ppm=market.taker_ppm + self.random.randrange(2))
+
+    def _retire(self, market_no: int) -> c.Command:
+        if market_no in self.markets:
+            self.retired[market_no] = self.markets.pop(market_no)
+            after = replace(self.retired[market_no], market_no=2 + len(self.retired))
+            self.markets[after.market_no] = after
+            self.halted.discard(market_no)
+            self._next.append(after)
+        return c.RetireMarket(market_no=market_no)

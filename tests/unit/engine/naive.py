@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from engine import commands as c
+from engine.base import Limits
 from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
 
 Row = tuple[object, ...]
@@ -36,11 +37,15 @@ class Open:
 class Naive:
     """Answers each command with plain rows; orders are named by (customer, client id)."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.now = self.serial = self.number = 0
         self.assets: set[int] = set()
         self.markets: dict[int, dict[str, int]] = {}
         self.halted: set[int] = set()
+        self.retired: set[int] = set()
+        self.collars: dict[int, int] = {}
+        self.last: dict[int, int] = {}
         self.cash: dict[tuple[int, int], int] = {}
         self.entered: dict[int, int] = {}
         self.holds: dict[int, tuple[int, int, int]] = {}
@@ -86,27 +91,55 @@ class Naive:
 
     def on_add_asset(self, k: c.AddAsset) -> None:
         self.assets.add(k.asset_no)
-        self.say("config")
+        self.say("config", "")
 
     def on_add_market(self, k: c.AddMarket) -> None:
-        assert k.market_no not in self.markets
-        self.markets[k.market_no] = {
+        m = {
             "base": k.base_asset_no, "quote": k.quote_asset_no, "tick": k.tick_minor,
             "lot": k.lot_minor, "maker": k.maker_ppm, "taker": k.taker_ppm,
         }  # fmt: skip
-        self.say("config")
+        bad = k.maker_ppm > 10**6 or k.taker_ppm > 10**6
+        other = self.markets.setdefault(k.market_no, m) != m if not bad else False
+        reason = "AMOUNT_OUT_OF_RANGE" if bad else "EXISTS_WITH_OTHER_CONTENT" if other else ""
+        self.configured(k.market_no, reason)
+
+    def configured(self, market: int, reason: str) -> bool:
+        if not reason and market not in self.markets:
+            reason = "UNKNOWN_MARKET"
+        if not reason and market in self.retired:
+            reason = "MARKET_RETIRED"
+        self.say("config", reason)
+        return not reason
 
     def on_set_market_fees(self, k: c.SetMarketFees) -> None:
-        self.markets[k.market_no] |= {"maker": k.maker_ppm, "taker": k.taker_ppm}
-        self.say("config")
+        bad = k.maker_ppm > 10**6 or k.taker_ppm > 10**6
+        if self.configured(k.market_no, "AMOUNT_OUT_OF_RANGE" if bad else ""):
+            self.markets[k.market_no] |= {"maker": k.maker_ppm, "taker": k.taker_ppm}
+
+    def on_set_market_collar(self, k: c.SetMarketCollar) -> None:
+        bad = k.collar_ppm > 10**8 or k.reference_ticks < 0
+        if self.configured(k.market_no, "AMOUNT_OUT_OF_RANGE" if bad else ""):
+            self.collars[k.market_no] = k.collar_ppm
+            if k.reference_ticks > 0:
+                self.last[k.market_no] = k.reference_ticks
+            self.rows[-1] += (self.last.get(k.market_no, 0),)
 
     def on_halt_market(self, k: c.HaltMarket) -> None:
-        self.halted.add(k.market_no)
-        self.say("config")
+        if self.configured(k.market_no, ""):
+            self.halted.add(k.market_no)
 
     def on_resume_market(self, k: c.ResumeMarket) -> None:
-        self.halted.discard(k.market_no)
-        self.say("config")
+        if self.configured(k.market_no, ""):
+            self.halted.discard(k.market_no)
+
+    def on_retire_market(self, k: c.RetireMarket) -> None:
+        if self.configured(k.market_no, ""):
+            answer = self.rows.pop()
+            gone = [o for o in self.book if o.market == k.market_no]
+            for order in sorted(gone, key=lambda o: o.serial):
+                self.close(order, "MARKET_RETIRED")
+            self.retired.add(k.market_no)
+            self.rows.append(answer)
 
     # ---- orders
 
@@ -160,11 +193,15 @@ class Naive:
             "ISSUED_TOO_LONG_AGO": age > DAY,
             "ISSUED_IN_FUTURE": age < -MINUTE,
             "UNKNOWN_MARKET": m is None,
+            "MARKET_RETIRED": k.market_no in self.retired,
             "MARKET_HALTED": k.market_no in self.halted,
             "INVALID_PRICE": k.price_ticks <= 0,
+            "OUTSIDE_COLLAR": self.is_far(k.market_no, k.price_ticks),
             "INVALID_QUANTITY": k.quantity_lots <= 0,
             "INVALID_COMBINATION": (k.post_only and (market_order or not gtc))
             or (market_order and not ioc),
+            "TOO_MANY_ORDERS": self.is_full(k.customer_no),
+            "TOO_MANY_LEVELS": gtc and self.is_crowded(k.market_no, buys, k.price_ticks),
         }
         for reason, holds in fixed.items():
             if holds:
@@ -176,6 +213,21 @@ class Naive:
             return "WOULD_NOT_FILL"
         asset, amount = self.lock(k.market_no, buys, k.price_ticks, k.quantity_lots)
         return "EXCEEDS_AVAILABLE" if amount > self.free(k.customer_no, asset) else ""
+
+    def is_far(self, market: int, price: int) -> bool:
+        last, ppm = self.last.get(market, 0), self.collars.get(market, 0)
+        low, high = last * (10**6 - ppm), last * (10**6 + ppm)
+        return last > 0 and ppm > 0 and not low <= price * 10**6 <= high
+
+    def is_full(self, who: int) -> bool:
+        counts = (len(self.book), sum(o.who == who for o in self.book), len(self.seen))
+        limits = self.limits
+        most = (limits.open_orders, limits.open_orders_per_customer, limits.remembered_orders)
+        return any(count >= limit for count, limit in zip(counts, most, strict=True))
+
+    def is_crowded(self, market: int, buys: bool, price: int) -> bool:
+        prices = {o.price for o in self.book if (o.market, o.buys) == (market, buys)}
+        return price not in prices and len(prices) >= self.limits.levels_per_side
 
     def is_big(self, m: dict[str, int], k: c.PlaceOrder | c.ReplaceOrder) -> bool:
         quote = k.price_ticks * k.quantity_lots * m["tick"]
@@ -228,6 +280,7 @@ class Naive:
         self.move(seller.who, m["quote"], quote - quote_fee)
         taker.left -= lots
         maker.left -= lots
+        self.last[taker.market] = maker.price
         self.say("trade", taker.who, taker.client, maker.who, maker.client, maker.price, lots)
         if not maker.left:
             self.close(maker, "")
@@ -275,8 +328,12 @@ class Naive:
             return "MARKET_HALTED"
         if k.price_ticks <= 0:
             return "INVALID_PRICE"
+        if self.is_far(o.market, k.price_ticks):
+            return "OUTSIDE_COLLAR"
         if left <= 0:
             return "INVALID_QUANTITY"
+        if self.is_crowded(o.market, o.buys, k.price_ticks):
+            return "TOO_MANY_LEVELS"
         if o.post and self.targets(o.market, o.buys, k.price_ticks):
             return "WOULD_CROSS"
         asset, old = self.lock(o.market, o.buys, o.price, o.left)

@@ -49,9 +49,17 @@ class FarPrices(Rough):
 
 
 class TightLimits(Rough):
-    """Few orders may be open, and few are remembered."""
+    """Few orders may be open at few prices, and few are remembered."""
 
-    limits = Limits(open_orders=12, open_orders_per_customer=3, remembered_orders=60)
+    limits = Limits(
+        open_orders=12, open_orders_per_customer=3, remembered_orders=60, levels_per_side=2
+    )
+
+
+class FewLevels(FarPrices):
+    """Orders wait at far prices, and a side of a market may have few of them."""
+
+    limits = Limits(levels_per_side=8)
 
 
 class Enormous(Rough):
@@ -61,8 +69,10 @@ class Enormous(Rough):
         """Open markets with enormous ticks and lots, and bring the supply near its limit."""
         for asset_no in ASSETS:
             yield c.AddAsset(asset_no=asset_no)
-        yield replace(MARKETS[1], tick_minor=1 << 89, lot_minor=EDGE)
-        yield replace(MARKETS[2], tick_minor=(1 << 64) - 1, lot_minor=1 << 64)
+        yield from self._opened(
+            replace(MARKETS[1], tick_minor=1 << 89, lot_minor=EDGE),
+            replace(MARKETS[2], tick_minor=(1 << 64) - 1, lot_minor=1 << 64),
+        )
         for customer_no in self.customers:
             for asset_no in ASSETS:
                 for _ in range(3):
@@ -110,4 +120,11 @@ class Fine(Rough):
     """The weather of the other tests."""
 
 
-WEATHER: tuple[type[Rough], ...] = (Fine, FarPrices, TightLimits, Enormous, DeepQueues)
+WEATHER: tuple[type[Rough], ...] = (
+    Fine,
+    FarPrices,
+    TightLimits,
+    FewLevels,
+    Enormous,
+    DeepQueues,
+)

@@ -198,6 +198,7 @@ def test_numbers_once_given_stay() -> None:
         "UNFILLED": 2,
         "SELF_TRADE": 3,
         "DEBIT": 4,
+        "MARKET_RETIRED": 5,
     }
     assert RejectReason.EXCEEDS_AVAILABLE.value == 250
     assert RejectReason.DUPLICATE_OTHER_CONTENT.value == 40

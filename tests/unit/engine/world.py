@@ -178,7 +178,7 @@ class World:
 
 def remembered_orders(engine: Engine) -> int:
     """Return how many client ids the engine remembers, as its dump counts them."""
-    closed_clients, open_clients = struct.unpack_from("<2Q", engine.dump(), 104)
+    closed_clients, open_clients = struct.unpack_from("<2Q", engine.dump(), 112)
     return int(closed_clients + open_clients)
 
 
