@@ -75,7 +75,7 @@ u64 replay(const Run& run, const Workload& work, std::vector<Simple>& out) {
 int main(int words, char** word) {
     if (words < 4) return 2;
     const Workload work = Maker(word[1], 1, std::strtoull(word[2], nullptr, 10)).make();
-    Engine engine({1 << 24, 1 << 24, 1 << 24});
+    Engine engine({1 << 24, 1 << 24, 1 << 24, 1 << 20});
     const Run run = note(engine, work);
     std::vector<Simple> out(1 << 20);
     std::vector<double> found;

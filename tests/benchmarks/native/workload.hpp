@@ -32,7 +32,7 @@ constexpr i64 now_ns = 1'700'000'000'000'000'000;
 class Maker {
   public:
     Maker(const std::string& name, u64 seed, u64 count)
-        : name_(name), random_{seed}, engine_(new Engine({1 << 24, 1 << 24, 1 << 24})), count_(count) {}
+        : name_(name), random_{seed}, engine_(new Engine({1 << 24, 1 << 24, 1 << 24, 1 << 20})), count_(count) {}
 
     Workload make() {
         const u16 markets = name_ == "w100" ? 100 : 1;
