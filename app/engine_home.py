@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from app.bootstrap import Platform
 from core.clock import Clock
@@ -13,7 +13,7 @@ from custody.catalogue import MarketRow
 from custody.lease import Lease
 from engine.base import Engine
 from engine.files import Storage
-from engine.market import Market
+from engine.market import Market, market_of
 from engine.recovery import recover
 from engine.sequencer import LAG_EVENTS_MAX, Sequencer
 from engine.snapshot import prune_snapshots
@@ -23,6 +23,8 @@ from engine.types import (
     AppliedBlock,
     Command,
     ConfigRefused,
+    RetireMarket,
+    SetMarketCollar,
     SetMarketFees,
 )
 
@@ -87,30 +89,38 @@ def plan_listing(
         AddAsset(asset_no=asset_no) for asset_no in assets if asset_no not in known_assets
     ]
     for row in markets:
-        known = known_markets.get(row.market_no)
-        if known is None:
-            commands.append(
-                AddMarket(
-                    market_no=row.market_no,
-                    base_asset_no=row.base_asset_no,
-                    quote_asset_no=row.quote_asset_no,
-                    tick_minor=row.tick_minor,
-                    lot_minor=row.lot_minor,
-                    maker_ppm=row.maker_ppm,
-                    taker_ppm=row.taker_ppm,
-                )
-            )
-            continue
-        units = (known.base_asset_no, known.quote_asset_no, known.tick_minor, known.lot_minor)
-        if units != (row.base_asset_no, row.quote_asset_no, row.tick_minor, row.lot_minor):
-            raise Corrupt(f"market {row.name} is {known} in the journal and {row} in the books")
-        if (known.maker_ppm, known.taker_ppm) != (row.maker_ppm, row.taker_ppm):
-            commands.append(
-                SetMarketFees(
-                    market_no=row.market_no, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm
-                )
-            )
+        commands += _plan_market(row, known_markets.get(row.market_no))
     return commands
+
+
+def _plan_market(row: MarketRow, known: Market | None) -> Iterator[Command]:
+    if known is None:
+        added = AddMarket(
+            market_no=row.market_no,
+            base_asset_no=row.base_asset_no,
+            quote_asset_no=row.quote_asset_no,
+            tick_minor=row.tick_minor,
+            lot_minor=row.lot_minor,
+            maker_ppm=row.maker_ppm,
+            taker_ppm=row.taker_ppm,
+        )
+        yield added
+        known = market_of(added)
+    units = (known.base_asset_no, known.quote_asset_no, known.tick_minor, known.lot_minor)
+    is_other = units != (row.base_asset_no, row.quote_asset_no, row.tick_minor, row.lot_minor)
+    if is_other or (known.is_retired and not row.retired):
+        raise Corrupt(f"market {row.name} is {known} in the journal and {row} in the books")
+    if known.is_retired:
+        return
+    if row.retired:
+        yield RetireMarket(market_no=row.market_no)
+        return
+    if (known.maker_ppm, known.taker_ppm) != (row.maker_ppm, row.taker_ppm):
+        yield SetMarketFees(
+            market_no=row.market_no, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm
+        )
+    if known.collar_ppm != row.collar_ppm:
+        yield SetMarketCollar(market_no=row.market_no, collar_ppm=row.collar_ppm)
 
 
 class SnapshotKeeper:

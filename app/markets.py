@@ -8,6 +8,8 @@
     lot = "0.0001"      # least step of the quantity: base coins
     maker_ppm = 1000
     taker_ppm = 2000
+    collar_ppm = 100_000  # optional: refuse prices further than 10 % from the last trade
+    retired = true        # optional, and for ever: cancel its orders, take no more
 
 A tick times a lot must be a whole number of the quote's smallest unit, so that every fill is exact.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,14 @@ from core.ids import ChainId, MarketNo
 from core.money import PPM, parse_amount
 from custody import catalogue
 from custody.catalogue import MarketRow
+from engine.market import COLLAR_PPM_MAX
 
 AssetName = tuple[ChainId, str]
 """(chain, key)."""
 
 _KEYS = frozenset({"name", "base", "quote", "tick", "lot", "maker_ppm", "taker_ppm"})
+_MAY = frozenset({"collar_ppm", "retired"})
+_RATES = {"maker_ppm": PPM, "taker_ppm": PPM, "collar_ppm": COLLAR_PPM_MAX}
 
 
 class MarketFileError(ValueError):
@@ -50,6 +55,8 @@ class DesiredMarket:
     lot: str
     maker_ppm: int
     taker_ppm: int
+    collar_ppm: int = 0
+    retired: bool = False
 
 
 def load_markets(path: Path) -> tuple[DesiredMarket, ...]:
@@ -79,19 +86,20 @@ def parse_markets(text: str) -> tuple[DesiredMarket, ...]:
 def list_markets(
     conn: sa.Connection, desired: Sequence[DesiredMarket], *, chains: Sequence[ChainId]
 ) -> None:
-    """List the markets whose assets live on configured chains; fee rates follow the file.
+    """List the markets whose assets live on configured chains; their terms follow the file.
 
-    MarketFileError: an asset that is not listed, an inexact tick. Refused:
-    exists_with_other_content.
+    A market that is written as retired and was never listed stays so. MarketFileError: an asset
+    that is not listed, an inexact tick. Refused: exists_with_other_content, market_retired.
     """
     for market in desired:
-        if market.base[0] in chains and market.quote[0] in chains:
-            row = row_of(market, _listed(conn, market, "base"), _listed(conn, market, "quote"))
-            found = catalogue.list_market(conn, row)
-            if (found.maker_ppm, found.taker_ppm) != (row.maker_ppm, row.taker_ppm):
-                catalogue.set_market_fees(
-                    conn, found.market_no, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm
-                )
+        if market.base[0] not in chains or market.quote[0] not in chains:
+            continue
+        if market.retired and catalogue.market_by_name(conn, market.name) is None:
+            continue
+        row = row_of(market, _listed(conn, market, "base"), _listed(conn, market, "quote"))
+        found = catalogue.list_market(conn, row)
+        if found != replace(row, market_no=found.market_no):
+            catalogue.set_market_terms(conn, found.market_no, row)
 
 
 def row_of(market: DesiredMarket, base: catalogue.Asset, quote: catalogue.Asset) -> MarketRow:
@@ -115,6 +123,8 @@ def row_of(market: DesiredMarket, base: catalogue.Asset, quote: catalogue.Asset)
         lot_minor=lot_minor,
         maker_ppm=market.maker_ppm,
         taker_ppm=market.taker_ppm,
+        collar_ppm=market.collar_ppm,
+        retired=market.retired,
     )
 
 
@@ -135,14 +145,18 @@ def _market(number: int, table: object) -> DesiredMarket:
     if not isinstance(table, dict):
         raise MarketFileError(f"market {number} is not a table")
     where = f"market {number} ({table.get('name', 'nameless')})"
-    if set(table) != _KEYS:
-        raise MarketFileError(f"{where}: wants exactly {sorted(_KEYS)}")
+    if not _KEYS <= set(table) <= _KEYS | _MAY:
+        raise MarketFileError(f"{where}: wants {sorted(_KEYS)} and may have {sorted(_MAY)}")
     texts = (table["name"], table["tick"], table["lot"])
     if not all(isinstance(text, str) and text for text in texts):
         raise MarketFileError(f"{where}: name, tick and lot are texts")
-    for name in ("maker_ppm", "taker_ppm"):
-        if type(table[name]) is not int or not 0 <= table[name] <= PPM:
-            raise MarketFileError(f"{where}: {name} lies in 0..{PPM}")
+    for name, most in _RATES.items():
+        rate = table.get(name, 0)
+        if type(rate) is not int or not 0 <= rate <= most:
+            raise MarketFileError(f"{where}: {name} lies in 0..{most}")
+    retired = table.get("retired", False)
+    if type(retired) is not bool:
+        raise MarketFileError(f"{where}: retired is true or false")
     return DesiredMarket(
         name=table["name"],
         base=_asset_name(where, "base", table),
@@ -151,6 +165,8 @@ def _market(number: int, table: object) -> DesiredMarket:
         lot=table["lot"],
         maker_ppm=table["maker_ppm"],
         taker_ppm=table["taker_ppm"],
+        collar_ppm=table.get("collar_ppm", 0),
+        retired=retired,
     )
 
 

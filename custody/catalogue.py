@@ -58,6 +58,8 @@ markets = table(
     sa.Column("lot_minor", Amount, nullable=False),
     sa.Column("maker_ppm", Int64, nullable=False),
     sa.Column("taker_ppm", Int64, nullable=False),
+    sa.Column("collar_ppm", Int64, nullable=False),
+    sa.Column("retired", Flag, nullable=False),
     sa.CheckConstraint("base_asset_no <> quote_asset_no", name="two_assets"),
 )
 
@@ -87,6 +89,8 @@ class MarketRow:
     lot_minor: int
     maker_ppm: int
     taker_ppm: int
+    collar_ppm: int = 0
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +223,8 @@ def list_market(conn: sa.Connection, row: MarketRow) -> MarketRow:
 
     Refused: exists_with_other_content when the assets, tick or lot differ.
     """
-    found = conn.execute(sa.select(markets).where(markets.c.name == row.name)).one_or_none()
-    if found is not None:
-        listed = _market(found)
+    listed = market_by_name(conn, row.name)
+    if listed is not None:
         same = (listed.base_asset_no, listed.quote_asset_no, listed.tick_minor, listed.lot_minor)
         if same != (row.base_asset_no, row.quote_asset_no, row.tick_minor, row.lot_minor):
             raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, row.name)
@@ -234,15 +237,26 @@ def list_market(conn: sa.Connection, row: MarketRow) -> MarketRow:
     return _market(conn.execute(sa.select(markets).where(markets.c.market_no == number)).one())
 
 
-def set_market_fees(
-    conn: sa.Connection, market_no: MarketNo, *, maker_ppm: int, taker_ppm: int
-) -> None:
-    """Change a market's desired fee rates; the engine learns of them when it is told."""
+def set_market_terms(conn: sa.Connection, market_no: MarketNo, row: MarketRow) -> None:
+    """Change a market's desired fees and collar, or retire it; the engine follows when it is told.
+
+    Refused: market_retired when it is retired and the row is not.
+    """
+    retired = sa.select(markets.c.retired).where(markets.c.market_no == market_no)
+    if conn.execute(retired).scalar_one() and not row.retired:
+        raise Refused(Reason.MARKET_RETIRED, row.name)
+    names = ("maker_ppm", "taker_ppm", "collar_ppm", "retired")
     conn.execute(
         markets.update()
         .where(markets.c.market_no == market_no)
-        .values(maker_ppm=maker_ppm, taker_ppm=taker_ppm)
+        .values({name: getattr(row, name) for name in names})
     )
+
+
+def market_by_name(conn: sa.Connection, name: str) -> MarketRow | None:
+    """Return the market listed under a name, None when there is none."""
+    row = conn.execute(sa.select(markets).where(markets.c.name == name)).one_or_none()
+    return None if row is None else _market(row)
 
 
 def all_markets(conn: sa.Connection) -> Sequence[MarketRow]:

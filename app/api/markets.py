@@ -33,7 +33,7 @@ class AssetView(Shown):
 
 
 class MarketView(Shown):
-    """One market. Prices are quote coins per whole base coin."""
+    """One market. Prices are quote coins per whole base coin; collar_ppm 0 takes any price."""
 
     market: str
     base: str
@@ -43,6 +43,8 @@ class MarketView(Shown):
     maker_ppm: int
     taker_ppm: int
     halted: bool
+    retired: bool
+    collar_ppm: int
 
 
 class AssetsView(Shown):
@@ -122,6 +124,8 @@ def list_markets(shop: In) -> MarketsView:
                 maker_ppm=known[units.row.market_no].maker_ppm,
                 taker_ppm=known[units.row.market_no].taker_ppm,
                 halted=known[units.row.market_no].is_halted,
+                retired=known[units.row.market_no].is_retired,
+                collar_ppm=known[units.row.market_no].collar_ppm,
             )
             for units in listed
             if units.row.market_no in known

@@ -203,6 +203,8 @@ def _markets() -> None:
         sa.Column("lot_minor", Amount, nullable=False),
         sa.Column("maker_ppm", Int64, nullable=False),
         sa.Column("taker_ppm", Int64, nullable=False),
+        sa.Column("collar_ppm", Int64, nullable=False),
+        sa.Column("retired", Flag, nullable=False),
         sa.CheckConstraint("base_asset_no <> quote_asset_no", name="two_assets"),
         sa.ForeignKeyConstraint(["base_asset_no"], ["assets.asset_no"]),
         sa.ForeignKeyConstraint(["quote_asset_no"], ["assets.asset_no"]),
@@ -210,6 +212,7 @@ def _markets() -> None:
         sa.UniqueConstraint("name"),
         *amount_check("tick_minor"),
         *amount_check("lot_minor"),
+        sa.CheckConstraint("retired IN (0, 1)", name="retired_flag").ddl_if(dialect="sqlite"),
         sqlite_strict=True,
     )
 

@@ -22,7 +22,21 @@ from custody.lease import LeaseLost
 from engine.market import Market
 from engine.simulated_files import SimulatedStorage
 from engine.snapshot import snapshot_names
-from engine.types import AddAsset, AddMarket, SetMarketFees
+from engine.types import (
+    AddAsset,
+    AddMarket,
+    CancelReason,
+    Credit,
+    MarketRetired,
+    MarketStatus,
+    OrderAccepted,
+    OrderCancelled,
+    PlaceOrder,
+    RetireMarket,
+    SetMarketCollar,
+    SetMarketFees,
+    Side,
+)
 from tests.support.house import make_roster
 
 ROW = MarketRow(
@@ -96,6 +110,64 @@ def test_nothing_is_said_twice_and_only_fee_rates_change() -> None:
     assert plan_listing([1, 2], [dearer], [1, 2], {1: KNOWN}) == [
         SetMarketFees(market_no=1, maker_ppm=10, taker_ppm=30)
     ]
+
+
+def test_a_collar_follows_the_list() -> None:
+    narrow = dataclasses.replace(ROW, collar_ppm=50_000)
+    set_collar = SetMarketCollar(market_no=1, collar_ppm=50_000)
+    assert plan_listing([1, 2], [narrow], [1, 2], {1: KNOWN}) == [set_collar]
+    assert plan_listing([1, 2], [narrow], [1, 2], {})[-1] == set_collar
+    known = dataclasses.replace(KNOWN, collar_ppm=50_000)
+    assert plan_listing([1, 2], [narrow], [1, 2], {1: known}) == []
+    assert plan_listing([1, 2], [ROW], [1, 2], {1: known}) == [
+        SetMarketCollar(market_no=1, collar_ppm=0)
+    ]
+
+
+def test_a_market_is_retired_once_and_its_terms_no_longer_matter() -> None:
+    row = dataclasses.replace(ROW, retired=True, maker_ppm=7, collar_ppm=7)
+    retire = RetireMarket(market_no=1)
+    assert plan_listing([1, 2], [row], [1, 2], {1: KNOWN}) == [retire]
+    gone = dataclasses.replace(KNOWN, status=MarketStatus.RETIRED)
+    assert plan_listing([1, 2], [row], [1, 2], {1: gone}) == []
+    assert plan_listing([1, 2], [row], [1, 2], {})[-1] == retire
+
+
+def test_a_market_the_journal_retired_and_the_books_did_not_is_corrupt() -> None:
+    gone = dataclasses.replace(KNOWN, status=MarketStatus.RETIRED)
+    with pytest.raises(Corrupt):
+        plan_listing([1, 2], [ROW], [1, 2], {1: gone})
+
+
+def test_a_retired_market_is_closed_after_a_restart_and_its_orders_are_booked_as_cancelled(
+    platform: Platform,
+) -> None:
+    listed(platform)
+    storage = SimulatedStorage(SeededEntropy(1, "disk"))
+    first = open_engine(platform, storage, lease=take(platform))
+    first.execute([Credit(number=1, customer_no=1, asset_no=2, amount=10**6)])
+    order = PlaceOrder(
+        customer_no=1, client_order_id=1, market_no=1, side=Side.BUY, price_ticks=9,
+        quantity_lots=3, issued_ns=platform.clock.now_ns(),
+    )  # fmt: skip
+    [[accepted, *_]] = first.execute([order])
+    assert isinstance(accepted, OrderAccepted)
+    first.stop()
+    platform.db.run(
+        lambda conn: catalogue.set_market_terms(
+            conn, ROW.market_no, dataclasses.replace(ROW, retired=True)
+        )
+    )
+    again = open_engine(platform, storage, lease=take(platform))
+    cancelled, retired = again.log.blocks_after(again.position.sequence - 1, 1)[0].events
+    assert isinstance(cancelled, OrderCancelled)
+    assert (cancelled.order_id, cancelled.reason) == (
+        accepted.order_id,
+        CancelReason.MARKET_RETIRED,
+    )
+    assert isinstance(retired, MarketRetired)
+    assert configure(platform, again) == 0
+    again.stop()
 
 
 @pytest.mark.parametrize("name", ["base_asset_no", "quote_asset_no", "tick_minor", "lot_minor"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from app.markets import (
 )
 from chains.assets import load_assets
 from chains.base import AssetSpec
+from core.errors import Refused
 from core.ids import AssetNo, ChainId
 from custody import catalogue
-from custody.catalogue import Asset
+from custody.catalogue import Asset, MarketRow
 from custody.db import Database
 
 CHAIN = ChainId("devnet")
@@ -73,6 +75,11 @@ def test_an_inexact_tick_is_refused(changes: dict[str, str]) -> None:
         {"base": '"ETH"'},
         {"base": '{ chain = "devnet" }'},
         {"name": '""'},
+        {"collar_ppm": "-1"},
+        {"collar_ppm": "100000001"},
+        {"collar_ppm": '"10 %"'},
+        {"retired": "1"},
+        {"retired": '"yes"'},
     ],
 )
 def test_a_file_that_is_not_as_it_must_be_is_refused(changes: dict[str, str]) -> None:
@@ -102,6 +109,52 @@ def test_listing_again_changes_fee_rates_and_nothing_else(database_url: str) -> 
             (row,) = catalogue.all_markets(conn)
         assert (int(row.market_no), row.taker_ppm) == (1, int(ppm))
     db.close()
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    db = Database.open(database_url)
+    db.create_all()
+    yield db
+    db.close()
+
+
+def list_as(db: Database, **changes: str) -> list[MarketRow]:
+    """Bring the catalogue to a file of one market; return what is listed then."""
+    specs = [asset(0, "native", 18).spec, asset(0, "usd", 6).spec]
+
+    def apply(conn: sa.Connection) -> list[MarketRow]:
+        for one in specs:
+            catalogue.list_asset(conn, one)
+        list_markets(conn, parse_markets(text(**changes)), chains=[CHAIN])
+        return list(catalogue.all_markets(conn))
+
+    return db.run(apply)
+
+
+def test_collar_and_retirement_follow_the_file(db: Database) -> None:
+    (row,) = list_as(db)
+    assert (row.collar_ppm, row.retired) == (0, False)
+    (row,) = list_as(db, collar_ppm="50_000")
+    assert (row.collar_ppm, row.retired) == (50_000, False)
+    (row,) = list_as(db, retired="false")
+    assert (row.collar_ppm, row.retired) == (0, False)
+    (row,) = list_as(db, retired="true")
+    assert (row.collar_ppm, row.retired) == (0, True)
+
+
+def test_a_retired_market_never_opens_again(db: Database) -> None:
+    list_as(db)
+    list_as(db, retired="true")
+    with pytest.raises(Refused, match="market_retired"):
+        list_as(db)
+    assert list_as(db, retired="true")[0].retired
+
+
+def test_a_market_that_was_retired_before_this_house_was_built_gets_no_number(
+    db: Database,
+) -> None:
+    assert list_as(db, retired="true") == []
 
 
 def test_the_published_list_fits_the_published_assets() -> None:
