@@ -14,6 +14,7 @@ from app.cli import (
     database,
     demo,
     deposit,
+    engine,
     journal,
     key,
     ledger,
@@ -42,6 +43,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(journal.app, name="journal")
+app.add_typer(engine.app, name="engine")
 app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
 app.add_typer(statement.app, name="statement")
