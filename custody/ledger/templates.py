@@ -12,8 +12,7 @@
         withdrawal_broadcast  in_transit -> hot
         withdrawal_returned   hot -> in_transit, when the payment provably never left
         network_fee           network_fees -> the paying wallet
-        sweep                 hot (or cold) -> deposit_addresses
-        own_transfer          wallet -> wallet
+        own_transfer          wallet -> wallet; a sweep is hot (or cold) -> deposit_addresses
         lost_on_the_way       loss -> wallet, what a token kept of an own transfer
         operator_funding      hot -> suspense
         suspense_to_equity    suspense -> equity
@@ -198,21 +197,6 @@ def network_fee(
     return _treasury("network_fee", tx_id, debit, credit, amount)
 
 
-def sweep(
-    *,
-    asset_no: AssetNo | int,
-    amount: int,
-    from_wallet: str,
-    to_wallet: str,
-    spend_id: str,
-    to_kind: AccountKind = AccountKind.HOT,
-) -> list[Transfer]:
-    """Book a final sweep of from_wallet's deposit addresses; liabilities stay as they are."""
-    debit = _wallet(to_kind, to_wallet, asset_no)
-    credit = AccountKey(_K.DEPOSIT_ADDRESSES, from_wallet, int(asset_no))
-    return _treasury("sweep", spend_id, debit, credit, amount)
-
-
 def own_transfer(
     *,
     asset_no: AssetNo | int,
@@ -223,7 +207,7 @@ def own_transfer(
     to_kind: AccountKind,
     spend_id: str,
 ) -> list[Transfer]:
-    """Book a final move between own wallets: a top-up of gas, a refill, money going cold."""
+    """Book a final move between own wallets: a sweep, a gas top-up, a refill, money going cold."""
     debit = _wallet(to_kind, to_wallet, asset_no)
     credit = _wallet(from_kind, from_wallet, asset_no)
     return _treasury("own_transfer", spend_id, debit, credit, amount)

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from chains.evm.chain import EvmChain
+from infra.devnet.deploy import Contract, Deployer
 from infra.devnet.nodes import AnvilNode
 from tests.support.databases import Databases
-from tests.support.evm import Opener
+from tests.support.evm import Opener, listed
+from tests.support.proxy import FaultProxy
 from tests.support.threats import Stage
 
 
@@ -25,3 +28,17 @@ def stage(databases: Databases, anvil: AnvilNode) -> Iterator[Stage]:
     opened = Stage(databases, anvil)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def token(contracts: Deployer) -> Contract:
+    """Deploy an honest token of which its creator has a million units."""
+    deployed = contracts.deploy("DemoToken", "Demo Dollar", "USDX", 6)
+    deployed.send("mint", deployed.creator, 1_000_000)
+    return deployed
+
+
+@pytest.fixture
+def chain(proxy: FaultProxy, token: Contract, open_on: Opener) -> EvmChain:
+    """Open the test's node through the proxy, with the token listed."""
+    return open_on(proxy.url, assets=[listed(token.address)])

@@ -35,20 +35,6 @@ FULL_BLOCK = "eth_getBlockByHash"
 RECEIPTS = "eth_getBlockReceipts"
 
 
-@pytest.fixture
-def token(contracts: Deployer) -> Contract:
-    """Deploy an honest token of which its creator has a million units."""
-    deployed = contracts.deploy("DemoToken", "Demo Dollar", "USDX", 6)
-    deployed.send("mint", deployed.creator, 1_000_000)
-    return deployed
-
-
-@pytest.fixture
-def chain(proxy: FaultProxy, token: Contract, open_on: Opener) -> EvmChain:
-    """Open the test's node through the proxy, with the token listed."""
-    return open_on(proxy.url, assets=[listed(token.address)])
-
-
 def edited(change: Callable[[Any], None]) -> Rewritten:
     """Answer with what `change` made of the node's answer."""
 

@@ -18,7 +18,6 @@ from tests.support.evm import (
     Opener,
     config_for,
     genesis_hash,
-    listed,
     payments_of,
     watched_address,
 )
@@ -40,20 +39,6 @@ ALICE, BOB = watched_address(1), watched_address(2)
 WATCHED = {ALICE, BOB}
 FULL_BLOCK = "eth_getBlockByHash"
 RECEIPTS = "eth_getBlockReceipts"
-
-
-@pytest.fixture
-def token(contracts: Deployer) -> Contract:
-    """Deploy an honest token of which its creator has a million units."""
-    deployed = contracts.deploy("DemoToken", "Demo Dollar", "USDX", 6)
-    deployed.send("mint", deployed.creator, 1_000_000)
-    return deployed
-
-
-@pytest.fixture
-def chain(proxy: FaultProxy, token: Contract, open_on: Opener) -> EvmChain:
-    """Open the test's node through the proxy, with the token listed."""
-    return open_on(proxy.url, assets=[listed(token.address)])
 
 
 def split(

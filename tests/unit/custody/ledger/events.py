@@ -63,6 +63,15 @@ def capture(
     )  # fmt: skip
 
 
+def sweep(amount: int, *, spend_id: str) -> list[Transfer]:
+    """ETH from the deposit addresses to the hot wallet."""
+    return templates.own_transfer(
+        asset_no=ETH, amount=amount, from_wallet="deposits",
+        from_kind=AccountKind.DEPOSIT_ADDRESSES, to_wallet="hot", to_kind=AccountKind.HOT,
+        spend_id=spend_id,
+    )  # fmt: skip
+
+
 def book(db: Database, batch: list[Transfer]) -> PostResult:
     """Post in a transaction of its own; treasury transfers are dated AT_NS."""
     at_ns = AT_NS if batch and batch[0].chain is Chain.TREASURY else None

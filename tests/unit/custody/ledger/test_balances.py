@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from core.ids import AssetNo, CustomerNo
 from custody.db import Database
-from custody.ledger import templates
 from custody.ledger.balances import (
     CustomerBalance,
     all_accounts,
@@ -17,7 +16,17 @@ from custody.ledger.balances import (
 from custody.ledger.chart import AccountKey, AccountKind, customer_account
 from custody.ledger.records import Chain
 from custody.ledger.transfers import chain_head
-from tests.unit.custody.ledger.events import ANN, BOB, ETH, USD, book, deposit, hold, of_customer
+from tests.unit.custody.ledger.events import (
+    ANN,
+    BOB,
+    ETH,
+    USD,
+    book,
+    deposit,
+    hold,
+    of_customer,
+    sweep,
+)
 
 K = AccountKind
 
@@ -51,9 +60,7 @@ def test_totals_have_the_sign_of_their_side_and_cancel_out(books: Database) -> N
     book(books, deposit(1, ANN, ETH, 100))
     book(
         books,
-        templates.sweep(
-            asset_no=ETH, amount=70, from_wallet="deposits", to_wallet="hot", spend_id="s"
-        ),
+        sweep(70, spend_id="s"),
     )
     with books.read() as conn:
         assert totals(conn) == {
@@ -71,10 +78,7 @@ def test_a_balance_at_a_position_is_the_balance_it_was(books: Database) -> None:
         book(books, deposit(sequence, ANN, ETH, 10**20 * sequence))
         book(
             books,
-            templates.sweep(
-                asset_no=ETH, amount=sequence, from_wallet="deposits", to_wallet="hot",
-                spend_id=f"s{sequence}",
-            ),
+            sweep(sequence, spend_id=f"s{sequence}"),
         )  # fmt: skip
         with books.read() as conn:
             ends = chain_head(conn, Chain.PROJECTED), chain_head(conn, Chain.TREASURY)

@@ -22,6 +22,7 @@ from tests.unit.custody.ledger.events import (
     of_house,
     release,
     reversal,
+    sweep,
 )
 
 K = AccountKind
@@ -62,9 +63,7 @@ TREASURY = [
         "network_fees gas > hot gas = 2",
     ),
     (
-        templates.sweep(
-            asset_no=ETH, amount=9, from_wallet="deposits", to_wallet="hot", spend_id="sp"
-        ),
+        sweep(9, spend_id="sp_0"),
         "hot hot > deposit_addresses deposits = 9",
     ),
     (
@@ -145,9 +144,7 @@ def test_a_whole_life_adds_up(books: Database) -> None:
         deposit(2, BOB, ETH, 50),
         fill(3, base=20, quote=600, base_fee=1, quote_fee=3),
         hold(4, ANN, ETH, 15),
-        templates.sweep(
-            asset_no=ETH, amount=50, from_wallet="deposits", to_wallet="hot", spend_id="sp_1"
-        ),
+        sweep(50, spend_id="sp_1"),
         templates.withdrawal_broadcast(wallet="hot", asset_no=ETH, amount=14, withdrawal_id="w"),
         templates.network_fee(wallet="hot", native_asset_no=ETH, amount=2, tx_id="0x1"),
         capture(5, ANN, ETH, amount=14, fee=1),
