@@ -6,88 +6,67 @@ import pytest
 
 from core.clock import SECOND_NS
 from core.errors import Refused
-from engine.applied import AppliedBlock
+from engine.bookclient import BookClient, BookMismatch
 from engine.enums import CancelReason, Side
-from engine.events import Event
-from engine.marketdata import BookDepth, MarketData
+from engine.events import Event, Trade
+from engine.levels import checksum
+from engine.marketdata import MarketData
 from engine.orderlog import OrderLog, OrderStatus
-from engine.records import pack_event
 from engine.reference import ReferenceEngine
+from tests.unit.engine.books import ALL, block_of, book_of, story
 from tests.unit.engine.commands import MARKETS, Commands
+from tests.unit.engine.rough import WEATHER, Rough
 from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World, accepted
 
-ALL = 10**6
+
+@pytest.mark.parametrize("weather", WEATHER)
+def test_a_reader_of_deltas_has_the_engines_book_after_every_command(weather: type[Rough]) -> None:
+    told = story(weather, seed=11, commands=1_200)
+    for market_no in MARKETS:
+        opened = told.opened(market_no)
+        copy = BookClient(told.data.depth_at(market_no, opened, ALL) or pytest.fail("not kept"))
+        deltas = told.deltas(market_no)
+        assert [delta.update for delta in deltas] == [*range(opened + 1, opened + 1 + len(deltas))]
+        assert len(deltas) > 50
+        at = iter(deltas)
+        following = next(at, None)
+        for sequence in range(opened, told.engine.sequence + 1):
+            if following is not None and following.sequence == sequence:
+                copy.apply(following)
+                following = next(at, None)
+            bids, asks = told.book(market_no, sequence)
+            assert (copy.bids(ALL), copy.asks(ALL)) == (bids, asks)
+            assert not (bids and asks) or bids[0][0] < asks[0][0], "no reader sees a crossed book"
+        assert following is None
+        depth = told.data.depth(market_no, ALL)
+        assert (depth.bids, depth.asks) == book_of(told.engine, market_no)
+        assert (depth.update, depth.sequence) == (copy.update, told.engine.sequence)
 
 
-def block_of(events: list[Event], time_ns: int = 0) -> AppliedBlock:
-    """Return a block that holds these events."""
-    return AppliedBlock(
-        epoch=1,
-        first_sequence=events[0].sequence,
-        last_sequence=events[-1].sequence,
-        time_ns=time_ns,
-        hash=bytes(32),
-        event_records=b"".join(map(pack_event, events)),
-    )
+@pytest.mark.parametrize("weather", WEATHER)
+def test_the_depth_of_any_command_is_what_the_engine_showed_then(weather: type[Rough]) -> None:
+    told = story(weather, seed=12, commands=500)
+    for market_no in MARKETS:
+        for sequence in range(told.opened(market_no), told.engine.sequence + 1):
+            depth = told.data.depth_at(market_no, sequence, ALL)
+            assert depth is not None
+            assert (depth.bids, depth.asks) == told.book(market_no, sequence)
+            assert depth.checksum == checksum(*told.book(market_no, sequence))
+            [*later] = told.data.deltas_after(market_no, depth.update) or ()
+            assert all(delta.sequence > sequence for delta in later)
+        assert told.data.depth_at(market_no, told.opened(market_no) - 1, ALL) is None
+        assert told.data.depth_at(market_no, told.engine.sequence + 1, ALL) is None
 
 
-def levels(engine: ReferenceEngine, market_no: int) -> tuple[object, object]:
-    """Return bids and asks of the engine as (price, lots)."""
-    depth = engine.depth(market_no, ALL)
-    return (
-        tuple((level.price_ticks, level.quantity_lots) for level in depth.bids),
-        tuple((level.price_ticks, level.quantity_lots) for level in depth.asks),
-    )
-
-
-class Reader:
-    """A subscriber that keeps a book from one depth and the deltas after it."""
-
-    def __init__(self, depth: BookDepth) -> None:
-        self.update = depth.update
-        self.bids, self.asks = dict(depth.bids), dict(depth.asks)
-
-    def follow(self, data: MarketData, market_no: int) -> None:
-        """Apply what is new."""
-        deltas = data.deltas_after(market_no, self.update)
-        assert deltas is not None
-        for delta in deltas:
-            assert delta.update == self.update + 1
-            self.update = delta.update
-            for mine, changed in ((self.bids, delta.bids), (self.asks, delta.asks)):
-                for price, lots in changed:
-                    mine[price] = lots
-                    if not lots:
-                        del mine[price]
-            if self.bids and self.asks:
-                assert max(self.bids) < min(self.asks), "no reader ever sees a crossed book"
-
-    def levels(self) -> tuple[object, object]:
-        """Return bids and asks, best first."""
-        return tuple(sorted(self.bids.items(), reverse=True)), tuple(sorted(self.asks.items()))
-
-
-def test_depth_and_deltas_equal_the_engines_book_after_every_block() -> None:
-    drawn, engine, data, log = Commands(11), ReferenceEngine(), MarketData(), OrderLog()
-    opening, readers = list(drawn.opening()), dict[int, Reader]()
-    changes = 0
-    while engine.sequence < 4_000:
-        events: list[Event] = []
-        for _ in range(drawn.random.randrange(1, 20)):
-            command = opening.pop(0) if opening else drawn.next()
-            answer = engine.apply(command, sequence=engine.sequence + 1, time_ns=drawn.time_ns)
-            drawn.observe(answer)
-            events += answer
-        data.apply(block_of(events, drawn.time_ns))
+def test_the_order_log_has_the_engines_open_orders() -> None:
+    drawn, engine, log = Commands(11), ReferenceEngine(), OrderLog()
+    opening = list(drawn.opening())
+    while engine.sequence < 2_000:
+        command = opening.pop(0) if opening else drawn.next()
+        events = engine.apply(command, sequence=engine.sequence + 1, time_ns=drawn.time_ns)
+        drawn.observe(events)
         log.apply(block_of(events, drawn.time_ns))
-        for market_no in () if opening else MARKETS:
-            depth = data.depth(market_no, ALL)
-            assert (depth.bids, depth.asks) == levels(engine, market_no)
-            reader = readers.setdefault(market_no, Reader(depth))
-            reader.follow(data, market_no)
-            assert reader.levels() == levels(engine, market_no)
-            changes += reader.update
-    assert changes
+    assert engine.all_open_orders()
     for order in engine.all_open_orders():
         record = log.order(order.order_id)
         assert record is not None
@@ -103,13 +82,15 @@ def test_a_feed_that_begins_at_a_recovered_engine_goes_on_with_its_book() -> Non
     data, log = MarketData(), OrderLog()
     data.begin(world.engine)
     log.begin(world.engine)
+    began = world.engine.sequence
     assert data.depth(MARKET, 5).bids == ((99, 3),)
-    assert data.deltas_after(MARKET, 0) == []
+    assert data.deltas_after(MARKET, began) == []
     events = world.sell(BOB, 99, 1)
     data.apply(block_of(events))
     log.apply(block_of(events))
-    [delta] = data.deltas_after(MARKET, 0) or []
-    assert (delta.bids, delta.asks, delta.update) == (((99, 2),), (), 1)
+    [delta] = data.deltas_after(MARKET, began) or []
+    assert (delta.bids, delta.asks) == (((99, 2),), ())
+    assert (delta.update, delta.previous_sequence, delta.sequence) == (began + 1, began, began + 1)
     record = log.order(order_id)
     assert record is not None
     assert (record.filled_lots, record.remaining_lots, record.filled_ticks_lots) == (3, 2, None)
@@ -118,19 +99,58 @@ def test_a_feed_that_begins_at_a_recovered_engine_goes_on_with_its_book() -> Non
 def test_a_command_that_leaves_the_book_as_it_was_makes_no_delta() -> None:
     world, data = World(), MarketData()
     data.begin(world.engine)
+    before = data.depth(MARKET, 5)
     data.apply(block_of(world.buy(ALICE, 99, 5, **IOC)))
-    assert data.depth(MARKET, 5).update == 0
+    after = data.depth(MARKET, 5)
+    assert (after.update, after.sequence) == (before.update, before.sequence + 1)
 
 
 def test_a_reader_that_fell_too_far_behind_is_told_to_take_a_depth() -> None:
     world, data = World(), MarketData(deltas_max=3)
     data.begin(world.engine)
+    began = world.engine.sequence
     for price in range(1, 6):
         data.apply(block_of(world.buy(ALICE, price, 1)))
-    assert data.deltas_after(MARKET, 1) is None
-    assert [d.update for d in data.deltas_after(MARKET, 2) or []] == [3, 4, 5]
-    assert data.deltas_after(MARKET, 5) == []
-    assert data.deltas_after(MARKET, 6) is None
+    assert data.deltas_after(MARKET, began + 1) is None
+    kept = data.deltas_after(MARKET, began + 2) or []
+    assert [delta.update for delta in kept] == [began + 3, began + 4, began + 5]
+    assert data.deltas_after(MARKET, began + 2, 2) == kept[:2]
+    assert data.deltas_after(MARKET, began + 5) == []
+    assert data.deltas_after(MARKET, began + 6) is None
+    assert data.depth_at(MARKET, began + 1, 9) is None
+    oldest = data.depth_at(MARKET, began + 2, 9)
+    assert oldest is not None
+    assert oldest.bids == ((2, 1), (1, 1))
+
+
+def test_no_number_of_a_process_is_given_again_to_another_book_by_the_next() -> None:
+    world, old = World(), MarketData()
+    old.begin(world.engine)
+    for price in (1, 2, 3):
+        old.apply(block_of(world.buy(ALICE, price, 1)))
+        old.apply(block_of(world.buy(ALICE, 99, 5, **IOC)))
+    reader = BookClient(old.depth(MARKET, ALL))
+    new = MarketData()
+    new.begin(world.engine)
+    new.apply(block_of(world.buy(ALICE, 4, 1)))
+    assert reader.update is not None
+    assert new.deltas_after(MARKET, reader.update) is None, "it was away for too long"
+    with pytest.raises(BookMismatch, match="gap"):
+        reader.apply((new.deltas_after(MARKET, new.depth(MARKET, 0).update - 1) or [])[0])
+
+
+def test_a_reader_whose_every_command_changed_the_book_goes_on_over_a_restart() -> None:
+    world, old = World(), MarketData()
+    old.begin(world.engine)
+    old.apply(block_of(world.buy(ALICE, 1, 1)))
+    reader = BookClient(old.depth(MARKET, ALL))
+    new = MarketData()
+    new.begin(world.engine)
+    new.apply(block_of(world.buy(ALICE, 4, 1)))
+    assert reader.update is not None
+    for delta in new.deltas_after(MARKET, reader.update) or pytest.fail("too old"):
+        reader.apply(delta)
+    assert reader.bids(ALL) == ((4, 1), (1, 1))
 
 
 def test_trades_and_candles_are_bounded_and_newest_where_promised() -> None:
@@ -141,11 +161,10 @@ def test_trades_and_candles_are_bounded_and_newest_where_promised() -> None:
         data.apply(block_of(world.sell(BOB, price, 2), time_ns))
         data.apply(block_of(world.buy(ALICE, price, 2), time_ns))
     trades = data.trades(MARKET, 3)
-    assert [(t.trade_no, t.price_ticks, t.quantity_lots) for t in trades] == [
-        (5, 20, 2),
-        (4, 11, 2),
-        (3, 9, 2),
-    ]
+    assert [(t.price_ticks, t.quantity_lots) for t in trades] == [(20, 2), (11, 2), (9, 2)]
+    assert [t.sequence for t in trades] == [
+        world.engine.sequence, world.engine.sequence - 2, world.engine.sequence - 4
+    ]  # fmt: skip
     assert len(data.trades(MARKET, 100)) == 4
     assert trades[0].taker_side is Side.BUY
     assert [candle.start_ns for candle in data.candles(MARKET, 9)] == [minute, 5 * minute]
@@ -166,10 +185,39 @@ def test_trades_and_candles_are_bounded_and_newest_where_promised() -> None:
     assert data.trades(MARKET, 0) == []
 
 
+@pytest.mark.parametrize("weather", WEATHER)
+def test_a_trade_is_named_as_in_the_books(weather: type[Rough]) -> None:
+    drawn, engine = weather(5), ReferenceEngine(weather.limits)
+    data, expected = MarketData(), []
+    opening = list(drawn.opening())
+    while engine.sequence < 700:
+        events: list[Event] = []
+        for _ in range(7):
+            command = opening.pop(0) if opening else drawn.next()
+            answer = engine.apply(command, sequence=engine.sequence + 1, time_ns=drawn.time_ns)
+            drawn.observe(answer)
+            events += answer
+            expected += [
+                (event.market_no, event.sequence, n, event.price_ticks, event.quantity_lots,
+                 event.taker_side)
+                for n, event in enumerate(answer) if isinstance(event, Trade)
+            ]  # fmt: skip
+        data.apply(block_of(events, drawn.time_ns))
+    found = [trade for market_no in MARKETS for trade in data.trades(market_no, ALL)]
+    assert {(t.sequence, t.n) for t in found} == {each[1:3] for each in expected}
+    assert sorted(
+        (t.market_no, t.sequence, t.n, t.price_ticks, t.quantity_lots, t.taker_side) for t in found
+    ) == sorted(expected)
+    assert expected
+
+
 def test_an_unknown_market_is_refused() -> None:
-    for ask in (MarketData().depth, MarketData().trades, MarketData().candles):
+    data = MarketData()
+    for ask in (data.depth, data.trades, data.candles, data.deltas_after):
         with pytest.raises(Refused, match="unknown_market"):
             ask(9, 1)
+    with pytest.raises(Refused, match="unknown_market"):
+        data.depth_at(9, 0, 1)
 
 
 def test_a_closed_order_is_known_until_too_many_closed_after_it() -> None:
