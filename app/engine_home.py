@@ -134,7 +134,10 @@ class SnapshotKeeper:
         clock: Clock,
         every_commands: int,
         every_ns: int,
+        keep_beside: Callable[[], None] | None = None,
     ) -> None:
+        """Keep snapshots; `keep_beside` writes what must not stand before the newest one."""
+        self._keep_beside = keep_beside
         self._sequencer = sequencer
         self._storage = storage
         self._clock = clock
@@ -151,6 +154,8 @@ class SnapshotKeeper:
         if commands < self._every_commands and not (commands and is_old):
             return 0
         self._sequencer.snapshot(self._storage)
+        if self._keep_beside is not None:
+            self._keep_beside()
         self._last_sequence, self._last_ns = sequence, now_ns
         prune_snapshots(self._storage, behind=self._sequencer.log.projected_sequence)
         return 1

@@ -33,7 +33,10 @@ from core.errors import Corrupt, Unavailable
 from custody import chain_state, heartbeats, lease
 from custody.lease import Lease, LeaseLost
 from custody.spending.drive import Problem
-from engine.files import DiskStorage, Storage
+from engine import tapes
+from engine.base import Engine
+from engine.factory import engine_factory
+from engine.files import DiskStorage
 from engine.marketdata import MarketData
 from engine.sequencer import Sequencer
 
@@ -107,20 +110,33 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
     """Recover the engine, run its steps and serve the API until stop is set."""
     storage = DiskStorage(settings.data.folder / JOURNAL_NAME)
     market_data = MarketData()
+
+    def begin(engine: Engine) -> None:
+        market_data.begin(engine)
+        tapes.recall(storage, market_data, factory=engine_factory())
+
     sequencer = open_engine(
         platform,
         storage,
         lease=held,
         lag_events_max=settings.engine.lag_events_max,
-        begin=market_data.begin,
+        begin=begin,
         publish=market_data.apply,
     )
     _log.info("engine recovered", epoch=held.epoch, sequence=sequencer.position.sequence)
+    keeper = SnapshotKeeper(
+        sequencer,
+        storage,
+        clock=platform.clock,
+        every_commands=settings.engine.snapshot_commands,
+        every_ns=settings.engine.snapshot_s * SECOND_NS,
+        keep_beside=lambda: tapes.keep(storage, market_data),
+    )
     sequencer.start()
     registry, beats = _registry(platform, sequencer), Heartbeats(platform.clock)
     scheduler = _scheduler(
         platform,
-        _all_engine_steps(settings, platform, sequencer, storage, held, beats, stop),
+        _all_engine_steps(platform, sequencer, keeper, held, beats, stop),
         registry,
         beats,
         stop,
@@ -152,22 +168,13 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
 
 
 def _all_engine_steps(
-    settings: Settings,
     platform: Platform,
     sequencer: Sequencer,
-    storage: Storage,
+    keeper: SnapshotKeeper,
     held: Lease,
     beats: Heartbeats,
     stop: Stop,
 ) -> list[Step]:
-    keeper = SnapshotKeeper(
-        sequencer,
-        storage,
-        clock=platform.clock,
-        every_commands=settings.engine.snapshot_commands,
-        every_ns=settings.engine.snapshot_s * SECOND_NS,
-    )
-
     def watch() -> int:
         failure = sequencer.failure
         if isinstance(failure, Corrupt):

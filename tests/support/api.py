@@ -32,8 +32,10 @@ from custody.access import Role
 from custody.catalogue import MarketRow
 from custody.keys.roster import Approval, Verdict, sign_approval
 from custody.withdrawals import approvals
+from engine import tapes
 from engine.files import Storage
 from engine.marketdata import MarketData
+from engine.recovery import ReferenceFactory
 from tests.support.api_contract import Contract
 from tests.support.house import OFFICERS, House, officer_key, open_house
 
@@ -269,6 +271,7 @@ def api_of(house: House, world: FakeWorld, **options: Any) -> Iterator[Front]:
     market_data = MarketData()
     with house.sequencer.reading() as engine:
         market_data.begin(engine)
+    tapes.recall(house.storage, market_data, factory=ReferenceFactory())
     house.sequencer._publish = market_data.apply
     corrupt: list[Corrupt] = []
     context = ApiContext(

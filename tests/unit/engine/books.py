@@ -13,7 +13,6 @@ from engine.marketdata import MarketData
 from engine.marketfeed import BookDelta
 from engine.records import pack_event
 from engine.reference import ReferenceEngine
-from tests.unit.engine.commands import MARKETS
 from tests.unit.engine.rough import Rough
 
 ALL = 10**6
@@ -79,7 +78,6 @@ def story(weather: type[Rough], seed: int, commands: int) -> Story:
             answer = told.engine.apply(command, sequence=sequence, time_ns=drawn.time_ns)
             drawn.observe(answer)
             events += answer
-            known = told.engine.markets()
-            told.books[sequence] = {no: book_of(told.engine, no) for no in MARKETS if no in known}
+            told.books[sequence] = {no: book_of(told.engine, no) for no in told.engine.markets()}
         told.data.apply(block_of(events, drawn.time_ns))
     return told

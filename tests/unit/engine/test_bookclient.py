@@ -13,7 +13,6 @@ from engine.bookclient import BookClient, BookMismatch, Mismatch
 from engine.levels import CHECKED_LEVELS, PriceLevel, checksum
 from engine.marketfeed import BookDelta
 from tests.unit.engine.books import ALL, Story, story
-from tests.unit.engine.commands import MARKETS
 from tests.unit.engine.rough import DeepQueues, FarPrices, Fine, Rough
 
 MARKET = 1
@@ -136,7 +135,7 @@ def test_no_change_of_one_level_ever_reaches_the_best_ten_unseen(
 
 def test_every_changed_level_among_the_best_ten_is_found_at_once() -> None:
     tale, found = told(FarPrices), 0
-    for market_no in MARKETS:
+    for market_no in tale.engine.markets():
         for sequence in range(tale.opened(market_no), tale.engine.sequence, 25):
             depth = tale.data.depth_at(market_no, sequence, ALL)
             assert depth is not None

@@ -14,7 +14,7 @@ from engine.marketdata import MarketData
 from engine.orderlog import OrderLog, OrderStatus
 from engine.reference import ReferenceEngine
 from tests.unit.engine.books import ALL, block_of, book_of, story
-from tests.unit.engine.commands import MARKETS, Commands
+from tests.unit.engine.commands import Commands
 from tests.unit.engine.rough import WEATHER, Rough
 from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World, accepted
 
@@ -22,12 +22,13 @@ from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World, accepted
 @pytest.mark.parametrize("weather", WEATHER)
 def test_a_reader_of_deltas_has_the_engines_book_after_every_command(weather: type[Rough]) -> None:
     told = story(weather, seed=11, commands=1_200)
-    for market_no in MARKETS:
+    changes = 0
+    for market_no in told.engine.markets():
         opened = told.opened(market_no)
         copy = BookClient(told.data.depth_at(market_no, opened, ALL) or pytest.fail("not kept"))
         deltas = told.deltas(market_no)
         assert [delta.update for delta in deltas] == [*range(opened + 1, opened + 1 + len(deltas))]
-        assert len(deltas) > 50
+        changes += len(deltas)
         at = iter(deltas)
         following = next(at, None)
         for sequence in range(opened, told.engine.sequence + 1):
@@ -41,12 +42,13 @@ def test_a_reader_of_deltas_has_the_engines_book_after_every_command(weather: ty
         depth = told.data.depth(market_no, ALL)
         assert (depth.bids, depth.asks) == book_of(told.engine, market_no)
         assert (depth.update, depth.sequence) == (copy.update, told.engine.sequence)
+    assert changes > 150
 
 
 @pytest.mark.parametrize("weather", WEATHER)
 def test_the_depth_of_any_command_is_what_the_engine_showed_then(weather: type[Rough]) -> None:
     told = story(weather, seed=12, commands=500)
-    for market_no in MARKETS:
+    for market_no in told.engine.markets():
         for sequence in range(told.opened(market_no), told.engine.sequence + 1):
             depth = told.data.depth_at(market_no, sequence, ALL)
             assert depth is not None
@@ -203,7 +205,7 @@ def test_a_trade_is_named_as_in_the_books(weather: type[Rough]) -> None:
                 for n, event in enumerate(answer) if isinstance(event, Trade)
             ]  # fmt: skip
         data.apply(block_of(events, drawn.time_ns))
-    found = [trade for market_no in MARKETS for trade in data.trades(market_no, ALL)]
+    found = [trade for market_no in engine.markets() for trade in data.trades(market_no, ALL)]
     assert {(t.sequence, t.n) for t in found} == {each[1:3] for each in expected}
     assert sorted(
         (t.market_no, t.sequence, t.n, t.price_ticks, t.quantity_lots, t.taker_side) for t in found
