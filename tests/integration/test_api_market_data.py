@@ -137,6 +137,7 @@ def test_trades_and_candles_outlive_a_restart_and_a_reader_resyncs(databases: Da
                 trade(front, seller, buyer, 4)
             reader, world = Reader(buyer), front.world
             shown = [buyer.get(path).json()["data"] for path in lists]
+            front.settle()
             fills = {fill["fill_id"] for fill in buyer.get("/v1/fills").json()["data"]}
             assert {f"fill_{each['trade_id']}" for each in shown[0]} == fills
             assert len(fills) > 3

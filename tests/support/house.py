@@ -211,9 +211,8 @@ def start_engine(platform: Platform, storage: Storage) -> Sequencer:
     )
     commands: list[Command] = [AddAsset(asset_no=asset.asset_no) for asset in assets]
     for row in markets:
-        values = dataclasses.asdict(row)
-        del values["name"]
-        commands.append(AddMarket(**values))
+        names = [field.name for field in dataclasses.fields(AddMarket)]
+        commands.append(AddMarket(**{name: getattr(row, name) for name in names}))
     sequencer.execute(commands)
     return sequencer
 
