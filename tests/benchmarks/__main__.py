@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.benchmarks import addresses, engine, indexing, ledger, orders
-from tests.benchmarks.measure import Contest, Row, measure, show, write
+from tests.benchmarks.measure import Contest, Fact, Row, measure, show, write
 
-JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row]]] = {
+JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]] = {
     "engine": engine.contests,
     "orders": orders.contests,
     "ledger": ledger.contests,
@@ -28,14 +28,17 @@ def main(arguments: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"no such job: {', '.join(unknown)}; there are {', '.join(JOBS)}\n")
         return 2
-    talk, rows = Console(stderr=True), list[Row]()
+    talk, rows, facts = Console(stderr=True), list[Row](), list[Fact]()
     for name in arguments or JOBS:
         with contextlib.ExitStack() as stack, talk.status(f"{name}: preparing") as status:
             for contest in JOBS[name](stack):
                 status.update(f"{contest.job}: measuring")
-                rows.append(contest if isinstance(contest, Row) else measure(contest))
-    show(rows, Console(width=170))
-    write(rows, OUTPUT)
+                if isinstance(contest, Fact):
+                    facts.append(contest)
+                else:
+                    rows.append(contest if isinstance(contest, Row) else measure(contest))
+    show(rows, facts, Console(width=170))
+    write(rows, facts, OUTPUT)
     talk.print(f"written: {OUTPUT}")
     return 0
 

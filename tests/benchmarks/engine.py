@@ -1,81 +1,58 @@
-"""The native engine on seeded workloads: in core, through Python in batches, and call by call.
+"""The engine against its goals, every row from one run on one machine.
 
-Peer in core is a textbook engine of std::map and std::list whose events are compared byte for byte;
-the floor touches the same lines of memory without any logic (tests/benchmarks/native).
+In core: beside a textbook engine of std::map and std::list whose events are compared byte for byte,
+and the floor that touches the same lines of memory without any logic (tests/benchmarks/native).
+Through Python: beside every matching engine that PyPI has, on the same commands, each with its
+conformance. Durable: beside what the disk alone takes. Sizes and times beside what was promised.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
-import struct
-import subprocess
+import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from core.errors import Unavailable
+from core.clock import SECOND_NS
+from engine.factory import EngineKind, engine_factory
+from engine.laboratory import measuring
+from engine.laboratory.workloads import NOW_NS, Workload, make
 from engine.native.engine import NativeEngine
-from engine.records import RECORD_BYTES
+from engine.records import unpack_events
 from engine.reference import ReferenceEngine
-from tests.benchmarks.measure import Contest, Row, Run, Timed
+from tests.benchmarks import engine_durable, engine_sizes, peers
+from tests.benchmarks.engine_native import BATCH, Native, asked, built, written
+from tests.benchmarks.measure import Contest, Fact, Row
 
-SOURCES = Path(__file__).parent / "native"
-FOLDER = Path("var/bench-native")
 WORKLOADS = {
     "w1": "one market, 50 000 resting",
     "w100": "a hundred markets, 200 000 resting",
     "adv": "500 000 resting, far levels, one long queue",
     "crash": "one market, the price jumps",
 }
-COMMANDS, BATCH, ROUNDS = 500_000, 1024, 5
-OF_TEXTBOOK, OF_FLOOR = 2.3, 2.0
-SECOND_NS = 1_000_000_000
+COMMANDS, ROUNDS, PEER_COMMANDS = 500_000, 5, 50_000
+OF_TEXTBOOK, OF_FLOOR, OF_PEERS = 2.3, 2.0, 9
+PYTHON_OF_CORE, CALL_NS_MOST = 1.4, 200
+SAME_COMMANDS = 2_000
+"""Drawn by both languages beyond the opening, to see that they draw the same."""
 
 
-def contests(_stack: contextlib.ExitStack) -> Iterator[Contest | Row]:
-    """Yield a row per workload in core, then the ways through Python."""
-    programs = {name: _built(name) for name in ("bench", "floor")}
+def contests(stack: contextlib.ExitStack) -> Iterator[Contest | Row | Fact]:
+    """Yield every row of the job."""
+    programs = built()
     for name, what in WORKLOADS.items():
         yield _in_core(programs, name, what)
-    work = _written(programs["bench"], "w1")
-    in_core = _timed_in_core(programs["bench"])
-    for batch, count, goal in (
-        (8192, COMMANDS, "time <= 1.4 x in core"),
-        (BATCH, COMMANDS, "time <= 1.4 x in core"),
-        (1, COMMANDS // 5, "< 200 ns a call"),
-    ):
-        yield Contest(
-            "engine, w1, Python", f"commands, {batch} a call",
-            _through_python(work, batch, count), _by_reference(work), "reference engine",
-            in_core, "in core, 1024 a batch", goal,
-        )  # fmt: skip
+    yield _same_commands(programs)
+    work = written(programs, "w1", COMMANDS)
+    yield from _through_python(programs, work)
+    yield from _peers(work)
+    yield from engine_durable.rows(stack, programs, work)
+    yield from engine_sizes.rows()
 
 
-def _built(name: str) -> Path:
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        raise Unavailable("the benchmark of the native engine needs g++ or clang++")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    program = FOLDER / name
-    flags = ["-std=c++20", "-O2", "-DNDEBUG"]
-    subprocess.run([compiler, *flags, SOURCES / f"{name}.cpp", "-o", program], check=True)
-    return program
-
-
-def _asked(program: Path, *words: object) -> dict[str, Any]:
-    command = [str(program), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def _in_core(programs: dict[str, Path], name: str, what: str) -> Row:
-    found = _asked(programs["bench"], name, COMMANDS, BATCH, ROUNDS)
-    floor = _asked(programs["floor"], name, COMMANDS, ROUNDS)
+def _in_core(programs: Native, name: str, what: str) -> Row:
+    found = asked(programs.bench, name, COMMANDS, BATCH, ROUNDS)
+    floor = asked(programs.floor, name, COMMANDS, ROUNDS)
     ours_ns, peer_ns, floor_ns = found["ours_ns"], found["textbook_ns"], floor["floor_ns"]
     assert found["equal"], f"the textbook's events on {name} are others"
     met = ours_ns * OF_TEXTBOOK <= peer_ns and ours_ns <= OF_FLOOR * floor_ns
@@ -92,67 +69,99 @@ def _in_core(programs: dict[str, Path], name: str, what: str) -> Row:
     )
 
 
-def _timed_in_core(program: Path) -> Run:
-    def run() -> Timed:
-        found = _asked(program, "w1", COMMANDS, BATCH, 1)
-        return Timed(COMMANDS, round(found["ours_ns"] * COMMANDS))
-
-    return run
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A workload from its file."""
-
-    first_sequence: int
-    time_ns: int
-    opening: memoryview
-    timed: memoryview
-
-
-def _written(program: Path, name: str) -> Work:
-    path = FOLDER / f"{name}.records"
-    subprocess.run([program, name, str(COMMANDS), str(BATCH), "0", path], check=True)
-    data = memoryview(path.read_bytes())
-    first, opening, timed, time_ns = struct.unpack_from("<QQQQ", data)
-    assert len(data) == 32 + opening + timed
-    return Work(first, time_ns, data[32 : 32 + opening], data[32 + opening :])
+def _same_commands(programs: Native) -> Fact:
+    """See that `strongroom engine bench` asks what is asked here."""
+    equal = {
+        name: written(programs, name, SAME_COMMANDS)
+        == make(name, seed=1, commands=SAME_COMMANDS, engine=NativeEngine())
+        for name in WORKLOADS
+    }
+    return Fact(
+        job="engine, workloads",
+        what="drawn by C++ and by engine.laboratory",
+        ours=", ".join(f"{name} {'equal' if same else 'other'}" for name, same in equal.items()),
+        beside="",
+        goal="equal bytes",
+        is_met=all(equal.values()),
+    )
 
 
-def _opened(work: Work) -> NativeEngine:
-    engine = NativeEngine()
-    step = BATCH * RECORD_BYTES
-    for at in range(0, len(work.opening), step):
-        engine.apply_records(
-            work.opening[at : at + step], first_sequence=engine.sequence + 1, time_ns=work.time_ns
+# ---- through Python
+
+
+def _through_python(programs: Native, work: Workload) -> Iterator[Contest | Row]:
+    for batch, count in ((8192, COMMANDS), (BATCH, COMMANDS), (1, COMMANDS // 5)):
+        ours, core = [], []
+        for _ in range(ROUNDS):
+            core.append(asked(programs.bench, "w1", count, BATCH, 1)["ours_ns"])
+            ours.append(_ns_per_command(work, batch, count))
+        ours_ns, core_ns = statistics.median(ours), statistics.median(core)
+        limit_ns = CALL_NS_MOST if batch == 1 else PYTHON_OF_CORE * core_ns
+        wanted = f"< {CALL_NS_MOST} ns a call" if batch == 1 else f"time <= {PYTHON_OF_CORE} x core"
+        yield Row(
+            job="engine, w1, through Python",
+            unit=f"commands, {batch} a call",
+            ours=round(SECOND_NS / ours_ns),
+            peer=_reference_rate(work) if batch == 8192 else None,
+            peer_name="reference engine" if batch == 8192 else "",
+            floor=round(SECOND_NS / core_ns),
+            floor_name="in core, 1024 a batch",
+            goal=f"{'met' if ours_ns <= limit_ns else 'MISSED'}: {wanted}; {ours_ns:.0f} ns, "
+            f"{ours_ns / core_ns:.2f} x",
         )
-    return engine
 
 
-def _through_python(work: Work, batch: int, count: int) -> Run:
-    step = batch * RECORD_BYTES
-    starts = range(0, count * RECORD_BYTES, step)
-    pieces = [bytes(work.timed[at : at + step]) for at in starts]
-
-    def run() -> Timed:
-        apply, sequence, now = _opened(work).apply_records, work.first_sequence, work.time_ns
-        before = time.process_time_ns()
-        for piece in pieces:
-            apply(piece, first_sequence=sequence, time_ns=now)
-            sequence += batch
-        return Timed(count, time.process_time_ns() - before)
-
-    return run
+def _ns_per_command(work: Workload, batch: int, count: int) -> float:
+    engine = measuring.opened(NativeEngine(), work)
+    pieces = measuring.pieces_of(work.timed[: count * 64], batch)
+    apply, sequence = engine.apply_records, engine.sequence + 1
+    before = time.process_time_ns()
+    for piece in pieces:
+        apply(piece, first_sequence=sequence, time_ns=NOW_NS)
+        sequence += batch
+    return (time.process_time_ns() - before) / count
 
 
-def _by_reference(work: Work) -> Run:
+def _reference_rate(work: Workload) -> int:
     count = 5_000
+    engine = ReferenceEngine.load(measuring.opened(NativeEngine(), work).dump())
+    timed = measuring.in_batches(engine, work, BATCH, commands=count)
+    return count * SECOND_NS // timed.cpu_ns
 
-    def run() -> Timed:
-        engine = ReferenceEngine.load(_opened(work).dump())
-        records = bytes(work.timed[: count * RECORD_BYTES])
-        before = time.process_time_ns()
-        engine.apply_records(records, first_sequence=work.first_sequence, time_ns=work.time_ns)
-        return Timed(count, time.process_time_ns() - before)
 
-    return run
+# ---- beside PyPI
+
+
+def _peers(work: Workload) -> Iterator[Row]:
+    engine, events = engine_factory(EngineKind.NATIVE).new(), []
+    for piece in measuring.pieces_of(work.opening, measuring.OPENING_BATCH):
+        first = engine.sequence + 1
+        events += unpack_events(engine.apply_records(piece, first_sequence=first, time_ns=NOW_NS))
+    asked_of = peers.asked_of(work, engine, events, PEER_COMMANDS)
+    for name in peers.VERSIONS:
+        batch_ns = _ns_per_command(work, BATCH, PEER_COMMANDS)
+        call_ns = _ns_per_command(work, 1, PEER_COMMANDS)
+        ran = peers.run(name, asked_of)
+        yield _peer_row(ran, batch_ns, call_ns, ran.conformance(asked_of.traded))
+
+
+def _peer_row(ran: peers.Ran, batch_ns: float, call_ns: float, conformance: str) -> Row:
+    title = f"{ran.name} {peers.VERSIONS[ran.name]} ({peers.ABOUT[ran.name]})"
+    if not ran.ns_per_command:
+        verdict = f"no figure: {conformance}"
+    else:
+        times = ran.ns_per_command / batch_ns
+        verdict = (
+            f"{'met' if times >= OF_PEERS else 'MISSED'}: >= {OF_PEERS} x in batches; "
+            f"{times:.0f} x, call by call {ran.ns_per_command / call_ns:.1f} x; {conformance}"
+        )
+    return Row(
+        job="engine, w1, beside PyPI",
+        unit=f"commands, {BATCH} a call",
+        ours=round(SECOND_NS / batch_ns),
+        peer=SECOND_NS // ran.ns_per_command if ran.ns_per_command else None,
+        peer_name=title,
+        floor=None,
+        floor_name="",
+        goal=verdict,
+    )

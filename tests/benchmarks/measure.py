@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +13,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+
+from engine.laboratory.machine import machine
 
 ROUNDS = 5
 
@@ -48,6 +48,24 @@ class Row:
         """Return ours / peer with two places, or ours / floor where there is no peer."""
         other = self.peer or self.floor
         return "" if not other else f"{self.ours * 100 // other / 100:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A figure that is no rate: a latency, a size. `why` says what keeps it from its goal."""
+
+    job: str
+    what: str
+    ours: str
+    beside: str
+    goal: str
+    is_met: bool
+    why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Return what a person looks for."""
+        return "met" if self.is_met else f"MISSED: {self.why}" if self.why else "MISSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +118,8 @@ def _rate(run: Run, *, wall: bool) -> int:
     return units * 1_000_000_000 // max(1, ns)
 
 
-def machine() -> dict[str, str]:
-    """Return what the figures were taken on."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {"cpu": model, "cores": str(os.cpu_count()), "python": platform.python_version()}
-
-
-def show(rows: Sequence[Row], console: Console) -> None:
-    """Print the table."""
+def show(rows: Sequence[Row], facts: Sequence[Fact], console: Console) -> None:
+    """Print the tables."""
     table = Table(title=" · ".join(f"{name} {value}" for name, value in machine().items()))
     for name in ("job", "unit", "ours /s", "peer /s", "peer", "ratio", "floor /s", "floor", "goal"):
         table.add_column(name, justify="right" if name.endswith("/s") else "left")
@@ -124,14 +129,27 @@ def show(rows: Sequence[Row], console: Console) -> None:
             row.job, row.unit, figures[0], figures[1], row.peer_name, row.ratio, figures[2],
             row.floor_name, row.goal,
         )  # fmt: skip
-    console.print(table)
+    if rows:
+        console.print(table)
+    if facts:
+        console.print(_facts_table(facts))
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as JSON."""
+def _facts_table(facts: Sequence[Fact]) -> Table:
+    table = Table(title="latencies, sizes, shares")
+    for name in ("job", "what", "ours", "beside", "goal", "verdict"):
+        table.add_column(name)
+    for fact in facts:
+        table.add_row(fact.job, fact.what, fact.ours, fact.beside, fact.goal, fact.verdict)
+    return table
+
+
+def write(rows: Sequence[Row], facts: Sequence[Fact], path: Path) -> None:
+    """Write the rows and facts as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     page = {
         "machine": machine(),
         "jobs": [asdict(row) | {"ratio": row.ratio} for row in rows],
+        "facts": [asdict(fact) for fact in facts],
     }
     path.write_text(json.dumps(page, indent=1) + "\n")
