@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from typing import Protocol
 
 
@@ -43,3 +44,10 @@ class SeededEntropy:
             out += hashlib.sha256(self._key + self._counter.to_bytes(8, "big")).digest()
             self._counter += 1
         return out[:count]
+
+
+class SeededDice(random.Random):
+    """Reproducible numbers and choices for the laboratory, tests and simulation.
+
+    The seed decides everything; protects nothing.
+    """

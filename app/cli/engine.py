@@ -202,6 +202,29 @@ def _replay_row(kind: EngineKind, found: Replayed) -> dict[str, object]:
     }
 
 
+# ---- fuzz
+
+
+@app.command()
+def fuzz(
+    seed: Annotated[int, typer.Argument(min=0, help="The first one.")],
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many, one after another.")] = 1,
+    commands: Annotated[
+        int, typer.Option("--commands", min=1, help="For each seed and weather.")
+    ] = 5_000,
+    weather: Annotated[str | None, typer.Option("--weather", help="Its name; else all.")] = None,
+    keep: Annotated[
+        Path, typer.Option("--keep", help="Folder for a recording of what differs.")
+    ] = Path("var/engine-differences"),
+) -> None:
+    """Ask the native engine and the reference the same; exit 1 with the smallest difference."""
+    with errors_as_exit_codes():
+        from app.cli.engine_fuzz import fuzz as run
+        from app.cli.engine_fuzz import weathers
+
+        run(range(seed, seed + seeds), weathers(weather), commands, keep)
+
+
 # ---- shape
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.base import Engine
 from engine.events import Event
 from engine.invariants import check_invariants
+from engine.laboratory.differential import compare_engines, reference_and_native
+from engine.laboratory.weather import Rough
 from engine.native.engine import NativeEngine
-from engine.records import pack_command, pack_event, unpack_events
 from engine.reference import ReferenceEngine
-from tests.unit.engine.rough import Rough
 
-BATCH_MAX = 120
 INVARIANTS_EVERY = 25
 """Batches between two looks at the invariants of the native engine."""
 
@@ -32,49 +31,30 @@ class Compared(NamedTuple):
 
 def compare(weather: type[Rough], seed: int, commands: int) -> Compared:
     """Draw commands, apply them to both engines, look for a difference after every batch."""
-    dice, drawn = random.Random(seed), weather(seed)
-    reference, native = ReferenceEngine(weather.limits), NativeEngine(weather.limits)
-    opening = list(drawn.opening())
     seen: Counter[str] = Counter()
+    reference, native = reference_and_native(weather.limits)
     batches = 0
-    while reference.sequence < len(opening) + commands:
-        first = reference.sequence + 1
-        records: list[bytes] = []
-        expected: list[Event] = []
-        for _ in range(dice.randrange(1, BATCH_MAX)):
-            at = reference.sequence
-            command = opening[at] if at < len(opening) else drawn.next()
-            time_ns = max(drawn.time_ns, reference.time_ns) if not records else reference.time_ns
-            events = reference.apply(command, sequence=at + 1, time_ns=time_ns)
-            drawn.observe(events)
-            records.append(pack_command(command))
-            expected += events
-        answered = native.apply_records(
-            b"".join(records), first_sequence=first, time_ns=reference.time_ns
-        )
-        where = f"{weather.__name__} seed {seed}, batch at {first}"
-        if answered != b"".join(map(pack_event, expected)):
-            raise Difference(f"{where}: {_first_difference(expected, unpack_events(answered))}")
-        if native.state_hash() != reference.state_hash():
-            raise Difference(f"{where}: the states differ")
+
+    def saw(events: Sequence[Event]) -> None:
+        seen.update(_answer(event) for event in events)
+
+    def after_batch(_reference: Engine, native: Engine) -> None:
+        nonlocal batches
         batches += 1
         if batches % INVARIANTS_EVERY == 0:
             check_invariants(native)
-        seen.update(_answer(event) for event in expected)
+
+    found = compare_engines(
+        weather, seed, commands, lambda _: (reference, native), saw=saw, after_batch=after_batch
+    )
+    if found is not None:
+        first = found.steps[-1].batch
+        raise Difference(f"{found.weather} seed {seed}, batch at {first}: {found.what}")
     _check_round_trip(reference, native, weather)
     return Compared(seen, native.state_hash())
 
 
-def _first_difference(expected: Sequence[Event], answered: Sequence[Event]) -> str:
-    for wanted, got in zip(expected, answered, strict=False):
-        if wanted != got:
-            return f"{wanted} became {got}"
-    return f"{len(expected)} events became {len(answered)}"
-
-
-def _check_round_trip(
-    reference: ReferenceEngine, native: NativeEngine, weather: type[Rough]
-) -> None:
+def _check_round_trip(reference: Engine, native: Engine, weather: type[Rough]) -> None:
     dump = reference.dump()
     assert NativeEngine.load(dump, weather.limits).dump() == dump
     assert ReferenceEngine.load(native.dump(), weather.limits).dump() == dump

@@ -8,14 +8,22 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
+from app.cli.engine_fuzz import fuzz
 from app.cli.main import app
 from app.cli.options import Chosen
 from app.cli.output import Exit, Output, Talk
+from engine.base import Limits
+from engine.commands import Command
+from engine.events import Event, OrderCancelled
 from engine.factory import EngineKind, engine_factory
 from engine.laboratory import measuring
+from engine.laboratory.recording import read_recording
+from engine.laboratory.weather import WEATHER, Fine
 from engine.laboratory.workloads import make
+from engine.reference import ReferenceEngine
 
 SMALL = ("--commands", 300, "--waiting", 200)
 ALONE = ("--no-durable", "--batch", 64, *SMALL)
@@ -172,3 +180,51 @@ def test_shape_without_settings_says_which_are_missing() -> None:
     done = cli("engine", "shape")
     assert done.exit_code == Exit.USAGE
     assert "data.folder: missing" in done.stderr
+
+
+def test_fuzz_finds_no_difference_and_says_how_much_it_looked_at(tmp_path: Path) -> None:
+    done = cli(
+        "-o", "json", "engine", "fuzz", 3, "--seeds", 2, "--commands", 300, "--keep", tmp_path
+    )  # fmt: skip
+    assert done.exit_code == Exit.OK, done.output
+    rows = json.loads(done.stdout)
+    assert {row["seed"] for row in rows} == {3, 4}
+    assert len(rows) == 2 * len(WEATHER)
+    assert all(row["events"] > 300 for row in rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fuzz_of_one_weather(tmp_path: Path) -> None:
+    words = ("engine", "fuzz", 3, "--commands", 100, "--keep", tmp_path, "--weather")
+    assert "DeepQueues" in cli(*words, "DeepQueues").stdout
+    done = cli(*words, "Sunshine")
+    assert done.exit_code == Exit.USAGE
+    assert "DeepQueues" in done.stderr
+
+
+class _Silent(ReferenceEngine):
+    """Does not say that an order was cancelled."""
+
+    def apply(self, command: Command, *, sequence: int, time_ns: int) -> list[Event]:
+        events = super().apply(command, sequence=sequence, time_ns=time_ns)
+        return [event for event in events if not isinstance(event, OrderCancelled)]
+
+
+def test_a_difference_ends_with_a_small_recording_that_replays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pair(limits: Limits) -> tuple[ReferenceEngine, ReferenceEngine]:
+        return ReferenceEngine(limits), _Silent(limits)
+
+    with pytest.raises(typer.Exit) as left:
+        fuzz(range(5, 6), [Fine], 2_000, tmp_path, pair)
+    assert left.value.exit_code == Exit.FAILED
+    out, err = capsys.readouterr()
+    assert "PlaceOrder" in out
+    assert "Fine, seed 5" in err
+    [path] = tmp_path.glob("*.recording")
+    assert str(path) in err
+    recording = read_recording(path.read_bytes(), path.name)
+    assert recording.count <= 7
+    # The product's own engines agree about it.
+    assert cli("engine", "replay", path, "--engine", "both").exit_code == Exit.OK
