@@ -1,17 +1,11 @@
-"""The state as bytes, in one canonical form: a header and sections of fixed rows, little-endian.
-
-Sections, in order: assets, markets, balances by (customer, asset), orders as they stand in the
-books (market, bids then asks, best first, oldest first), holds by number, client ids of closed
-orders by time of closing, client ids of open orders by order id, freed slots (the last is given out
-first). A row has 64 bytes, a slot 4. Nothing depends on the order of a dictionary.
-"""
+"""The reference engine's state as a dump (engine/state_rows.py), and back."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 from core.errors import Corrupt
+from engine import state_rows
 from engine.base import Limits, LiveHold
 from engine.enums import MarketStatus, OrderKind, SelfTrade, Side, TimeInForce
 from engine.market import Market
@@ -19,18 +13,7 @@ from engine.reference_balances import AssetTotal
 from engine.reference_book import Book, Order
 from engine.reference_ids import ClientKey, Content, Remembered
 from engine.reference_state import State
-
-MAGIC = b"SRSTATE2"
-ROW_BYTES = 64
-
-_HEADER = struct.Struct("<8sQqQI4x4Q8Q")
-_ASSET = struct.Struct("<H6x16s16s24x")
-_MARKET = struct.Struct("<HHHBxII16s16sI4xq")
-_BALANCE = struct.Struct("<IH2x16s16s16s8x")
-_ORDER = struct.Struct("<QIHBBqqqq16s")
-_HOLD = struct.Struct("<QIH2x16s32x")
-_CLIENT_ID = struct.Struct("<IHBBQqqq16s8x")
-_SLOT = struct.Struct("<I")
+from engine.state_rows import HEADER_BYTES, ROW_BYTES, narrow, wide
 
 
 def dump_state(state: State) -> bytes:
@@ -39,54 +22,45 @@ def dump_state(state: State) -> bytes:
         [_pack_asset(no, total) for no, total in sorted(state.balances.assets.items())],
         [_pack_market(state, market) for _, market in sorted(state.markets.items())],
         [
-            _BALANCE.pack(customer, asset, _wide(b.available), _wide(b.locked), _wide(b.held))
+            state_rows.BALANCE.pack(
+                customer, asset, wide(b.available), wide(b.locked), wide(b.held)
+            )
             for customer, asset, b in state.balances.rows()
         ],
         [_pack_order(order) for order in _orders_in_books(state)],
         [
-            _HOLD.pack(hold.number, hold.customer_no, hold.asset_no, _wide(hold.amount))
+            state_rows.HOLD.pack(hold.number, hold.customer_no, hold.asset_no, wide(hold.amount))
             for _, hold in sorted(state.holds.items())
         ],
         [_pack_client_id(state, key, time_ns) for time_ns, key in state.client_ids.closed],
         [_pack_client_id(state, key, 0) for key in _open_keys(state)],
-        [_SLOT.pack(slot) for slot in state.slots.free],
+        [state_rows.SLOT.pack(slot) for slot in state.slots.free],
     ]
-    header = _HEADER.pack(
-        MAGIC,
-        state.sequence,
-        state.time_ns,
-        state.funding_number,
-        state.slots.top,
-        *_limits(state.limits),
-        *(len(rows) for rows in sections),
+    return state_rows.pack_state(
+        state.limits,
+        sequence=state.sequence,
+        time_ns=state.time_ns,
+        funding_number=state.funding_number,
+        slot_top=state.slots.top,
+        sections=sections,
     )
-    return header + b"".join(b"".join(rows) for rows in sections)
 
 
 def load_state(data: bytes, limits: Limits) -> State:
     """Return the state of a dump. Corrupt: not a dump, cut short, or made under other limits."""
-    if len(data) < _HEADER.size:
-        raise Corrupt("state dump is shorter than its header")
-    magic, sequence, time_ns, funding_number, slot_top, *rest = _HEADER.unpack_from(data)
-    limits_of_dump, counts = tuple(rest[:4]), rest[4:]
-    if magic != MAGIC:
-        raise Corrupt("not a state dump of this version")
-    if limits_of_dump != _limits(limits):
-        raise Corrupt(f"state dumped under limits {limits_of_dump}")
-    if len(data) != _HEADER.size + ROW_BYTES * sum(counts[:-1]) + _SLOT.size * counts[-1]:
-        raise Corrupt("state dump has the wrong length")
+    header = state_rows.unpack_header(data, limits)
     state = State(limits)
-    state.sequence, state.time_ns = sequence, time_ns
-    state.funding_number, state.slots.top = funding_number, slot_top
+    state.sequence, state.time_ns = header.sequence, header.time_ns
+    state.funding_number, state.slots.top = header.funding_number, header.slot_top
     rows = _Rows(data)
     try:
-        for load, count in zip(_LOADERS, counts[:-1], strict=True):
+        for load, count in zip(_LOADERS, header.counts[:-1], strict=True):
             for row in rows.take(count):
                 load(state, row)
     except (KeyError, ValueError) as error:
         raise Corrupt(f"state dump names something that is not in it: {error}") from None
-    state.slots.free = [slot for (slot,) in _SLOT.iter_unpack(rows.rest())]
-    if len(state.orders) != counts[6] or len(state.slots.free) + counts[6] != slot_top:
+    state.slots.free = [slot for (slot,) in state_rows.SLOT.iter_unpack(rows.rest())]
+    if len(state.orders) != header.counts[6]:
         raise Corrupt("state dump counts its orders in two ways")
     return state
 
@@ -94,7 +68,7 @@ def load_state(data: bytes, limits: Limits) -> State:
 class _Rows:
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = _HEADER.size
+        self._at = HEADER_BYTES
 
     def take(self, count: int) -> Iterator[bytes]:
         for _ in range(count):
@@ -103,23 +77,6 @@ class _Rows:
 
     def rest(self) -> bytes:
         return self._data[self._at :]
-
-
-def _limits(limits: Limits) -> tuple[int, ...]:
-    return (
-        limits.open_orders,
-        limits.open_orders_per_customer,
-        limits.remembered_orders,
-        limits.levels_per_side,
-    )
-
-
-def _wide(value: int) -> bytes:
-    return value.to_bytes(16, "little")
-
-
-def _narrow(data: bytes) -> int:
-    return int.from_bytes(data, "little")
 
 
 def _orders_in_books(state: State) -> Iterator[Order]:
@@ -134,24 +91,24 @@ def _open_keys(state: State) -> Iterator[ClientKey]:
 
 
 def _pack_asset(asset_no: int, total: AssetTotal) -> bytes:
-    return _ASSET.pack(asset_no, _wide(total.supply), _wide(total.fees))
+    return state_rows.ASSET.pack(asset_no, wide(total.supply), wide(total.fees))
 
 
 def _load_asset(state: State, row: bytes) -> None:
-    asset_no, supply, fees = _ASSET.unpack(row)
-    state.balances.assets[asset_no] = AssetTotal(_narrow(supply), _narrow(fees))
+    asset_no, supply, fees = state_rows.ASSET.unpack(row)
+    state.balances.assets[asset_no] = AssetTotal(narrow(supply), narrow(fees))
 
 
 def _pack_market(state: State, market: Market) -> bytes:
-    return _MARKET.pack(
+    return state_rows.MARKET.pack(
         market.market_no,
         market.base_asset_no,
         market.quote_asset_no,
         market.status,
         market.maker_ppm,
         market.taker_ppm,
-        _wide(market.tick_minor),
-        _wide(market.lot_minor),
+        wide(market.tick_minor),
+        wide(market.lot_minor),
         market.collar_ppm,
         state.books[market.market_no].last_ticks,
     )
@@ -159,7 +116,7 @@ def _pack_market(state: State, market: Market) -> bytes:
 
 def _load_market(state: State, row: bytes) -> None:
     market_no, base, quote, status, maker_ppm, taker_ppm, tick, lot, collar_ppm, last_ticks = (
-        _MARKET.unpack(row)
+        state_rows.MARKET.unpack(row)
     )
     state.books[market_no] = Book()
     state.books[market_no].last_ticks = last_ticks
@@ -167,8 +124,8 @@ def _load_market(state: State, row: bytes) -> None:
         market_no=market_no,
         base_asset_no=base,
         quote_asset_no=quote,
-        tick_minor=_narrow(tick),
-        lot_minor=_narrow(lot),
+        tick_minor=narrow(tick),
+        lot_minor=narrow(lot),
         maker_ppm=maker_ppm,
         taker_ppm=taker_ppm,
         status=MarketStatus(status),
@@ -177,14 +134,14 @@ def _load_market(state: State, row: bytes) -> None:
 
 
 def _load_balance(state: State, row: bytes) -> None:
-    customer_no, asset_no, available, locked, held = _BALANCE.unpack(row)
+    customer_no, asset_no, available, locked, held = state_rows.BALANCE.unpack(row)
     account = state.balances.account(customer_no, asset_no)
-    account.available, account.locked = _narrow(available), _narrow(locked)
-    account.held = _narrow(held)
+    account.available, account.locked = narrow(available), narrow(locked)
+    account.held = narrow(held)
 
 
 def _pack_order(order: Order) -> bytes:
-    return _ORDER.pack(
+    return state_rows.ORDER.pack(
         order.order_id,
         order.customer_no,
         order.market_no,
@@ -194,18 +151,18 @@ def _pack_order(order: Order) -> bytes:
         order.quantity_lots,
         order.filled_lots,
         order.remaining_lots,
-        _wide(order.client_order_id),
+        wide(order.client_order_id),
     )
 
 
 def _load_order(state: State, row: bytes) -> None:
     order_id, customer_no, market_no, side, flags, price, quantity, filled, remaining, client = (
-        _ORDER.unpack(row)
+        state_rows.ORDER.unpack(row)
     )
     order = Order(
         order_id=order_id,
         customer_no=customer_no,
-        client_order_id=_narrow(client),
+        client_order_id=narrow(client),
         market_no=market_no,
         side=Side(side),
         price_ticks=price,
@@ -220,16 +177,16 @@ def _load_order(state: State, row: bytes) -> None:
 
 
 def _load_hold(state: State, row: bytes) -> None:
-    number, customer_no, asset_no, amount = _HOLD.unpack(row)
+    number, customer_no, asset_no, amount = state_rows.HOLD.unpack(row)
     state.holds[number] = LiveHold(
-        number=number, customer_no=customer_no, asset_no=asset_no, amount=_narrow(amount)
+        number=number, customer_no=customer_no, asset_no=asset_no, amount=narrow(amount)
     )
 
 
 def _pack_client_id(state: State, key: ClientKey, closed_ns: int) -> bytes:
     remembered = state.client_ids.orders[key]
     content = remembered.content
-    return _CLIENT_ID.pack(
+    return state_rows.CLIENT_ID.pack(
         key.customer_no,
         content.market_no,
         content.side | content.kind << 2 | content.tif << 4,
@@ -238,13 +195,13 @@ def _pack_client_id(state: State, key: ClientKey, closed_ns: int) -> bytes:
         content.price_ticks,
         content.quantity_lots,
         closed_ns,
-        _wide(key.client_order_id),
+        wide(key.client_order_id),
     )
 
 
 def _load_client_id(state: State, row: bytes) -> None:
     customer_no, market_no, options, flags, order_id, price, quantity, closed_ns, client = (
-        _CLIENT_ID.unpack(row)
+        state_rows.CLIENT_ID.unpack(row)
     )
     content = Content(
         market_no,
@@ -256,7 +213,7 @@ def _load_client_id(state: State, row: bytes) -> None:
         price,
         quantity,
     )
-    key = ClientKey(customer_no, _narrow(client))
+    key = ClientKey(customer_no, narrow(client))
     state.client_ids.accepted(key, Remembered(order_id, content))
     if order_id not in state.orders:
         state.client_ids.closed_at(key, closed_ns)

@@ -1,81 +1,97 @@
-// The Python face of the engine: bytes in, bytes out. Errors in our own records are ValueError.
+// The Python face of the engine: bytes in, bytes out.
 #include <nanobind/nanobind.h>
 
-#include "dump.hpp"
+#include <memory>
+
+#include "state.hpp"
 
 namespace nb = nanobind;
+using namespace nb::literals;
 using namespace strongroom;
 
 namespace {
 
 constexpr u64 few_bytes = 16 * record_bytes;  // giving up the interpreter lock costs more than these
+PyObject *corrupt, *unavailable;              // core.errors
+
+[[noreturn]] void fail(PyObject* kind, const char* what) {
+    PyErr_SetString(kind, what);
+    throw nb::python_error();
+}
 
 struct Bytes {  // borrowed from any object with a contiguous buffer
     Py_buffer view;
-    std::vector<u64> copy;  // of bytes that do not begin where a number may
+    std::unique_ptr<u64[]> copy;  // of bytes that do not begin where a number may
     explicit Bytes(nb::handle from) {
-        if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_SIMPLE) != 0) nb::raise_python_error();
+        if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_SIMPLE) != 0) PyErr_Clear(), fail(corrupt, "no bytes");
         if (reinterpret_cast<std::uintptr_t>(view.buf) % alignof(u64) == 0) return;
-        copy.resize((size() + 7) / 8);
-        std::memcpy(copy.data(), view.buf, size());
+        copy.reset(new u64[size() / 8 + 1]);
+        std::memcpy(copy.get(), view.buf, size());
     }
     Bytes(const Bytes&) = delete;
     Bytes& operator=(const Bytes&) = delete;
     ~Bytes() { PyBuffer_Release(&view); }
-    const u8* at() const {
-        return copy.empty() ? static_cast<const u8*>(view.buf) : reinterpret_cast<const u8*>(copy.data());
-    }
+    const u8* at() const { return static_cast<const u8*>(copy ? copy.get() : view.buf); }
     u64 size() const { return u64(view.len); }
+    u64 records() const {
+        if (size() % record_bytes) fail(corrupt, "records are not whole");
+        return size() / record_bytes;
+    }
 };
 
-nb::bytes to_bytes(const std::string& rows) { return nb::bytes(rows.data(), rows.size()); }
+nb::bytes to_bytes(const void* at, u64 size) { return nb::bytes(static_cast<const char*>(at), size); }
 
-class Core {
+nb::bytes read(const View& view, u64 first, u64 count) {
+    first = std::clamp(first, view.first, view.top);
+    return to_bytes(view.at + (first - view.first) * view.size, std::min(count, view.top - first) * view.size);
+}
+
+struct Image {  // a copy of the state
+    std::array<View, 8> views;
+    std::array<i64, 6> counters;
+    std::unique_ptr<u8[]> memory;
+    explicit Image(const State& state) : views(state.views()), counters(state.counters()) {
+        u64 size = 0;
+        views[7].top = 0;  // customers are known by their balances and orders
+        for (const View& view : views) size += (view.top - view.first) * view.size;
+        memory.reset(new u8[size]);
+        u8* into = memory.get();
+        for (View& view : views) {
+            size = (view.top - view.first) * view.size;
+            view.at = static_cast<const u8*>(std::memcpy(into, view.at, size));
+            into += size;
+        }
+    }
+};
+
+class Core : public Engine {
   public:
-    Core(u64 open_orders, u64 per_customer, u64 remembered, u64 levels)
-        : engine_(Limits{open_orders, per_customer, remembered, levels}) {}
+    Core(u64 open_orders, u64 per_customer, u64 remembered, u64 levels) : Engine({open_orders, per_customer, remembered, levels}) {}
 
-    nb::bytes apply(nb::handle records, u64 first_sequence, i64 time_ns) {
+    nb::bytes apply_records(nb::handle records, u64 first_sequence, i64 time_ns) {
         const Bytes in(records);
-        if (in.size() % record_bytes) throw nb::value_error("records are not whole");
-        const u64 count = in.size() / record_bytes;
+        const u64 count = in.records();
         const char* wrong;
         if (in.size() <= few_bytes) {
-            wrong = engine_.apply(in.at(), count, first_sequence, time_ns);
+            wrong = apply(in.at(), count, first_sequence, time_ns);
         } else {
             const nb::gil_scoped_release without_lock;
-            wrong = engine_.apply(in.at(), count, first_sequence, time_ns);
+            wrong = apply(in.at(), count, first_sequence, time_ns);
         }
-        if (wrong == out_of_memory) throw std::bad_alloc();
-        if (wrong) throw nb::value_error(wrong);
-        return nb::bytes(reinterpret_cast<const char*>(engine_.events()), engine_.event_bytes());
+        if (wrong) fail(corrupt, wrong);
+        return to_bytes(answer(), answer_bytes());
     }
-    bool has_room(u64 commands) { return engine_.has_room(commands); }
-    void check(nb::handle records, u64 first_sequence, i64 time_ns) {
+    void check_records(nb::handle records, u64 first_sequence, i64 time_ns) {
         const Bytes in(records);
-        if (in.size() % record_bytes) throw nb::value_error("records are not whole");
-        const char* wrong = engine_.unfit(in.at(), in.size() / record_bytes, first_sequence, time_ns);
-        if (wrong == out_of_memory) throw std::bad_alloc();
-        if (wrong) throw nb::value_error(wrong);
+        if (const char* wrong = unfit(in.at(), in.records(), first_sequence, time_ns))
+            fail(wrong == out_of_memory ? unavailable : corrupt, wrong);
     }
     void load(nb::handle data) {
-        const Bytes in(data);
-        if (const char* wrong = Dump(engine_).load(in.at(), in.size())) throw nb::value_error(wrong);
+        if (const char* wrong = State(*this).load(Bytes(data).at())) fail(corrupt, wrong);
     }
-    nb::bytes depth(u16 market_no, bool asks, u64 levels) {
-        return to_bytes(Dump(engine_).depth(market_no, asks, levels));
-    }
-    u64 order_of(u32 customer, u64 client_low, u64 client_high) {
-        return Dump(engine_).order_of(customer, u128(client_high) << 64 | client_low);
-    }
-    template <std::string (Dump::*rows)()> nb::bytes all() { return to_bytes((Dump(engine_).*rows)()); }
-    template <auto rows, class Key> nb::bytes of(Key key) { return to_bytes((Dump(engine_).*rows)(key)); }
-
-    const Engine& engine() const { return engine_; }
-
-  private:
-    Engine engine_;
 };
+
+nb::tuple to_tuple(const std::array<i64, 6>& is) { return nb::make_tuple(is[0], is[1], is[2], is[3], is[4], is[5]); }
 
 }  // namespace
 
@@ -83,26 +99,28 @@ NB_MODULE(_core, module) {
     module.attr("RECORD_VERSION") = record_version;
     module.attr("RECORD_BYTES") = record_bytes;
     module.attr("BATCH_MAX") = batch_most;
+    module.attr("MARKET_BYTES") = sizeof(Market);
+    const nb::module_ errors = nb::module_::import_("core.errors");
+    corrupt = errors.attr("Corrupt").ptr(), unavailable = errors.attr("Unavailable").ptr();
     nb::class_<Core>(module, "Core")
         .def(nb::init<u64, u64, u64, u64>())
-        .def("apply", &Core::apply)
-        .def("has_room", &Core::has_room)
-        .def("check", &Core::check)
-        .def("load", &Core::load)
-        .def("depth", &Core::depth)
-        .def("order_of", &Core::order_of)
-        .def("dump", &Core::all<&Dump::whole>)
-        .def("assets", &Core::all<&Dump::assets>)
-        .def("markets", &Core::all<&Dump::markets>)
-        .def("balances", &Core::all<&Dump::balances>)
-        .def("orders", &Core::all<&Dump::orders>)
-        .def("holds", &Core::all<&Dump::holds>)
-        .def("totals", &Core::of<&Dump::totals, u16>)
-        .def("balances_of", &Core::of<&Dump::balances_of, u32>)
-        .def("orders_of", &Core::of<&Dump::orders_of, u32>)
-        .def("order", &Core::of<&Dump::order, u64>)
-        .def_prop_ro("sequence", [](const Core& core) { return core.engine().sequence(); })
-        .def_prop_ro("time_ns", [](const Core& core) { return core.engine().time_ns(); })
-        .def_prop_ro("funding_number", [](const Core& core) { return core.engine().funding_number(); })
-        .def_prop_ro("config_sequence", [](const Core& core) { return core.engine().config_sequence(); });
+        .def("apply_records", &Core::apply_records, "records"_a, nb::kw_only(), "first_sequence"_a, "time_ns"_a)
+        .def("check_records", &Core::check_records, "records"_a, nb::kw_only(), "first_sequence"_a, "time_ns"_a)
+        .def("has_room", [](Core& core, i64 commands) { return commands >= 0 && u64(commands) <= batch_most && core.room(u64(commands)); })
+        .def("load_rows", &Core::load)
+        .def("image", [](Core& core) { return new Image(State(core)); })
+        .def("order_of", [](Core& core, u32 customer, u64 low, u64 high) { return State(core).order_of(customer, low, high); })
+        .def("levels", [](Core& core, u16 market, u32 side, u64 most) {
+            const auto found = State(core).levels(market, side, most);
+            return to_bytes(found.data(), found.size() * sizeof(u32));
+        })
+        .def("read", [](Core& core, u32 what, u64 first, u64 count) { return read(State(core).views().at(what), first, count); })
+        .def_prop_ro("counters", [](Core& core) { return to_tuple(State(core).counters()); })
+        .def_prop_ro("sequence", &Core::sequence)
+        .def_prop_ro("time_ns", [](Core& core) { return State(core).counters()[1]; })
+        .def_prop_ro("funding_number", [](Core& core) { return State(core).counters()[2]; })
+        .def_prop_ro("config_sequence", [](Core& core) { return State(core).config_sequence(); });
+    nb::class_<Image>(module, "Image")
+        .def("read", [](Image& image, u32 what, u64 first, u64 count) { return read(image.views.at(what), first, count); })
+        .def_prop_ro("counters", [](Image& image) { return to_tuple(image.counters); });
 }

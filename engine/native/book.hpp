@@ -1,216 +1,196 @@
-// The books of all markets. Orders and price levels are nodes of one pool; a level is the sentinel of
-// the circular queue of its orders. A side finds its levels by price through a window of 2^18 ticks
-// with three layers of bits over it; what lies outside the window stands in a map.
+// The books of all markets. Orders and price levels are nodes of one array; a level is the sentinel of
+// the circular queue of its orders, so nothing branches where a queue begins or ends. A side finds its
+// levels by price through a window of 2^20 ticks with layers of bits over it; what lies outside the
+// window hangs in a treap, whose links are in the levels themselves.
 #pragma once
-
-#include <algorithm>
-#include <map>
-#include <utility>
 
 #include "memory.hpp"
 
 namespace strongroom {
 
 struct Node {
-    u64 id;          // of an order; of a level: its price
-    i64 lots;        // what remains of an order
-    u32 prev, next;  // in the queue; a level's are its newest and its oldest order
-    u32 level;       // of an order; of a level: market << 1 | is_asks
-    u32 given;       // the account that the order's lock is on
+    union { u64 id; i64 key; };       // of an order, 0: not open; of a level: its key
+    union { i64 lots; u32 far[2]; };  // remaining lots; a far level's children, the better one first
+    u32 prev, next;                  // in the queue; a level's are its newest and its oldest order
+    u32 level;                   // of an order; of a level: market << 1 | is_asks
+    u32 given, received;         // the account that the order's lock is on, and the other one
+    u32 record;                  // what the customer sent
+    u32 older, newer;            // the same customer's open orders
 };
-struct Links { u32 older, newer, memory, received; };  // of an order: seldom needed with the rest
-static_assert(sizeof(Node) == 32 && sizeof(Links) == 16);
-
-struct FarCell { alignas(16) u8 bytes[56]; u32 next; };
-
-template <class T> struct FarMemory {  // std::map's nodes, from a pool that always has room
-    using value_type = T;
-    Pool<FarCell>* pool;
-    explicit FarMemory(Pool<FarCell>* from) : pool(from) {}
-    template <class U> FarMemory(const FarMemory<U>& other) : pool(other.pool) {}
-    T* allocate(u64) noexcept {
-        static_assert(sizeof(T) <= sizeof(FarCell::bytes));
-        return reinterpret_cast<T*>((*pool)[pool->take()].bytes);
-    }
-    void deallocate(T* at, u64) noexcept {
-        pool->give_back(u32(reinterpret_cast<FarCell*>(at) - pool->address(0)));
-    }
-    template <class U> bool operator==(const FarMemory<U>& other) const { return pool == other.pool; }
-};
-using FarLevels = std::map<i64, u32, std::less<i64>, FarMemory<std::pair<const i64, u32>>>;
+static_assert(sizeof(Node) == 48);
 
 class Side {  // a key is the price of an ask or minus the price of a bid: the smallest is the best
   public:
-    static constexpr i64 window = 1 << 18;
-
-    explicit Side(Pool<FarCell>* far_cells)
-        : far_(FarMemory<std::pair<const i64, u32>>(far_cells)),
-          memory_(window * sizeof(u32) + window / 8, true),
-          levels_(reinterpret_cast<u32*>(memory_.at())),
-          words_(reinterpret_cast<u64*>(memory_.at() + window * sizeof(u32))) {}
-
-    bool takes(i64 limit) const { return best_level && best_key <= limit; }
-    // The level of this price, which `open` makes if there is none.
-    template <class Open> u32 find_or_add(i64 key, Open open) {
-        if (!best_level) move_window(key);
-        u32 level;
-        if (covers(key)) {
-            STRONGROOM_TOUCH(levels_ + (key - base_));
-            level = levels_[key - base_];
-            if (level) return level;
-            put_inside(key - base_, level = open());
-        } else {
-            const auto [far, is_new] = far_.try_emplace(key, 0);
-            if (!is_new) return far->second;
-            level = far->second = open();
-            // A level that a better window would hold: one day moving it is cheaper than not.
-            if (u64(key) - u64(base_for(best_key)) < u64(window) && ++missed_ > inside_ + 64)
-                move_window(best_key);
-        }
-        if (!best_level || key < best_key) best_key = key, best_level = level;
-        return level;
-    }
-    void remove(i64 key) {
-        if (covers(key)) take_outside(key - base_);
-        else far_.erase(key);
-        if (key != best_key) return;
-        const Found next = after(key);
-        best_key = next.key;
-        best_level = next.level;
-    }
-    struct Found { i64 key; u32 level; };
-    Found best() const { return {best_key, best_level}; }
-    Found after(i64 key) const {  // the next worse level; 0 when there is none
-        const i64 from = key < base_ ? 0 : covers(key) ? key - base_ + 1 : window;
-        const i64 at = occupied(from);
-        if (at < window && (far_.empty() || base_ + at < far_.begin()->first))
-            return {base_ + at, levels_[at]};
-        const auto far = far_.upper_bound(key);
-        if (at < window && (far == far_.end() || base_ + at < far->first))
-            return {base_ + at, levels_[at]};
-        return far == far_.end() ? Found{0, 0} : Found{far->first, far->second};
-    }
-    bool has(i64 key) const { return covers(key) ? levels_[key - base_] != 0 : far_.count(key) != 0; }
-    const u32* place(i64 key) const { return covers(key) ? levels_ + (key - base_) : nullptr; }
+    static constexpr u64 window = 1 << 20, layers = 4;
+    static constexpr u64 starts[layers + 1] = {0, 0x4000, 0x4100, 0x4104, 0x4105};  // of the layers
+    static constexpr u64 bytes = window * sizeof(u32) + starts[layers] * sizeof(u64);
 
     i64 best_key = 0;
-    u32 best_level = 0;
-    u64 level_count = 0;
+    u32 best = 0, count = 0;  // the best level, and how many there are
+
+    void open(Node* nodes, u8* memory, u64 seed) {  // without memory every level is a far one
+        nodes_ = nodes, seed_ = seed;
+        if (!memory || !Arena::commit(memory, bytes)) return;
+        slots_ = reinterpret_cast<u32*>(memory);
+        bits_ = reinterpret_cast<u64*>(memory + window * sizeof(u32));
+    }
+    bool takes(i64 limit) const { return best && best_key <= limit; }
+    const u32* slot(i64 key) const { return covers(key) ? slots_ + (key - base_) : nullptr; }
+    u32 find(i64 key) const {
+        if (!covers(key)) {
+            const u32 found = far_after(key - 1);
+            return found && nodes_[found].key == key ? found : 0;
+        }
+        STRONGROOM_TOUCH(slots_ + (key - base_));
+        return slots_[key - base_];
+    }
+    void add(i64 key, u32 level) {
+        if (!count++) move_window(key);
+        nodes_[level].key = key;
+        put(level);
+        // When levels that a better window would hold keep coming, moving it costs less than not.
+        if (!covers(key) && u64(key) - u64(base_for(best_key)) < window && ++missed_ > inside_ + 64)
+            move_window(best_key);
+        if (!best || key < best_key) best_key = key, best = level;
+    }
+    void remove(i64 key) {
+        --count;
+        if (covers(key)) clear(u64(key - base_));
+        else uproot(key);
+        if (key != best_key) return;
+        best = after(key);
+        best_key = best ? nodes_[best].key : 0;
+    }
+    u32 after(i64 key) const {  // the next worse level
+        const u64 at = occupied(key < base_ ? 0 : covers(key) ? u64(key - base_) + 1 : window);
+        const u32 far = far_after(key);
+        if (at == window) return far;
+        return far && nodes_[far].key < base_ + i64(at) ? far : slots_[at];
+    }
 
   private:
-    bool covers(i64 key) const { return u64(key) - u64(base_) < u64(window); }
-    static i64 base_for(i64 key) { return std::max(key, INT64_MIN + window) - window / 4; }
-    void put_inside(i64 at, u32 level) {
-        levels_[at] = level;
-        words_[at >> 6] |= u64(1) << (at & 63);
-        groups_[at >> 12] |= u64(1) << (at >> 6 & 63);
-        all_ |= u64(1) << (at >> 12);
-        ++inside_;
-    }
-    void take_outside(i64 at) {
-        levels_[at] = 0;
-        --inside_;
-        if (words_[at >> 6] &= ~(u64(1) << (at & 63))) return;
-        if (groups_[at >> 12] &= ~(u64(1) << (at >> 6 & 63))) return;
-        all_ &= ~(u64(1) << (at >> 12));
-    }
-    i64 occupied(i64 from) const {  // the first occupied place from here on, window if there is none
-        if (from >= window) return window;
-        u64 word = u64(from) >> 6, group = word >> 6;
-        u64 bits = words_[word] & ~u64(0) << (from & 63);
-        if (!bits) {
-            bits = groups_[group] & ~u64(1) << (word & 63);
-            if (!bits) {
-                bits = all_ & ~u64(1) << group;
-                if (!bits) return window;
-                group = u64(std::countr_zero(bits));
-                bits = groups_[group];
-            }
-            word = group << 6 | u64(std::countr_zero(bits));
-            bits = words_[word];
+    bool covers(i64 key) const { return slots_ && u64(key) - u64(base_) < window; }
+    static i64 base_for(i64 key) { return std::max(key, INT64_MIN + i64(window)) - i64(window) / 4; }
+    void put(u32 level) {
+        if (!covers(nodes_[level].key)) return plant(level);
+        u64 at = u64(nodes_[level].key - base_);
+        slots_[at] = level, ++inside_;
+        for (u64 layer = 0; layer < layers; ++layer, at >>= 6) {
+            u64& word = bits_[starts[layer] + (at >> 6)];
+            const bool was_empty = !word;
+            word |= u64(1) << (at & 63);
+            if (!was_empty) return;
         }
-        return i64(word << 6 | u64(std::countr_zero(bits)));
+    }
+    void clear(u64 at) {
+        slots_[at] = 0, --inside_;
+        for (u64 layer = 0; layer < layers; ++layer, at >>= 6)
+            if (bits_[starts[layer] + (at >> 6)] &= ~(u64(1) << (at & 63))) return;
+    }
+    u64 occupied(u64 from) const {  // the first occupied slot from here on, or window
+        for (u64 layer = 0; inside_ && layer < layers && from >> 6 < starts[layer + 1] - starts[layer]; ++layer) {
+            const u64 bits = bits_[starts[layer] + (from >> 6)] >> (from & 63);
+            if (bits) {
+                from += u64(std::countr_zero(bits));
+                while (layer--) from = from << 6 | u64(std::countr_zero(bits_[starts[layer] + from]));
+                return from;
+            }
+            from = (from >> 6) + 1;
+        }
+        return window;
     }
     void move_window(i64 around) {
-        for (i64 at = occupied(0); at < window; at = occupied(at)) {
-            far_.emplace(base_ + at, levels_[at]);
-            take_outside(at);
+        for (u64 at = occupied(0); at < window; at = occupied(at + 1)) {
+            plant(slots_[at]);
+            clear(at);
         }
-        base_ = base_for(around);
-        missed_ = 0;
-        for (auto far = far_.lower_bound(base_); far != far_.end() && covers(far->first);) {
-            put_inside(far->first - base_, far->second);
-            far = far_.erase(far);
+        base_ = base_for(around), missed_ = 0;
+        for (u32 far; (far = far_after(base_ - 1)) && covers(nodes_[far].key);) {
+            uproot(nodes_[far].key);
+            put(far);
         }
     }
+    // The treap: smaller keys to the left, greater weights above. Weights are secret, so that nobody
+    // can choose prices which make it deep.
+    u64 weight(u32 level) const { return mixed(u64(nodes_[level].key) ^ seed_, 0x9E3779B97F4A7C15u); }
+    u32 far_after(i64 key) const {
+        u32 found = 0;
+        for (u32 at = far_; at;) {
+            const bool is_worse = nodes_[at].key > key;
+            if (is_worse) found = at;
+            at = nodes_[at].far[!is_worse];
+        }
+        return found;
+    }
+    void plant(u32 level) {
+        Node& added = nodes_[level];
+        u32* at = &far_;
+        while (*at && weight(*at) > weight(level)) at = &nodes_[*at].far[added.key > nodes_[*at].key];
+        u32 rest = std::exchange(*at, level), *ends[2] = {&added.far[0], &added.far[1]};
+        while (rest) {
+            const bool is_worse = nodes_[rest].key > added.key;
+            *ends[is_worse] = rest;
+            ends[is_worse] = &nodes_[rest].far[!is_worse];
+            rest = *ends[is_worse];
+        }
+        *ends[0] = *ends[1] = 0;
+    }
+    void uproot(i64 key) {
+        u32* at = &far_;
+        while (nodes_[*at].key != key) at = &nodes_[*at].far[key > nodes_[*at].key];
+        u32 below[2] = {nodes_[*at].far[0], nodes_[*at].far[1]};
+        while (below[0] && below[1]) {
+            const bool side = weight(below[1]) > weight(below[0]);
+            *at = below[side];
+            at = &nodes_[*at].far[!side];
+            below[side] = *at;
+        }
+        *at = below[0] | below[1];
+    }
 
-    FarLevels far_;
-    Reserved memory_;
-    u32* levels_;
-    u64* words_;
-    u64 groups_[64] = {}, all_ = 0;
+    Node* nodes_ = nullptr;
+    u32* slots_ = nullptr;
+    u64* bits_ = nullptr;
+    u32 far_ = 0;
     i64 base_ = 0;
-    u64 inside_ = 0, missed_ = 0;
+    u64 inside_ = 0, missed_ = 0, seed_ = 0;
 };
 
-class Book {  // the nodes of all markets: orders first, levels behind them
-  private:
-    static constexpr u64 per_page = page_bytes / sizeof(Node);
-    u64 first_level_;
-    Reserved memory_;
+struct MarketRow {  // of a dump
+    u16 no, base, quote;
+    u8 status, zero;
+    u32 maker_ppm, taker_ppm;
+    Wide tick, lot;  // tick: 0 while there is no such market
+    u32 collar_ppm, nothing;
+    i64 last;  // the price of the last trade; 0: none yet
+};
+struct Market : MarketRow {
+    u128 notional_most;  // of an amount < 2^96
+    u64 lots_most;       // likewise; 0: there is no such market
+    u64 touched;         // the first sequence of the batch that changed it last
+    u16 touched_before;  // another market of that batch; 0: none
+    Side sides[2];       // bids, asks
 
-  public:
-    // Every level holds an order, so there are never more levels than orders.
-    explicit Book(u64 orders_most)
-        : first_level_((orders_most / per_page + 1) * per_page),
-          memory_((2 * first_level_ + per_page) * sizeof(Node), false), orders(memory_.at(), orders_most),
-          links(orders_most), levels(memory_.at() + first_level_ * sizeof(Node), orders_most),
-          far_cells(orders_most) {}
-
-    const Node& operator[](u32 index) const {
-        STRONGROOM_TOUCH(orders.address(index));
-        return *orders.address(index);
+    bool is_too_large(i64 price, i64 lots) const {  // one of its amounts is 2^96 or more
+        return price > 0 && lots > 0 && (u64(lots) > lots_most || u128(price) * u128(lots) > notional_most);
     }
-    Node& operator[](u32 index) { return const_cast<Node&>(std::as_const(*this)[index]); }
-    bool room(u64 more) {
-        return orders.room_at_most(more) && links.room_at_most(more) && levels.room_at_most(more) &&
-               far_cells.room_at_most(more);
+    bool is_outside_collar(i64 price) const {
+        const u64 away = price > last ? u64(price) - u64(last) : u64(last) - u64(price);
+        return collar_ppm && last && u128(away) * 1'000'000 > u128(collar_ppm) * u64(last);
     }
-    u32 take() {
-        const u32 index = orders.take();
-        links.top = orders.top;
-        return index;
+    Why why_not(i64 price, i64 lots, i64 done) const {
+        if (status != open) return status == retired ? Why::market_retired : Why::market_halted;
+        if (price <= 0) return Why::invalid_price;
+        if (is_outside_collar(price)) return Why::outside_collar;
+        return lots <= done ? Why::invalid_quantity : Why::nothing;
     }
-    void rest(Side& side, u32 index, i64 price, u32 tag) {  // last in the queue of its price
-        const i64 key = tag & 1 ? price : -price;
-        const u32 level = side.find_or_add(key, [&] {
-            const u32 opened = u32(first_level_) + levels.take();
-            ++side.level_count;
-            (*this)[opened] = {u64(price), 0, opened, opened, tag, 0};
-            return opened;
-        });
-        Node &order = (*this)[index], &sentinel = (*this)[level];
-        order.level = level;
-        order.prev = sentinel.prev;
-        order.next = level;
-        (*this)[sentinel.prev].next = index;
-        sentinel.prev = index;
+    bool is_same(const Config& is) const {
+        return base == is.base && quote == is.quote && tick == is.tick && lot == is.lot &&
+               maker_ppm == is.maker_ppm && taker_ppm == is.taker_ppm;
     }
-    void unrest(Side& side, u32 index) {  // an empty level goes with its last order
-        const Node& order = (*this)[index];
-        (*this)[order.prev].next = order.next;
-        (*this)[order.next].prev = order.prev;
-        const Node& level = (*this)[order.level];
-        if (level.next != order.level) return;
-        --side.level_count;
-        side.remove(level.level & 1 ? i64(level.id) : -i64(level.id));
-        levels.give_back(order.level - u32(first_level_));
+    u128 lock(bool sells, i64 price, i64 lots) const {
+        return sells ? u128(lots) * lot : u128(price) * u128(lots) * tick;
     }
-
-    Pool<Node> orders;
-    Pool<Links> links;
-    Pool<Node> levels;
-    Pool<FarCell> far_cells;
 };
 
 }  // namespace strongroom

@@ -1,5 +1,5 @@
 // Memory that never moves and never fails half-way. Address space is reserved once; before a batch
-// begins, room for all it could need is committed, so that nothing is allocated while it runs.
+// begins, room for all that it could need is committed, so that nothing is allocated while it runs.
 // Everything is found by a 32-bit index; index 0 is nothing.
 #pragma once
 
@@ -7,18 +7,19 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <new>
-#include <optional>
+#include <utility>
 
 #include "records.hpp"
 
 #ifndef STRONGROOM_TOUCH
-#define STRONGROOM_TOUCH(at)  // the benchmark's floor counts the lines of memory that are touched
+#define STRONGROOM_TOUCH(at)  // the benchmark's floor notes the lines of memory that are touched
 #endif
 
 namespace strongroom {
 
-constexpr u64 page_bytes = 4096, small_bytes = 4 << 20;
+constexpr u64 small_step = 64 << 10, large_step = 2 << 20;  // of what is committed at a time
 
 // The empty statement keeps gcc from taking functions that only prefetch for functions without effect.
 inline void prefetch(const void* at) {
@@ -26,101 +27,88 @@ inline void prefetch(const void* at) {
     asm volatile("" : : "r"(at));
 }
 
-// What is small stays small: 4 kB pages up to 4 MB, beyond that pages of 2 MB if the system has any.
-inline void prefer_large_pages(void* at, u64 bytes) {
-    if (bytes >= small_bytes) madvise(at, bytes, MADV_HUGEPAGE);
-}
-inline bool commit(void* at, u64 needed, u64 most, u64& committed) {
-    if (needed <= committed) return true;
-    const u64 step = needed < small_bytes ? small_bytes / 4 : small_bytes * 16;
-    const u64 up_to = std::min((needed + step - 1) / step * step, most);
-    if (mprotect(at, up_to, PROT_READ | PROT_WRITE) != 0) return false;
-    prefer_large_pages(at, up_to);
-    committed = up_to;
-    return true;
-}
-
-class Reserved {  // zeroed pages that cost nothing until they are touched
+class Arena {  // address space; what is not committed costs nothing
   public:
-    Reserved(u64 bytes, bool is_usable) : bytes_(bytes) {
-        const int rights = is_usable ? PROT_READ | PROT_WRITE : PROT_NONE;
-        at_ = mmap(nullptr, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (at_ == MAP_FAILED) throw std::bad_alloc();
+    static constexpr u64 bytes = u64(1) << 40;
+    Arena() {
+        void* got = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (got == MAP_FAILED) throw std::bad_alloc();
+        at_ = static_cast<u8*>(got);
     }
-    Reserved(const Reserved&) = delete;
-    Reserved& operator=(const Reserved&) = delete;
-    ~Reserved() { munmap(at_, bytes_); }
-    u8* at() const { return static_cast<u8*>(at_); }
-    u64 bytes() const { return bytes_; }
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+    ~Arena() { munmap(at_, bytes); }
+    u8* carve(u64 size) {  // null when nothing is left; in whole large pages
+        const u64 from = (u64(at_) + carved_ + large_step - 1) / large_step * large_step - u64(at_);
+        if (from + size > bytes) return nullptr;
+        carved_ = from + size;
+        return at_ + from;
+    }
+    static bool commit(u8* at, u64 size) { return mprotect(at, size, PROT_READ | PROT_WRITE) == 0; }
+    // The pages are given by the system at once and not when they are first touched, and large ones
+    // where it has any. EINVAL: a system that cannot do this yet.
+    static bool populate(u8* at, u64 size) {
+        if (size >= large_step) madvise(at, size, MADV_HUGEPAGE);
+        return madvise(at, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+    }
 
   private:
-    void* at_;
-    u64 bytes_;
+    u8* at_;
+    u64 carved_ = 0;
 };
 
-template <class T> class Pool {  // entries 1.. of a reservation, the freed ones linked by T::next
-  public:
-    explicit Pool(u64 most) : own_(std::in_place, (most + 1) * sizeof(T), false), at_(own_->at()), most_(most) {}
-    Pool(u8* at, u64 most) : at_(at), most_(most) {}  // in a reservation of somebody else's
-    T& operator[](u32 index) {
-        assert(index && index < top);
-        STRONGROOM_TOUCH(at_ + index * sizeof(T));
-        return reinterpret_cast<T*>(at_)[index];
+template <class T> struct Pool {  // entries of which the freed ones are linked by T::next
+    T* at = nullptr;
+    u64 top = 1, end = 1, ready = 0;  // the first never used; behind the last; bytes committed
+    u32 free = 0;                     // the one freed last
+
+    void place(u8* memory, u64 first, u64 most) {
+        at = reinterpret_cast<T*>(memory), top = first, end = first + most;
+        ready = first * sizeof(T) / small_step * small_step;
     }
-    const T& operator[](u32 index) const { return const_cast<Pool&>(*this)[index]; }
-    T* address(u32 index) const { return reinterpret_cast<T*>(at_) + index; }
-    u64 most() const { return most_; }
-    bool room(u64 more) {  // whether `more` can be taken from now on without asking the system
-        if (top + more > most_ + 1) return false;
-        const u64 whole = ((most_ + 1) * sizeof(T) + page_bytes - 1) / page_bytes * page_bytes;
-        return commit(at_, (top + more) * sizeof(T), whole, committed_);
+    T& operator[](u64 index) const {
+        assert(index < top);
+        STRONGROOM_TOUCH(at + index);
+        return at[index];
     }
-    bool room_at_most(u64 more) { return room(more < most_ + 1 - top ? more : most_ + 1 - top); }
+    // Whether there is memory for so many more: 64 kB at a time while the pool is small, then 2 MB.
+    bool room(u64 more, bool now = true) {
+        const u64 needed = std::min(top + more, end) * sizeof(T);
+        if (needed <= ready) return true;
+        const u64 step = needed < large_step ? small_step : large_step;
+        const u64 size = (needed + step - 1) / step * step - ready;
+        u8* const from = reinterpret_cast<u8*>(at) + ready;
+        if (!Arena::commit(from, size) || (now && !Arena::populate(from, size))) return false;
+        ready += size;
+        return true;
+    }
     u32 take() {
-        if (!free) return add();
+        if (!free) return u32(top++);
         const u32 index = free;
         free = (*this)[index].next;
         return index;
-    }
-    u32 add() {
-        assert(u64(top + 1) * sizeof(T) <= committed_);
-        return top++;
     }
     void give_back(u32 index) {
         (*this)[index].next = free;
         free = index;
     }
-
-    u32 top = 1, free = 0;  // the first index never used; the one freed last
-
-  private:
-    std::optional<Reserved> own_;
-    u8* at_;
-    u64 most_, committed_ = 0;
 };
 
-class Table {  // open addressing: hash << 32 | index, in order of the hash, an empty place is 0
+class Table {  // open addressing: hash << 32 | index, in order of the hash; an empty place is 0
   public:
-    Table() = default;
-    Table(const Table&) = delete;
-    Table& operator=(const Table&) = delete;
-    ~Table() { release(places_, mask_); }
+    explicit Table(Arena& arena) : arena_(arena) {}
 
-    template <class Is> u32 find(u32 hash, Is is) const {
-        u64 empty;
-        return find(hash, is, empty);
-    }
-    template <class Is> u32 find(u32 hash, Is is, u64& empty) const {  // if 0: where it may be put
+    template <class Is> u32 find(u32 hash, Is is, u64* empty = nullptr) const {
         for (u64 at = hash >> shift_;; ++at) {
             STRONGROOM_TOUCH(places_ + (at & mask_));
             const u64 place = places_[at & mask_];
-            if (!place) return empty = at & mask_, 0;
-            if (place >> 32 == hash && is(u32(place))) return u32(place);
+            if (!place && empty) *empty = at & mask_;  // where it may be put
+            if (!place || (place >> 32 == hash && is(u32(place)))) return u32(place);
         }
     }
     void put(u64 empty, u32 hash, u32 index) {
         places_[empty] = u64(hash) << 32 | index;
-        ++count_;
+        ++count;
     }
     void add(u32 hash, u32 index) {
         u64 at = hash >> shift_;
@@ -137,53 +125,42 @@ class Table {  // open addressing: hash << 32 | index, in order of the hash, an 
             hole = at;
         }
         places_[hole & mask_] = 0;
-        --count_;
+        --count;
     }
-    bool room(u64 more) {
-        while ((count_ + more) * 2 > mask_ + 1 || !places_)
+    bool room(u64 more) {  // at most half of the places are taken
+        while ((count + more) * 2 >= mask_)
             if (!grow()) return false;
         return true;
     }
-    void prefetch_place(u32 hash) const {
-        prefetch(places_ + (hash >> shift_));
-        prefetch(places_ + (hash >> shift_) + 3);  // the search may go on in the next line
-    }
-    u32 guess(u32 hash) const {  // 0, or what is very likely meant
-        for (u64 at = hash >> shift_;; ++at) {
-            const u64 place = places_[at & mask_];
-            if (!place || place >> 32 == hash) return u32(place);
-        }
-    }
-    u64 count() const { return count_; }
+    void prefetch_place(u32 hash) const { prefetch(places_ + (hash >> shift_)); }
+    u32 guess(u32 hash) const { return u32(places_[hash >> shift_]); }
+
+    u64 count = 0;
 
   private:
     bool grow() {
-        const u64 mask = places_ ? mask_ * 2 + 1 : 1023;
-        if (mask >> 32) return false;
-        void* found = mmap(nullptr, (mask + 1) * 8, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (found == MAP_FAILED) return false;
-        prefer_large_pages(found, (mask + 1) * 8);
-        u64* old = places_;
-        const u64 old_mask = mask_;
-        places_ = static_cast<u64*>(found);
-        mask_ = mask;
-        shift_ = old ? shift_ - 1 : 22;
-        count_ = 0;
+        const u64 mask = mask_ * 2 + 1 < 1023 ? 1023 : mask_ * 2 + 1, bytes = (mask + 1) * 8;
+        u8* const found = mask >> 32 ? nullptr : arena_.carve(bytes);
+        if (!found || !Arena::commit(found, bytes) || !Arena::populate(found, bytes)) return false;
+        u64* const old = std::exchange(places_, reinterpret_cast<u64*>(found));
+        const u64 old_mask = std::exchange(mask_, mask);
+        shift_ = 32 - u32(std::countr_one(mask)), count = 0;
         for (u64 at = 0; old && at <= old_mask; ++at)
             if (old[at]) add(u32(old[at] >> 32), u32(old[at]));
-        release(old, old_mask);
+        if (old) madvise(old, (old_mask + 1) * 8, MADV_DONTNEED);
         return true;
     }
-    static void release(u64* places, u64 mask) {
-        if (places) munmap(places, (mask + 1) * 8);
-    }
 
+    Arena& arena_;
     u64* places_ = nullptr;
-    u64 mask_ = 0, count_ = 0;
-    u32 shift_ = 32;
+    u64 mask_ = 0;
+    u32 shift_ = 31;
 };
 
 inline u32 hash_of(u64 key) { return u32(key * 0x9E3779B97F4A7C15u >> 32); }
+inline u64 mixed(u64 a, u64 b) {
+    const u128 product = u128(a) * b;
+    return u64(product) ^ u64(product >> 64);
+}
 
 }  // namespace strongroom

@@ -47,7 +47,7 @@ Run note(Engine& engine, const Workload& work) {
         once.erase(std::unique(once.begin(), once.end()), once.end());
         run.lines.insert(run.lines.end(), once.begin(), once.end());
         run.ends.push_back(u32(run.lines.size()));
-        run.events.push_back(u32(engine.event_bytes() / record_bytes));
+        run.events.push_back(u32(engine.answer_bytes() / record_bytes));
     }
     return run;
 }
@@ -75,7 +75,7 @@ u64 replay(const Run& run, const Workload& work, std::vector<Simple>& out) {
 int main(int words, char** word) {
     if (words < 4) return 2;
     const Workload work = Maker(word[1], 1, std::strtoull(word[2], nullptr, 10)).make();
-    Engine engine({1 << 24, 1 << 24, 1 << 24, 1 << 20});
+    Engine engine(limits);
     const Run run = note(engine, work);
     std::vector<Simple> out(1 << 20);
     std::vector<double> found;

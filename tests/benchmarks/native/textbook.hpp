@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "../../../engine/native/engine.hpp"
+#include "events.hpp"
 
 namespace bench {
 using namespace strongroom;
@@ -30,7 +30,7 @@ class Textbook {
     struct Order { u64 id; u32 customer; i64 lots, total; u8 stp; u128 client; };
     using Queue = std::list<Order>;
     using Levels = std::map<i64, Queue>;
-    struct Book { AddMarket is; Levels sides[2]; };
+    struct Book { Config is; Levels sides[2]; };
     struct Where { u16 market; bool sells; i64 key; Queue::iterator at; };
     struct Money { u128 available = 0, locked = 0; };
     struct Client { u128 id; u32 customer; bool operator==(const Client&) const = default; };
@@ -44,7 +44,7 @@ class Textbook {
         const auto& command = as<Command>(record);
         switch (command.kind) {
             case Kind::add_asset: emit<Simple>(Said::asset_added, command.no, 0); break;
-            case Kind::add_market: add_market(as<AddMarket>(record)); break;
+            case Kind::add_market: add_market(as<Config>(record)); break;
             case Kind::credit: credit(as<Fund>(record)); break;
             case Kind::place_order: place(as<Place>(record)); break;
             case Kind::cancel_order: cancel(as<OfOrder>(record)); break;
@@ -52,7 +52,7 @@ class Textbook {
             default: std::abort();
         }
     }
-    void add_market(const AddMarket& is) {
+    void add_market(const Config& is) {
         books_[is.no].is = is;
         auto& event = emit<MarketAdded>(Said::market_added, is.no, 0);
         event.base = is.base, event.quote = is.quote, event.maker_ppm = is.maker_ppm;

@@ -2,10 +2,11 @@
 // that orders which are cancelled or replaced are open ones.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "../../../engine/native/dump.hpp"
+#include "events.hpp"
 
 namespace bench {
 using namespace strongroom;
@@ -32,7 +33,7 @@ constexpr i64 now_ns = 1'700'000'000'000'000'000;
 class Maker {
   public:
     Maker(const std::string& name, u64 seed, u64 count)
-        : name_(name), random_{seed}, engine_(new Engine({1 << 24, 1 << 24, 1 << 24, 1 << 20})), count_(count) {}
+        : name_(name), random_{seed}, engine_(new Engine(limits)), count_(count) {}
 
     Workload make() {
         const u16 markets = name_ == "w100" ? 100 : 1;
@@ -42,12 +43,12 @@ class Maker {
         say(Command{Kind::add_asset, 1, 1, 0});
         for (u16 no = 1; no <= markets; ++no) {
             say(Command{Kind::add_asset, 1, u16(no + 1), 0});
-            say(AddMarket{{Kind::add_market, 1, no, 0}, u16(no + 1), 1, 200, 500, 0, u128(1000), u128(100'000), 0});
+            say(Config{{Kind::add_market, 1, no, 0}, u16(no + 1), 1, 200, 500, 0, {1000, 0}, {100'000, 0}, 0});
             mids_.push_back(name_ == "adv" ? 500'000 : 20'000);
         }
         for (u32 customer = 1; customer <= customers; ++customer)
             for (u16 asset = 1; asset <= markets + 1; ++asset)
-                say(Fund{{Kind::credit, 1, asset, customer}, ++number_, u128(1) << 80, 0, {}});
+                say(Fund{{Kind::credit, 1, asset, customer}, ++number_, {0, 1 << 16}, 0, {}});
         for (u64 n = 0; n < prefill; ++n) name_ == "adv" ? place_adversarial() : place(0);
         target_ = live_.size();
         made_.timed_first_sequence = engine_->sequence() + 1;
@@ -62,8 +63,8 @@ class Maker {
         std::memcpy(bytes, &record, sizeof record);
         into_->insert(into_->end(), bytes, bytes + record_bytes);
         if (engine_->apply(bytes, 1, engine_->sequence() + 1, now_ns)) std::abort();
-        const u8* event = engine_->events();
-        for (u64 at = 0; at < engine_->event_bytes(); at += record_bytes) follow(event + at);
+        const u8* event = engine_->answer();
+        for (u64 at = 0; at < engine_->answer_bytes(); at += record_bytes) follow(event + at);
     }
     void follow(const u8* at) {
         const auto& event = as<Closed>(at);
@@ -121,7 +122,7 @@ class Maker {
     }
     Place order(u16 no, bool sells, i64 price, i64 lots, u8 type, u8 tif) {
         const u64 client = ++client_;
-        return {{Kind::place_order, 1, no, u32(1 + random_.below(10'000))}, (u128(random_.next()) << 64) | client,
+        return {{Kind::place_order, 1, no, u32(1 + random_.below(10'000))}, {client, random_.next()},
                 std::max<i64>(price, 1), lots, now_ns, u8(sells ? sell : buy), type, tif, 0, cancel_newest, {}};
     }
     void cancel() {
