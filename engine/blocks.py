@@ -10,6 +10,10 @@ the blocks form a chain across segments. All numbers little-endian.
     block    magic @0, format u16 @4, record version u16 @6, count u32 @8, epoch u64 @16,
              first sequence u64 @24, time i64 @32, previous hash 32 B @40,
              CRC32C of the records @120, CRC32C of the header before it @124
+    position magic @0, format u16 @4, epoch u64 @8, sequence u64 @16, hash 32 B @24, CRC32C @56
+
+Every block begins at a multiple of 64 bytes, so nothing inside a record can pass for one. What
+follows the last block of a segment is zeros, made ahead of it.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.errors import Corrupt
 from engine.commands import Command
@@ -33,9 +38,11 @@ GENESIS = Projected(epoch=0, sequence=0, hash=GENESIS_HASH)
 """The position before the first command."""
 
 _SEGMENT_MAGIC = b"SRSG"
-_BLOCK_MAGIC = b"SRBK"  # no record kind begins with its first byte, so no record looks like a block
+BLOCK_MAGIC = b"SRBK"  # no record kind begins with its first byte, so no record looks like a block
 _SEGMENT = struct.Struct("<4sHHI4xQQQ32s52x")
 _BLOCK = struct.Struct("<4sHHI4xQQq32s48xI")
+_POSITION_MAGIC = b"SRPO"
+_POSITION = struct.Struct("<4sH2xQQ32s")
 _CRC = struct.Struct("<I")
 
 
@@ -126,15 +133,13 @@ class Block:
             yield unpack_command(self.records[at : at + RECORD_BYTES])
 
 
-def pack_block(
-    records: bytes, *, epoch: int, time_ns: int, after: Projected
-) -> tuple[bytes, Block]:
-    """Return the bytes of the block that follows a position, and the block."""
+def pack_header(records: bytes, *, epoch: int, time_ns: int, after: Projected) -> bytes:
+    """Return the header of the block that follows a position with these records."""
     count = len(records) // RECORD_BYTES
     assert len(records) % RECORD_BYTES == 0
     assert 0 < count <= BLOCK_RECORDS_MAX
     header = _BLOCK.pack(
-        _BLOCK_MAGIC,
+        BLOCK_MAGIC,
         FORMAT,
         RECORD_VERSION,
         count,
@@ -144,52 +149,91 @@ def pack_block(
         after.hash,
         crc32c(records),
     )
-    data = header + _CRC.pack(crc32c(header)) + records
-    return data, Block(
-        epoch=epoch,
-        first_sequence=after.sequence + 1,
-        time_ns=time_ns,
-        previous_hash=after.hash,
-        hash=hashlib.sha256(data).digest(),
-        records=records,
-    )
+    return header + _CRC.pack(crc32c(header))
 
 
-def parse_block(data: bytes, offset: int) -> Block | None:
-    """Return the block at offset, or None when its bytes are not one whole sound block."""
-    header = data[offset : offset + HEADER_BYTES]
-    if len(header) < HEADER_BYTES or header[:4] != _BLOCK_MAGIC:
+def block_hash(header: bytes, records: bytes) -> bytes:
+    """Return the running hash after a block: its header holds the one before."""
+    running = hashlib.sha256(header)
+    running.update(records)
+    return running.digest()
+
+
+class BlockHeader(NamedTuple):
+    """What a sound header says; whether its records are sound is not said."""
+
+    commands: int
+    epoch: int
+    first_sequence: int
+    time_ns: int
+    previous_hash: bytes
+    records_crc: int
+
+    @property
+    def records_bytes(self) -> int:
+        """Return how many bytes of records follow the header."""
+        return self.commands * RECORD_BYTES
+
+    @property
+    def before(self) -> Projected:
+        """Return the position that a block within a segment continues from."""
+        return Projected(
+            epoch=self.epoch, sequence=self.first_sequence - 1, hash=self.previous_hash
+        )
+
+
+def parse_header(header: bytes) -> BlockHeader | None:
+    """Return what 128 bytes say, or None when they are no sound header.
+
+    Corrupt: written by another version.
+    """
+    if len(header) != HEADER_BYTES or header[:4] != BLOCK_MAGIC:
         return None
-    if _CRC.unpack(header[-4:])[0] != crc32c(header[:-4]):
+    if _CRC.unpack_from(header, HEADER_BYTES - 4)[0] != crc32c(header[:-4]):
         return None
-    _, format_no, record_version, count, epoch, first_sequence, time_ns, previous, body_crc = (
-        _BLOCK.unpack(header[:-4])
-    )
+    _, format_no, record_version, count, *rest = _BLOCK.unpack_from(header)
     if (format_no, record_version) != (FORMAT, RECORD_VERSION):
-        raise Corrupt(f"journal block at {offset} was written by another version")
-    end = offset + HEADER_BYTES + count * RECORD_BYTES
-    records = data[offset + HEADER_BYTES : end]
-    if count == 0 or len(data) < end or crc32c(records) != body_crc:
+        raise Corrupt("a journal block was written by another version")
+    return BlockHeader(count, *rest) if 0 < count <= BLOCK_RECORDS_MAX else None
+
+
+def parse_block(header: bytes, said: BlockHeader, records: bytes) -> Block | None:
+    """Return the block of a sound header, or None when its records are not whole and sound."""
+    if len(records) != said.records_bytes or crc32c(records) != said.records_crc:
         return None
     return Block(
-        epoch=epoch,
-        first_sequence=first_sequence,
-        time_ns=time_ns,
-        previous_hash=previous,
-        hash=hashlib.sha256(data[offset:end]).digest(),
+        epoch=said.epoch,
+        first_sequence=said.first_sequence,
+        time_ns=said.time_ns,
+        previous_hash=said.previous_hash,
+        hash=block_hash(header, records),
         records=records,
     )
 
 
-def sound_block_after(data: bytes, offset: int) -> int | None:
-    """Return where the first sound block after a damaged one begins.
+@dataclass(frozen=True, slots=True)
+class PositionFile:
+    """A position kept in a file of its own: where a pruned journal begins, how far a backup is."""
 
-    A block is written only after its predecessor is durable, so a sound successor proves that the
-    damaged one was whole once.
-    """
-    at = data.find(_BLOCK_MAGIC, offset + 1)
-    while at >= 0:
-        if parse_block(data, at) is not None:
-            return at
-        at = data.find(_BLOCK_MAGIC, at + 1)
-    return None
+    name: str
+
+    def pack(self, position: Projected) -> bytes:
+        """Return the bytes."""
+        body = _POSITION.pack(
+            _POSITION_MAGIC, FORMAT, position.epoch, position.sequence, position.hash
+        )
+        return body + _CRC.pack(crc32c(body))
+
+    def parse(self, data: bytes) -> Projected:
+        """Return the position. Corrupt: such a file is written whole or not at all."""
+        size = _POSITION.size + _CRC.size
+        if len(data) != size or _CRC.unpack(data[-4:])[0] != crc32c(data[:-4]):
+            raise Corrupt(f"{self.name}: damaged")
+        magic, format_no, epoch, sequence, hash_ = _POSITION.unpack(data[:-4])
+        if (magic, format_no) != (_POSITION_MAGIC, FORMAT):
+            raise Corrupt(f"{self.name}: written by another version")
+        return Projected(epoch=epoch, sequence=sequence, hash=hash_)
+
+
+JOURNAL_START = PositionFile("journal-start.pos")
+"""There once the journal was pruned: the cut of the first segment that was kept."""

@@ -1,4 +1,4 @@
-"""The journal: what was durable before anyone was answered, and how it is read again.
+"""The journal as it is read: the blocks that count, in order, each checked.
 
 A leader never writes into a segment it did not begin itself. Opening the journal begins a new one
 whose header names the leader's epoch and the cut; whatever an older segment holds beyond the cut
@@ -10,31 +10,71 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from core.errors import Corrupt, OutcomeUnknown, Unavailable
+from core.errors import Corrupt
 from engine.blocks import (
+    BLOCK_MAGIC,
     GENESIS,
     HEADER_BYTES,
+    JOURNAL_START,
     Block,
+    BlockHeader,
     Segment,
     is_segment,
-    pack_block,
     parse_block,
+    parse_header,
     parse_segment,
-    sound_block_after,
 )
 from engine.events import Projected
-from engine.files import AppendFile, Storage
+from engine.files import Storage
+from engine.journal_index import read_index
+from engine.records import RECORD_BYTES
 
-SEGMENT_BYTES_MAX = 64 << 20
+PIECE_BYTES = 4 << 20
+_ZEROS = bytes(PIECE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class Part:
     """The blocks of one segment that count: those up to `until`; None: all sound ones."""
 
     segment: Segment
     until: Projected | None
+
+
+class Tail(NamedTuple):
+    """Where the last block of a journal stands, and its bytes."""
+
+    name: str
+    offset: int
+    header: bytes
+    records: bytes
+
+
+class _Place(NamedTuple):
+    part: int
+    offset: int
+    position: Projected
+
+
+class Pieces:
+    """A file read from front to back in pieces of bounded size."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._start = 0
+        self._data = b""
+
+    def at(self, offset: int, count: int) -> bytes:
+        """Return bytes from offset on; fewer than count at the end of the file."""
+        begin = offset - self._start
+        if begin < 0 or begin + count > len(self._data):
+            size = max(count, PIECE_BYTES)
+            self._data = self._storage.read(self._name, offset=offset, limit=size)
+            self._start, begin = offset, 0
+        return self._data[begin : begin + count]
 
 
 class JournalReader:
@@ -48,214 +88,189 @@ class JournalReader:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.torn: str | None = None
+        self.tail: Tail | None = None
+        """The last block that was read."""
+        names = storage.names()
         headers = [
             parse_segment(name, storage.read(name, limit=HEADER_BYTES))
-            for name in filter(is_segment, storage.names())
+            for name in filter(is_segment, names)
         ]
+        self.start = GENESIS
+        """The position before the first block there is; later than genesis in a pruned journal."""
+        if JOURNAL_START.name in names:
+            self.start = JOURNAL_START.parse(storage.read(JOURNAL_START.name))
         self.last_segment = headers[-1] if headers else None
-        self._parts = _parts_that_count(headers)
-        if self._parts and self._parts[0].segment.cut != GENESIS:
-            raise Corrupt(f"{self._parts[0].segment.name}: the journal does not begin at its start")
+        self.parts = _parts_that_count(headers, self.start)
+        if self.parts and self.parts[0].segment.cut != self.start:
+            raise Corrupt(f"{self.parts[0].segment.name}: the journal does not begin at its start")
 
     def start_for(self, sequence: int) -> Projected:
-        """Return where blocks_from(sequence) begins: the cut of the segment that holds it."""
-        cuts = [part.segment.cut for part in self._parts]
-        return max(
-            (cut for cut in cuts if cut.sequence <= sequence), key=_sequence, default=GENESIS
-        )
+        """Return where blocks_from(sequence) begins: at that sequence or not long before it."""
+        return self._place(sequence).position
 
     def blocks_from(self, sequence: int) -> Iterator[Block]:
         """Yield the blocks after start_for(sequence), to the end of the journal."""
-        position = self.start_for(sequence)
-        for part in self._parts:
-            if part.until is not None and part.until.sequence <= position.sequence:
-                continue
-            for block in self._blocks_of(part, position):
-                position = block.end
-                yield block
+        first, offset, position = self._place(sequence)
+        for part in self.parts[first:]:
+            if part.until is None or part.until.sequence > position.sequence:
+                for block in self._blocks_of(part, position, offset):
+                    position = block.end
+                    yield block
+            offset = HEADER_BYTES
 
-    def _blocks_of(self, part: _Part, position: Projected) -> Iterator[Block]:
+    def size_from(self, sequence: int) -> int:
+        """Return about how many bytes blocks_from(sequence) reads."""
+        place = self._place(sequence)
+        names = [part.segment.name for part in self.parts[place.part :]]
+        return sum(map(self._storage.size, names)) - place.offset
+
+    def headers_of(self, part: Part) -> Iterator[tuple[int, BlockHeader]]:
+        """Yield offset and header of each block of a part, as far as sound headers follow."""
+        pieces, offset = Pieces(self._storage, part.segment.name), HEADER_BYTES
+        while said := parse_header(pieces.at(offset, HEADER_BYTES)):
+            yield offset, said
+            offset += HEADER_BYTES + said.records_bytes
+
+    def _place(self, sequence: int) -> _Place:
+        found = _Place(0, HEADER_BYTES, self.start)
+        for number, part in enumerate(self.parts):
+            if part.segment.cut.sequence <= sequence:
+                found = _Place(number, HEADER_BYTES, part.segment.cut)
+        if not self.parts:
+            return found
+        segment = self.parts[found.part].segment
+        entry = read_index(self._storage, segment).before(sequence)
+        if entry is None:
+            return found
+        # The index only says where to look. What stands there must be the block it speaks of, and
+        # the chain from it on must reach the position that the caller knows.
+        header = self._storage.read(segment.name, offset=entry.offset, limit=HEADER_BYTES)
+        said = parse_header(header)
+        if said is None or (said.epoch, said.first_sequence) != (segment.epoch, entry.sequence):
+            return found
+        return _Place(found.part, entry.offset, said.before)
+
+    def _blocks_of(self, part: Part, position: Projected, offset: int) -> Iterator[Block]:
         name = part.segment.name
-        if part.segment.cut != position:
+        if offset == HEADER_BYTES and part.segment.cut != position:
             raise Corrupt(
                 f"{name}: continues from {part.segment.cut}, but the journal is at {position}"
             )
-        data = self._storage.read(name)
-        offset = HEADER_BYTES
+        pieces = Pieces(self._storage, name)
         while part.until is None or position.sequence < part.until.sequence:
-            if offset == len(data) and part.until is None:
-                return
-            block = parse_block(data, offset)
+            header = pieces.at(offset, HEADER_BYTES)
+            said = _sound_header(header, name, offset)
+            block = None
+            if said is not None:
+                records = pieces.at(offset + HEADER_BYTES, said.records_bytes)
+                block = parse_block(header, said, records)
             if block is None:
-                self._tolerate_torn(part, data, offset)
+                self._end(part, offset, position)
                 return
             expected = (part.segment.epoch, position.sequence + 1, position.hash)
             if (block.epoch, block.first_sequence, block.previous_hash) != expected:
                 raise Corrupt(f"{name} offset {offset}: block does not follow {position}")
+            self.tail = Tail(name, offset, header, block.records)
             position, offset = block.end, offset + block.size
             yield block
         if position != part.until:
             raise Corrupt(f"{name} offset {offset}: the next segment continues from {part.until}")
 
-    def _tolerate_torn(self, part: _Part, data: bytes, offset: int) -> None:
+    def _end(self, part: Part, offset: int, position: Projected) -> None:
+        """Judge what stands where the next block would: zeros, a torn write, or damage."""
         where = f"{part.segment.name} offset {offset}"
         if part.until is not None:
             raise Corrupt(f"{where}: damaged, but the journal goes on to {part.until}")
-        successor = sound_block_after(data, offset)
+        end, successor = self._rest(part.segment.name, offset, position.sequence)
         if successor is not None:
             raise Corrupt(f"{where}: damaged, but a sound block follows at {successor}")
-        self.torn = f"{where}: {len(data) - offset} bytes of a block that was never whole"
+        if end > offset:
+            self.torn = f"{where}: {end - offset} bytes of a block that was never whole"
+
+    def _rest(self, name: str, offset: int, sequence: int) -> tuple[int, int | None]:
+        """Return where the last byte that is not zero ends, and the first sound block there.
+
+        A block is written only after its predecessor is durable, so a sound successor proves that
+        the damaged one was whole once.
+        """
+        end, at = offset, offset
+        while data := self._storage.read(name, offset=at, limit=PIECE_BYTES):
+            if data != _ZEROS[: len(data)]:
+                end = at + len(data.rstrip(b"\0"))
+                found = data.find(BLOCK_MAGIC)
+                while found >= 0:
+                    if self._is_block_after(name, at + found, sequence):
+                        return end, at + found
+                    found = data.find(BLOCK_MAGIC, found + 1)
+            at += len(data)
+        return end, None
+
+    def _is_block_after(self, name: str, offset: int, sequence: int) -> bool:
+        if offset % RECORD_BYTES:
+            return False
+        header = self._storage.read(name, offset=offset, limit=HEADER_BYTES)
+        said = _sound_header(header, name, offset)
+        if said is None or said.first_sequence <= sequence:
+            return False
+        size = said.records_bytes
+        records = self._storage.read(name, offset=offset + HEADER_BYTES, limit=size)
+        return parse_block(header, said, records) is not None
 
 
-def _sequence(position: Projected) -> int:
-    return position.sequence
+def _sound_header(header: bytes, name: str, offset: int) -> BlockHeader | None:
+    try:
+        return parse_header(header)
+    except Corrupt as error:
+        raise Corrupt(f"{name} offset {offset}: {error}") from None
 
 
-def _parts_that_count(headers: list[Segment]) -> list[_Part]:
+def _parts_that_count(headers: list[Segment], start: Projected) -> list[Part]:
     """Return the segments in order, each with where its successor takes over.
 
-    Read backwards, because a later epoch overrules what an earlier one wrote beyond its cut.
+    Read backwards, because a later epoch overrules what an earlier one wrote beyond its cut. Those
+    that end where a pruned journal begins, or before, are left out: they are about to be deleted.
     """
-    parts: list[_Part] = []
+    parts: list[Part] = []
     until: Projected | None = None
     for segment in reversed(headers):
         if until is not None and segment.cut.sequence > until.sequence:
             continue  # begun by an old leader after the new one had cut it off
-        parts.append(_Part(segment=segment, until=until))
+        if until is not None and start != GENESIS and until.sequence <= start.sequence:
+            break
+        parts.append(Part(segment=segment, until=until))
         until = segment.cut
     return parts[::-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalReport:
-    """What verify found: how much there is, where it ends, and torn bytes if any."""
+    """What verify found: how much there is, where it begins and ends, and torn bytes if any."""
 
     blocks: int
     commands: int
+    start: Projected
     end: Projected
     torn: str | None
+    tail: Tail | None
 
 
 def verify(storage: Storage, projected: Projected = GENESIS) -> JournalReport:
     """Read the whole journal. Corrupt: damaged, or the books' position is not in it."""
     reader = JournalReader(storage)
-    position, blocks, commands = GENESIS, 0, 0
-    is_projected_found = projected == GENESIS
-    for block in reader.blocks_from(0):
+    position, blocks, commands = reader.start, 0, 0
+    is_projected_found = projected in (GENESIS, position)
+    for block in reader.blocks_from(position.sequence):
         position, blocks, commands = block.end, blocks + 1, commands + block.count
         is_projected_found = is_projected_found or position == projected
     if not is_projected_found:
         raise Corrupt(
             f"the books stand at {projected}, which is not in the journal up to {position}"
         )
-    return JournalReport(blocks=blocks, commands=commands, end=position, torn=reader.torn)
-
-
-class Journal:
-    """The writing end, for one leader."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        epoch: int,
-        end: Projected,
-        segment_bytes_max: int = SEGMENT_BYTES_MAX,
-    ) -> None:
-        """Begin a new segment of this epoch after `end`, which the caller has read and checked.
-
-        Unavailable: a newer leader has been here, or the disk failed.
-        """
-        self._storage = storage
-        self.epoch = epoch
-        self.end = end
-        self._segment_bytes_max = segment_bytes_max
-        self._index = 0
-        self._name = ""
-        self._file: AppendFile | None = None
-        older = JournalReader(storage).last_segment
-        if older is not None:
-            if older.epoch >= epoch:
-                raise Unavailable(f"epoch {epoch} is over: epoch {older.epoch} leads the journal")
-            # A killed process may have left its last block in the page cache alone, even after a
-            # sync that failed. The cut will name that block, so its segment is written afresh:
-            # syncing the old file would prove nothing.
-            storage.write_atomic(older.name, storage.read(older.name))
-        self._begin_segment()
-
-    @classmethod
-    def open(
-        cls,
-        storage: Storage,
-        *,
-        epoch: int,
-        projected: Projected | None = None,
-        segment_bytes_max: int = SEGMENT_BYTES_MAX,
-    ) -> Journal:
-        """Verify the whole journal and continue after its last sound block.
-
-        Corrupt: damaged in the middle, or the books' position is not in it with exactly that hash.
-        """
-        end = verify(storage, projected or GENESIS).end
-        return cls(storage, epoch=epoch, end=end, segment_bytes_max=segment_bytes_max)
-
-    def append(self, records: bytes, *, time_ns: int) -> Block:
-        """Write one block and return once it is on the disk.
-
-        Unavailable: nothing was journalled. OutcomeUnknown: the disk failed in such a way that only
-        the next opening of the journal, or the next append that succeeds, decides: that drops it.
-        """
-        if self._file is None or self._file.size >= self._segment_bytes_max:
-            self._begin_segment()
-        assert self._file is not None
-        data, block = pack_block(records, epoch=self.epoch, time_ns=time_ns, after=self.end)
-        durable_bytes = self._file.size
-        try:
-            self._file.append(data)
-        except Unavailable:
-            self._cut_back(durable_bytes)
-            raise
-        try:
-            self._file.sync()
-        except Unavailable as error:
-            if self._abandon_segment():
-                raise
-            raise OutcomeUnknown(error.what) from error
-        self.end = block.end
-        return block
-
-    def blocks_from(self, sequence: int) -> Iterator[Block]:
-        """Yield the durable blocks from the segment that holds a sequence."""
-        return JournalReader(self._storage).blocks_from(sequence)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _begin_segment(self) -> None:
-        segment = Segment(epoch=self.epoch, index=self._index, cut=self.end)
-        self._storage.write_atomic(segment.name, segment.pack())
-        self.close()
-        self._file = self._storage.open_append(segment.name)
-        self._name = segment.name
-        self._index += 1
-
-    def _cut_back(self, size: int) -> None:
-        """After a failed write: drop the part of a block (which is no block); else begin anew."""
-        self.close()
-        try:
-            self._storage.truncate(self._name, size)
-            self._file = self._storage.open_append(self._name)
-        except Unavailable:
-            self._file = None
-
-    def _abandon_segment(self) -> bool:
-        """Continue in a new segment from the last durable block. False: the next append will."""
-        self.close()
-        try:
-            self._begin_segment()
-        except Unavailable:
-            return False
-        return True
+    return JournalReport(
+        blocks=blocks,
+        commands=commands,
+        start=reader.start,
+        end=position,
+        torn=reader.torn,
+        tail=reader.tail,
+    )

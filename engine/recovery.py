@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from core.clock import Clock
 from core.errors import Corrupt
@@ -18,7 +18,8 @@ from engine.blocks import GENESIS
 from engine.eventlog import EventLog
 from engine.events import Projected
 from engine.files import Storage
-from engine.journal import SEGMENT_BYTES_MAX, Journal, JournalReader
+from engine.journal import JournalReader, Tail
+from engine.journal_writer import SEGMENT_BYTES, Journal
 from engine.reference import DEFAULT_LIMITS, ReferenceEngine
 from engine.sequencer import BATCH_MAX, LAG_EVENTS_MAX, Sequencer, apply_block
 from engine.snapshot import sound_snapshots
@@ -61,7 +62,7 @@ def recover(
     factory: EngineFactory | None = None,
     lag_events_max: int = LAG_EVENTS_MAX,
     batch_max: int = BATCH_MAX,
-    segment_bytes_max: int = SEGMENT_BYTES_MAX,
+    segment_bytes: int = SEGMENT_BYTES,
     publish: Callable[[AppliedBlock], None] | None = None,
 ) -> Sequencer:
     """Return a sequencer that stands at the end of the journal and leads it from here on.
@@ -71,14 +72,16 @@ def recover(
     been here, or the disk failed.
     """
     factory = factory or ReferenceFactory()
-    engine, log, end = replay(storage, projected=projected or GENESIS, factory=factory)
-    journal = Journal(storage, epoch=epoch, end=end, segment_bytes_max=segment_bytes_max)
+    found = _replay(storage, projected=projected or GENESIS, factory=factory)
+    journal = Journal(
+        storage, epoch=epoch, end=found.end, tail=found.tail, segment_bytes=segment_bytes
+    )
     return Sequencer(
-        engine,
+        found.engine,
         journal,
         clock=clock,
         lease=lease,
-        log=log,
+        log=found.log,
         lag_events_max=lag_events_max,
         batch_max=batch_max,
         publish=publish,
@@ -92,9 +95,26 @@ def replay(
 
     Corrupt: see recover.
     """
+    found = _replay(storage, projected=projected, factory=factory)
+    return found.engine, found.log, found.end
+
+
+class _Replayed(NamedTuple):
+    engine: Engine
+    log: EventLog
+    end: Projected
+    tail: Tail | None
+
+
+def _replay(storage: Storage, *, projected: Projected, factory: EngineFactory) -> _Replayed:
     reader = JournalReader(storage)
     engine, start = _starting_point(storage, up_to=projected.sequence, factory=factory)
     log = EventLog(projected_sequence=projected.sequence)
+    if start.sequence < reader.start.sequence:
+        raise Corrupt(
+            f"the journal was pruned up to {reader.start}, and no sound snapshot between that and"
+            f" the books at {projected} is left"
+        )
     end = reader.start_for(start.sequence)
     passed = {position for position in (start, projected) if position == end}
     for block in reader.blocks_from(start.sequence):
@@ -108,7 +128,7 @@ def replay(
     for position, whose in ((start, "snapshot"), (projected, "books")):
         if position not in passed:
             raise Corrupt(f"the {whose} stand at {position}, not in the journal up to {end}")
-    return engine, log, end
+    return _Replayed(engine, log, end, reader.tail)
 
 
 def _starting_point(

@@ -22,7 +22,7 @@ from engine.commands import Capture, Command, Credit, Debit, Hold, Release
 from engine.eventlog import EventLog
 from engine.events import Event, Projected
 from engine.files import Storage
-from engine.journal import Journal
+from engine.journal_writer import Journal
 from engine.records import RECORD_BYTES, pack_command
 from engine.snapshot import Snapshot, write_snapshot
 

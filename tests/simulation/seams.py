@@ -17,7 +17,7 @@ from chains.fake import FakeChain, Fault
 from custody.db import Database
 from custody.keys.signers.base import KeyRef
 from custody.keys.signers.local import LocalSigner
-from engine.simulated_files import SimulatedFile, SimulatedStorage
+from engine.simulated_files import Content, SimulatedFile, SimulatedStorage
 from tests.simulation.crash import CrashPoints
 
 
@@ -134,32 +134,30 @@ class SeamStorage(SimulatedStorage):
             self.crash_points.reach(f"{operation}.before")
         return super().operation(operation, name)
 
-    def open_append(self, name: str) -> SeamFile:  # type: ignore[override]  # it wraps one
+    def create(self, name: str) -> SimulatedFile:
+        """Begin a file whose syncs may be the last thing done."""
+        super().create(name)
+        return self.reopen(name)
+
+    def reopen(self, name: str) -> SimulatedFile:
+        """Open a created file whose syncs may be the last thing done."""
+        return SeamFile(self, name, self._created[name], self.crash_points)
+
+    def open(self, name: str) -> SimulatedFile:
         """Open a file whose syncs may be the last thing done."""
-        return SeamFile(super().open_append(name), self.crash_points)
+        return SeamFile(self, name, self._find(name), self.crash_points)
 
 
-class SeamFile:
-    """An AppendFile whose process may die right after a sync."""
+class SeamFile(SimulatedFile):
+    """A file whose process may die right after a sync."""
 
-    def __init__(self, inner: SimulatedFile, crash_points: CrashPoints) -> None:
-        self._inner = inner
+    def __init__(
+        self, storage: SimulatedStorage, name: str, content: Content, crash_points: CrashPoints
+    ) -> None:
+        super().__init__(storage, name, content)
         self._crash_points = crash_points
-
-    @property
-    def size(self) -> int:
-        """Return the bytes written so far."""
-        return self._inner.size
-
-    def append(self, data: bytes) -> None:
-        """Write at the end."""
-        self._inner.append(data)
 
     def sync(self) -> None:
         """Make everything safe, and perhaps die."""
-        self._inner.sync()
+        super().sync()
         self._crash_points.reach("sync.after")
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._inner.close()

@@ -37,7 +37,7 @@ from custody.ledger.records import Chain, Transfer
 from custody.ledger.transfers import post
 from engine.blocks import GENESIS
 from engine.files import DiskStorage
-from engine.journal import Journal
+from engine.journal_writer import Journal
 from engine.records import pack_command
 from engine.types import AddAsset
 from tests.support.configs import TABLES

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from core.entropy import SeededEntropy
 from engine.commands import CancelAll
-from engine.journal import Journal, JournalReader
+from engine.journal import JournalReader, verify
+from engine.journal_writer import Journal
 from engine.records import pack_command
 from engine.simulated_files import SimulatedStorage
 
@@ -41,6 +42,13 @@ def sequences(storage: SimulatedStorage) -> list[int]:
             assert command.customer_no == block.first_sequence + n
             found.append(command.customer_no)
     return found
+
+
+def last_block(storage: SimulatedStorage) -> tuple[str, int, int]:
+    """Return the segment of the last block, where the block begins and where it ends."""
+    tail = verify(storage).tail
+    assert tail is not None
+    return tail.name, tail.offset, tail.offset + len(tail.header) + len(tail.records)
 
 
 def copy_of(storage: SimulatedStorage) -> SimulatedStorage:

@@ -6,25 +6,27 @@ import pytest
 
 from core.errors import OutcomeUnknown, Unavailable
 from engine.blocks import GENESIS, HEADER_BYTES, is_segment
-from engine.journal import Journal, verify
+from engine.journal import verify
+from engine.journal_writer import Journal
 from tests.unit.engine.journals import filled, records, sequences, storage_of
 
 
 def test_a_full_disk_is_unavailable_and_the_journal_goes_on_when_there_is_room() -> None:
     storage = storage_of()
     journal = filled(storage)
-    end, used = journal.end, sum(len(storage.read(name)) for name in storage.names())
+    end, used = journal.end, sum(map(storage.size, storage.names()))
     storage.capacity_bytes = used + HEADER_BYTES + 10
     for _ in range(3):
         with pytest.raises(Unavailable) as failure:
-            journal.append(records(2, 11), time_ns=50)
+            journal.append(records(300, 11), time_ns=50)
         assert not isinstance(failure.value, OutcomeUnknown)
     assert verify(storage).end == end
     assert verify(storage).torn is None
     assert len(storage.names()) == 1
+    journal.append(records(2, 11), time_ns=50)  # into room that was made before
     storage.capacity_bytes = None
-    journal.append(records(1, 11), time_ns=50)
-    assert sequences(storage) == list(range(1, 12))
+    journal.append(records(300, 13), time_ns=50)
+    assert sequences(storage) == list(range(1, 313))
 
 
 def test_after_a_failed_sync_the_journal_goes_on_in_a_new_segment_without_that_block() -> None:

@@ -200,7 +200,7 @@ def test_a_full_disk_refuses_and_the_work_resumes_by_itself() -> None:
     room.open_market()
     room.storage.capacity_bytes = 600
     with pytest.raises(Unavailable):
-        room.sequencer.execute([credit(1)] * 9)
+        room.sequencer.execute([credit(1)] * 400)
     with room.sequencer.reading() as engine:
         assert engine.sequence == 3
     room.storage.capacity_bytes = None
