@@ -197,7 +197,7 @@ def parse_header(header: bytes) -> BlockHeader | None:
     return BlockHeader(count, *rest) if 0 < count <= BLOCK_RECORDS_MAX else None
 
 
-def parse_block(header: bytes, said: BlockHeader, records: bytes) -> Block | None:
+def checked_block(header: bytes, said: BlockHeader, records: bytes) -> Block | None:
     """Return the block of a sound header, or None when its records are not whole and sound."""
     if len(records) != said.records_bytes or crc32c(records) != said.records_crc:
         return None
@@ -209,6 +209,31 @@ def parse_block(header: bytes, said: BlockHeader, records: bytes) -> Block | Non
         hash=block_hash(header, records),
         records=records,
     )
+
+
+def pack_block(
+    records: bytes, *, epoch: int, time_ns: int, after: Projected
+) -> tuple[bytes, Block]:
+    """Return the bytes of the block that follows a position, and the block."""
+    header = pack_header(records, epoch=epoch, time_ns=time_ns, after=after)
+    said = parse_header(header)
+    assert said is not None
+    block = checked_block(header, said, records)
+    assert block is not None
+    return header + records, block
+
+
+def parse_block(data: bytes, offset: int) -> Block | None:
+    """Return the block at offset, or None when its bytes are not one whole sound block.
+
+    Corrupt: written by another version.
+    """
+    header = data[offset : offset + HEADER_BYTES]
+    said = parse_header(header)
+    if said is None:
+        return None
+    start = offset + HEADER_BYTES
+    return checked_block(header, said, data[start : start + said.records_bytes])
 
 
 @dataclass(frozen=True, slots=True)

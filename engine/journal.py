@@ -21,8 +21,8 @@ from engine.blocks import (
     Block,
     BlockHeader,
     Segment,
+    checked_block,
     is_segment,
-    parse_block,
     parse_header,
     parse_segment,
 )
@@ -163,7 +163,7 @@ class JournalReader:
             block = None
             if said is not None:
                 records = pieces.at(offset + HEADER_BYTES, said.records_bytes)
-                block = parse_block(header, said, records)
+                block = checked_block(header, said, records)
             if block is None:
                 self._end(part, offset, position)
                 return
@@ -214,7 +214,7 @@ class JournalReader:
             return False
         size = said.records_bytes
         records = self._storage.read(name, offset=offset + HEADER_BYTES, limit=size)
-        return parse_block(header, said, records) is not None
+        return checked_block(header, said, records) is not None
 
 
 def _sound_header(header: bytes, name: str, offset: int) -> BlockHeader | None:

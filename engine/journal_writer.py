@@ -30,7 +30,7 @@ from engine.journal_index import (
     sparse,
 )
 
-SEGMENT_BYTES = 64 << 20
+SEGMENT_BYTES_MAX = 64 << 20
 
 
 class Journal:
@@ -43,23 +43,23 @@ class Journal:
         epoch: int,
         end: Projected,
         tail: Tail | None = None,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
     ) -> None:
         """Begin a new segment of this epoch after `end`, which the caller has read and checked.
 
         `tail` is the block that ends there, when the caller has it at hand. A segment holds at most
-        `segment_bytes`, or one block that is larger. Unavailable: a newer leader has been here, or
-        the disk failed.
+        `segment_bytes_max`, or one block that is larger. Unavailable: a newer leader has been here,
+        or the disk failed.
         """
         self._storage = storage
         self.epoch = epoch
         self.end = end
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = segment_bytes_max
         self._index = 0
         self._segment = Segment(epoch=epoch, index=0, cut=end)
         self._file: WritableFile | None = None
         self._offset = 0
-        self._ahead = Ahead(storage, segment_bytes)
+        self._ahead = Ahead(storage, segment_bytes_max)
         self._blocks: list[Entry] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -84,7 +84,7 @@ class Journal:
         *,
         epoch: int,
         projected: Projected | None = None,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
     ) -> Journal:
         """Verify the whole journal and continue after its last sound block.
 
@@ -92,7 +92,11 @@ class Journal:
         """
         found = verify(storage, projected or GENESIS)
         return cls(
-            storage, epoch=epoch, end=found.end, tail=found.tail, segment_bytes=segment_bytes
+            storage,
+            epoch=epoch,
+            end=found.end,
+            tail=found.tail,
+            segment_bytes_max=segment_bytes_max,
         )
 
     def append(self, records: bytes, *, time_ns: int) -> Block:

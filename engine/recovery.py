@@ -19,9 +19,16 @@ from engine.eventlog import EventLog
 from engine.events import Projected
 from engine.files import Storage
 from engine.journal import JournalReader, Tail
-from engine.journal_writer import SEGMENT_BYTES, Journal
+from engine.journal_writer import SEGMENT_BYTES_MAX, Journal
 from engine.reference import DEFAULT_LIMITS, ReferenceEngine
-from engine.sequencer import BATCH_MAX, LAG_EVENTS_MAX, Sequencer, apply_block
+from engine.sequencer import (
+    BATCH_MAX,
+    LAG_EVENTS_MAX,
+    LINGER_NS,
+    QUEUE_MAX,
+    Sequencer,
+    apply_block,
+)
 from engine.snapshot import sound_snapshots
 
 
@@ -62,7 +69,9 @@ def recover(
     factory: EngineFactory | None = None,
     lag_events_max: int = LAG_EVENTS_MAX,
     batch_max: int = BATCH_MAX,
-    segment_bytes: int = SEGMENT_BYTES,
+    queue_max: int = QUEUE_MAX,
+    linger_ns: int = LINGER_NS,
+    segment_bytes_max: int = SEGMENT_BYTES_MAX,
     publish: Callable[[AppliedBlock], None] | None = None,
 ) -> Sequencer:
     """Return a sequencer that stands at the end of the journal and leads it from here on.
@@ -74,7 +83,7 @@ def recover(
     factory = factory or ReferenceFactory()
     found = _replay(storage, projected=projected or GENESIS, factory=factory)
     journal = Journal(
-        storage, epoch=epoch, end=found.end, tail=found.tail, segment_bytes=segment_bytes
+        storage, epoch=epoch, end=found.end, tail=found.tail, segment_bytes_max=segment_bytes_max
     )
     return Sequencer(
         found.engine,
@@ -84,6 +93,8 @@ def recover(
         log=found.log,
         lag_events_max=lag_events_max,
         batch_max=batch_max,
+        queue_max=queue_max,
+        linger_ns=linger_ns,
         publish=publish,
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from core.clock import Clock
+from core.clock import SECOND_NS, Clock
 from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, StrongroomError, Unavailable
 from engine.applied import AppliedBlock
 from engine.base import Engine
@@ -27,7 +27,12 @@ from engine.records import RECORD_BYTES, pack_command
 from engine.snapshot import Snapshot, write_snapshot
 
 BATCH_MAX = 1024
+"""Most commands of one block that the writer thread takes from its queue."""
 QUEUE_MAX = 16_384
+"""Most commands that wait for the writer thread; who comes then is told to come again."""
+LINGER_NS = 0
+"""How long the writer thread waits for a batch to fill. Zero: the next batch is what gathered while
+the last block was on its way to the disk, which is right unless syncs are scarce."""
 LAG_EVENTS_MAX = 100_000
 
 Answer = Future[list[Event]]
@@ -52,6 +57,8 @@ class Sequencer:
         log: EventLog,
         lag_events_max: int = LAG_EVENTS_MAX,
         batch_max: int = BATCH_MAX,
+        queue_max: int = QUEUE_MAX,
+        linger_ns: int = LINGER_NS,
         publish: Callable[[AppliedBlock], None] | None = None,
     ) -> None:
         """Take over an engine that stands exactly at the end of the journal.
@@ -68,11 +75,14 @@ class Sequencer:
         self._lease = lease
         self._lag_events_max = lag_events_max
         self._batch_max = max(1, min(batch_max, BLOCK_RECORDS_MAX))
+        self._queue_max = queue_max
+        self._linger_ns = linger_ns
         self._publish = publish
         self._writing = threading.Lock()
         self._reading = threading.RLock()
         self._failure: StrongroomError | None = None
         self._snapshot_sequence = engine.sequence
+        self._snapshot_pause_ns = 0
         self._wake = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
         self._thread: threading.Thread | None = None
@@ -93,7 +103,7 @@ class Sequencer:
             raise Refused(Reason.TOO_LARGE, f"at most {BLOCK_RECORDS_MAX} commands at once")
         records = [pack_command(command) for command in commands]
         with self._writing:
-            self._check_usable()
+            self._check_usable(len(commands))
             number = self._engine.funding_number
             for command in commands:
                 number = _next_number(command, number)
@@ -110,7 +120,7 @@ class Sequencer:
         if len(records) > BLOCK_RECORDS_MAX * RECORD_BYTES:
             raise Refused(Reason.TOO_LARGE, f"at most {BLOCK_RECORDS_MAX} commands at once")
         with self._writing:
-            self._check_usable()
+            self._check_usable(len(records) // RECORD_BYTES)
             time_ns = self._block_time_ns()
             first = self._engine.sequence + 1
             self._engine.check_records(records, first_sequence=first, time_ns=time_ns)
@@ -139,11 +149,14 @@ class Sequencer:
             raise
         return applied
 
-    def _check_usable(self) -> None:
+    def _check_usable(self, commands: int) -> None:
         if self._failure is not None:
             raise Unavailable(f"the sequencer stopped: {self._failure}")
         if self.log.pending_events > self._lag_events_max:
             raise Unavailable(f"the books are {self.log.pending_events} events behind")
+        # Asked now, because a block that is durable and cannot be applied would be the end.
+        if not self._engine.has_room(commands):
+            raise Unavailable(f"the engine has no memory for {commands} commands more")
 
     # ---- many callers, one writer
 
@@ -158,7 +171,7 @@ class Sequencer:
             with self._wake:
                 if self._failure is not None or not self._is_accepting:
                     raise Unavailable(f"the sequencer does not run: {self._failure}")
-                if len(self._waiting) >= QUEUE_MAX:
+                if len(self._waiting) >= self._queue_max:
                     raise Unavailable("too many commands are waiting")
                 self._waiting.append(waiting)
                 self._wake.notify()
@@ -167,8 +180,9 @@ class Sequencer:
         return answer
 
     def start(self) -> None:
-        """Start the writer thread."""
+        """Start the writer thread, and the one that prepares room in the journal."""
         assert self._thread is None, "started twice"
+        self._journal.start_preparing()
         self._is_accepting = True
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
@@ -200,8 +214,13 @@ class Sequencer:
         with self._wake:
             while not self._waiting and self._is_accepting:
                 self._wake.wait()
+            if self._linger_ns:
+                self._wake.wait_for(self._is_batch_full, timeout=self._linger_ns / SECOND_NS)
             count = min(len(self._waiting), self._batch_max)
             return [self._waiting.popleft() for _ in range(count)]
+
+    def _is_batch_full(self) -> bool:
+        return len(self._waiting) >= self._batch_max or not self._is_accepting
 
     def _answer(self, batch: list[_Waiting]) -> None:
         taken = [waiting for waiting in batch if waiting.answer.set_running_or_notify_cancel()]
@@ -209,7 +228,7 @@ class Sequencer:
             with self._writing:
                 batch = self._without_gaps(taken)
                 if batch:
-                    self._check_usable()
+                    self._check_usable(len(batch))
                     records = b"".join(waiting.record for waiting in batch)
                     applied = self._commit(records, self._block_time_ns())
                     for waiting, events in zip(batch, applied.answers(), strict=True):
@@ -270,12 +289,24 @@ class Sequencer:
         """Return how many commands a restart would replay beyond the last snapshot or start."""
         return self._journal.end.sequence - self._snapshot_sequence
 
+    @property
+    def snapshot_pause_ns(self) -> int:
+        """Return for how long the last snapshot kept the writer waiting."""
+        return self._snapshot_pause_ns
+
     def snapshot(self, storage: Storage) -> str:
-        """Write a snapshot of the present state; return its name. Unavailable: none was written."""
+        """Write a snapshot of the present state; return its name. Unavailable: none was written.
+
+        The market stands still for the copy of the state alone. Dumping, hashing and writing it is
+        done on the caller's thread while the writer goes on.
+        """
         with self._writing:
             if self._failure is not None:
                 raise Unavailable(f"the sequencer stopped: {self._failure}")
-            snapshot = Snapshot(position=self._journal.end, dump=self._engine.dump())
+            before = self._clock.monotonic_ns()
+            image, position = self._engine.copy_image(), self._journal.end
+            self._snapshot_pause_ns = self._clock.monotonic_ns() - before
+        snapshot = Snapshot(position=position, dump=image.dump())
         name = write_snapshot(storage, snapshot)
         self._snapshot_sequence = snapshot.position.sequence
         return name

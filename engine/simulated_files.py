@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,21 +72,24 @@ class SimulatedFile:
     def write_zeros(self, start: int, end: int) -> None:
         """Write zeros over start..end; a full or failing disk takes only a part."""
         self._check_alive()
-        self._write("zero", start, bytes(end - start))
+        with self._storage.lock:
+            self._write("zero", start, bytes(end - start))
 
     def write_synced(self, offset: int, *parts: bytes) -> None:
         """Write and sync: a full or failing disk takes only a part, or drops it all later."""
         self._check_alive()
-        self._write("append", offset, b"".join(parts))
-        self.sync()
+        with self._storage.lock:
+            self._write("append", offset, b"".join(parts))
+            self.sync()
 
     def sync(self) -> None:
         """Make everything safe; a failed sync drops the unsafe bytes for ever, as Linux does."""
         self._check_alive()
-        if self._storage.operation("sync", self._name):
-            self._content.dirty.clear()
-            raise Unavailable(f"sync {self._name}: the disk failed")
-        self._content.sync()
+        with self._storage.lock:
+            if self._storage.operation("sync", self._name):
+                self._content.dirty.clear()
+                raise Unavailable(f"sync {self._name}: the disk failed")
+            self._content.sync()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -127,6 +131,8 @@ class SimulatedStorage:
         self.capacity_bytes: int | None = None
         self.before_operation: Callable[[str, str], None] | None = None
         self.life = 0
+        self.lock = threading.RLock()
+        """One operation after the other, also when a journal is prepared on a thread of its own."""
 
     def fail(self, operation: str, times: int = 1) -> None:
         """Make the next operations of this kind fail."""

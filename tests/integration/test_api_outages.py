@@ -23,6 +23,7 @@ from custody.wallets.addresses import addresses
 from engine.simulated_files import SimulatedStorage
 from tests.support.api import Caller, Front, new_order, open_front, problem_of
 from tests.support.databases import Databases
+from tests.support.disks import fill_disk
 from tests.support.house import HOT
 
 
@@ -180,7 +181,7 @@ def test_a_full_disk_is_503_until_there_is_room(front: Front) -> None:
     caller = front.customer("room", TOK=10**7)
     storage = front.house.storage
     assert isinstance(storage, SimulatedStorage)
-    storage.capacity_bytes = 0
+    fill_disk(storage, front.house.sequencer)
     order = new_order(front, side="sell", price="5")
     for _ in range(3):
         unavailable(caller.post("/v1/orders", order))

@@ -15,6 +15,7 @@ from custody.withdrawals.states import WithdrawalState
 from engine.simulated_files import SimulatedStorage
 from engine.types import CancelOrder, OrderAccepted, PlaceOrder, Side
 from infra.devnet.deploy import Contract
+from tests.support.disks import fill_disk
 from tests.support.evm import ETHER, listed, minted
 from tests.support.threats import OUTSIDE, Customer, Scene, Stage, reopened
 
@@ -142,7 +143,7 @@ def test_a_full_journal_disk_refuses_everything_does_nothing_by_half_and_resumes
     token = minted(stage.contracts, "DemoToken", "Demo", "DEMO", 6)
     scene, (alice, bob) = traders(stage, token)
     before = engine_balances(scene, alice, bob)
-    disk(scene).capacity_bytes = sum(len(disk(scene).read(n)) for n in disk(scene).names()) + 10
+    fill_disk(disk(scene), scene.house.sequencer)
     with pytest.raises(Unavailable, match="no space left"):
         scene.house.sequencer.execute([order(scene, alice, Side.SELL, 1, price=2, lots=1_000)])
     asked = scene.house.withdraw(alice.number, NATIVE, ETHER // 2, OUTSIDE)

@@ -65,7 +65,7 @@ def test_segments_rotate_and_read_as_one() -> None:
     journal = Journal.open(storage, epoch=1)
     journal.close()
     journal = Journal(
-        storage, epoch=2, end=GENESIS, segment_bytes=HEADER_BYTES * 3 + 2 * RECORD_BYTES
+        storage, epoch=2, end=GENESIS, segment_bytes_max=HEADER_BYTES * 3 + 2 * RECORD_BYTES
     )
     for sequence in range(1, 12):
         journal.append(records(1, sequence), time_ns=sequence)

@@ -34,7 +34,7 @@ def append(journal: Journal, commands: int) -> None:
 
 def indexed(storage: SimulatedStorage) -> Journal:
     """Return a journal whose first segment has an index."""
-    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes=2 << 20)
+    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes_max=2 << 20)
     while len(list(filter(is_segment, storage.names()))) == 1:
         append(journal, LARGE)
     while journal.prepare():
@@ -92,7 +92,7 @@ def test_room_is_made_in_bounded_steps_and_about_twice_what_is_written() -> None
 
 def test_past_half_of_a_segment_the_next_one_is_begun_beside_it_and_taken() -> None:
     storage = storage_of()
-    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes=SMALL)
+    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes_max=SMALL)
     append(journal, SMALL // RECORD_BYTES * 5 // 8)
     while journal.prepare():
         pass
@@ -141,7 +141,7 @@ def test_L07_no_failing_or_dying_disk_loses_what_was_appended_whatever_was_prepa
         for epoch in range(1, 5):
             storage.before_operation = None
             storage._failures.clear()
-            journal = Journal.open(storage, epoch=epoch, projected=durable, segment_bytes=SMALL)
+            journal = Journal.open(storage, epoch=epoch, projected=durable, segment_bytes_max=SMALL)
             storage.before_operation, at = die, 1 + storage.below(latest)
             if storage.below(2):
                 storage.fail(operation)
@@ -196,7 +196,7 @@ def test_L07_pages_of_the_last_block_that_arrive_in_any_order_are_a_torn_write()
 
 def test_the_preparing_thread_and_the_writer_share_a_real_disk(tmp_path: Path) -> None:
     storage = DiskStorage(tmp_path)
-    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes=1 << 20)
+    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes_max=1 << 20)
     journal.start_preparing()
     for _ in range(60):
         append(journal, 700)

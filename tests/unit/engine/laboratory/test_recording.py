@@ -11,7 +11,7 @@ from core.errors import Corrupt, Reason, Refused
 from engine.base import Engine, Limits
 from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage
-from engine.journal import Journal
+from engine.journal_writer import Journal
 from engine.laboratory import measuring
 from engine.laboratory.recording import (
     Batch,
