@@ -123,7 +123,7 @@ class Engine {
             if (is.kind >= Kind::credit) {
                 const auto& fund = as<Fund>(records);
                 if (fund.amount >= amount_limit) return "an amount of 2^96 or more";
-                if (fund.number > number + 1) return "a gap in the funding numbers";
+                if (fund.number && fund.number - 1 > number) return "a gap in the funding numbers";
                 if (!risk_.room_for_customer(fund.customer)) return out_of_memory;
                 number = std::max(number, fund.number);
             } else if (is.kind == Kind::add_market) {

@@ -14,7 +14,6 @@ from engine import events as e
 from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
 from engine.invariants import check_invariants
 from engine.market import fill_amounts
-from engine.native.engine import NativeEngine
 from engine.records import pack_command, pack_event, unpack_command, unpack_event
 from engine.reference import ReferenceEngine
 from tests.unit.engine.world import BASE, MARKET, QUOTE, START_NS, market
@@ -47,12 +46,11 @@ class Exchange(RuleBasedStateMachine):
 
     orders = Bundle("orders")
     holds = Bundle("holds")
-    twin_kind: type[ReferenceEngine | NativeEngine] = ReferenceEngine
 
     def __init__(self) -> None:
         super().__init__()
         self.engine = ReferenceEngine()
-        self.twin = self.twin_kind()
+        self.twin = ReferenceEngine()
         self.client = self.number = 0
         self.time_ns = START_NS
         self.money: dict[tuple[int, int], int] = defaultdict(int)
@@ -225,7 +223,7 @@ class Exchange(RuleBasedStateMachine):
 
     @rule()
     def restart_the_twin(self) -> None:
-        self.twin = self.twin_kind.load(self.twin.dump())
+        self.twin = ReferenceEngine.load(self.twin.dump())
 
     # ---- what must hold
 
@@ -263,14 +261,5 @@ class Exchange(RuleBasedStateMachine):
             assert tally.filled == (order.filled_lots if order else tally.filled)
 
 
-class NativeExchange(Exchange):
-    """The same, and the twin is the native engine."""
-
-    twin_kind = NativeEngine
-
-
 TestExchange = Exchange.TestCase
-TestNativeExchange = NativeExchange.TestCase
-TestExchange.settings = TestNativeExchange.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
+TestExchange.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
