@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from app.bootstrap import Platform
 from core.clock import Clock
@@ -12,10 +13,12 @@ from custody import catalogue, settlement
 from custody.catalogue import MarketRow
 from custody.lease import Lease
 from engine.base import Engine
+from engine.factory import EngineKind, engine_factory
 from engine.files import Storage
+from engine.journal_writer import SEGMENT_BYTES_MAX
 from engine.market import Market, market_of
 from engine.recovery import recover
-from engine.sequencer import LAG_EVENTS_MAX, Sequencer
+from engine.sequencer import BATCH_MAX, LAG_EVENTS_MAX, LINGER_NS, QUEUE_MAX, Sequencer
 from engine.snapshot import prune_snapshots
 from engine.types import (
     AddAsset,
@@ -31,12 +34,24 @@ from engine.types import (
 CONFIGURE_BATCH_MAX = 1_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKnobs:
+    """How the engine process works: its speed and its memory, never what comes of a command."""
+
+    kind: EngineKind = EngineKind.AUTO
+    lag_events_max: int = LAG_EVENTS_MAX
+    batch_max: int = BATCH_MAX
+    queue_max: int = QUEUE_MAX
+    linger_ns: int = LINGER_NS
+    segment_bytes_max: int = SEGMENT_BYTES_MAX
+
+
 def open_engine(
     platform: Platform,
     storage: Storage,
     *,
     lease: Lease,
-    lag_events_max: int = LAG_EVENTS_MAX,
+    knobs: EngineKnobs | None = None,
     begin: Callable[[Engine], None] | None = None,
     publish: Callable[[AppliedBlock], None] | None = None,
 ) -> Sequencer:
@@ -45,6 +60,7 @@ def open_engine(
     `begin` sees the recovered engine before `publish` sees its first new block. Corrupt: journal
     and books contradict each other, or a listed market is another one in the journal.
     """
+    knobs = knobs or EngineKnobs()
     with platform.db.read() as conn:
         projected = settlement.position(conn)
     sequencer = recover(
@@ -53,7 +69,12 @@ def open_engine(
         clock=platform.clock,
         lease=lease.check,
         projected=projected,
-        lag_events_max=lag_events_max,
+        factory=engine_factory(knobs.kind),
+        lag_events_max=knobs.lag_events_max,
+        batch_max=knobs.batch_max,
+        queue_max=knobs.queue_max,
+        linger_ns=knobs.linger_ns,
+        segment_bytes_max=knobs.segment_bytes_max,
         publish=publish,
     )
     if begin is not None:

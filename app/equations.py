@@ -31,8 +31,9 @@ from custody.wallets.addresses import DEPOSITS
 from custody.withdrawals import states
 from custody.withdrawals.states import WithdrawalState
 from engine.base import Engine
+from engine.factory import engine_factory
 from engine.files import Storage
-from engine.recovery import ReferenceFactory, replay
+from engine.recovery import replay
 from indexers.reconcile import reconcile
 
 FINDINGS_MAX = 20
@@ -70,7 +71,7 @@ def check(
     """
     with platform.db.read() as conn:
         position = settlement.position(conn)
-    engine, _, end = replay(storage, projected=position, factory=ReferenceFactory())
+    engine, _, end = replay(storage, projected=position, factory=engine_factory())
     with platform.db.read() as conn:
         found = [*_of_ledger(conn), _of_engine(conn, engine, behind=end != position)]
     found += [_i5(platform), _i6(platform), _i7(platform), _i17(platform, published)]

@@ -96,6 +96,11 @@ class PlatformCollector(Collector):
             yield _gauge("strongroom_engine_sequence", "Last durable command", head)
             lag = max(0, head - position.sequence)
             yield _gauge("strongroom_projector_lag", "Commands not yet booked", lag)
+            kind = GaugeMetricFamily(
+                "strongroom_engine_info", "Which engine matches", labels=("engine",)
+            )
+            kind.add_metric((self._sequencer.engine_kind,), 1)
+            yield kind
             failed = self._sequencer.failure is not None
             yield _gauge("strongroom_engine_failed", "1 when it stopped for good", int(failed))
 

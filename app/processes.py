@@ -19,7 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from app.api.context import ApiContext, Check
 from app.bootstrap import Platform
 from app.data_folder import JOURNAL_NAME, FolderInUse, claim
-from app.engine_home import SnapshotKeeper, open_engine
+from app.engine_home import EngineKnobs, SnapshotKeeper, open_engine
 from app.logs import configure_logs
 from app.metrics import PlatformCollector, StepMetrics
 from app.migrating import require_current
@@ -35,7 +35,7 @@ from custody.lease import Lease, LeaseLost
 from custody.spending.drive import Problem
 from engine import tapes
 from engine.base import Engine
-from engine.factory import engine_factory
+from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage
 from engine.marketdata import MarketData
 from engine.sequencer import Sequencer
@@ -113,17 +113,22 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
 
     def begin(engine: Engine) -> None:
         market_data.begin(engine)
-        tapes.recall(storage, market_data, factory=engine_factory())
+        tapes.recall(storage, market_data, factory=engine_factory(_knobs(settings).kind))
 
     sequencer = open_engine(
         platform,
         storage,
         lease=held,
-        lag_events_max=settings.engine.lag_events_max,
+        knobs=_knobs(settings),
         begin=begin,
         publish=market_data.apply,
     )
-    _log.info("engine recovered", epoch=held.epoch, sequence=sequencer.position.sequence)
+    _log.info(
+        "engine recovered",
+        engine=sequencer.engine_kind,
+        epoch=held.epoch,
+        sequence=sequencer.position.sequence,
+    )
     keeper = SnapshotKeeper(
         sequencer,
         storage,
@@ -165,6 +170,18 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
         stop.set(EXIT_AGAIN)
         _say_late(scheduler.stop())
         sequencer.stop()
+
+
+def _knobs(settings: Settings) -> EngineKnobs:
+    engine = settings.engine
+    return EngineKnobs(
+        kind=EngineKind(engine.kind),
+        lag_events_max=engine.lag_events_max,
+        batch_max=engine.batch_max,
+        queue_max=engine.queue_max,
+        linger_ns=engine.linger_us * 1_000,
+        segment_bytes_max=engine.segment_bytes,
+    )
 
 
 def _all_engine_steps(

@@ -35,6 +35,7 @@ OBSOLETE: Mapping[str, str] = MappingProxyType(
 )
 """Names that are no setting (any more) -> what to use instead."""
 CHAINS = "chains"
+ENGINE_KINDS = ("auto", "native", "reference")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 FILE_BYTES_MAX = 1 << 20
 
@@ -70,6 +71,16 @@ class EngineSettings:
 
     lease_ms: int = 10_000
     """How long the lease lives without renewal; a successor waits at most this long."""
+    kind: str = "auto"
+    """Which engine matches: native, reference, or auto: native where it was built."""
+    batch_max: int = 1_024
+    """Most commands of one journal block; one block is one sync."""
+    queue_max: int = 16_384
+    """Most commands that wait for their block; who comes then is asked to come again."""
+    linger_us: int = 0
+    """How long a block waits to fill. 0: the next block is what came during the last one's sync."""
+    segment_bytes: int = 64 << 20
+    """Length of one file of the journal."""
     snapshot_commands: int = 50_000
     """A snapshot is written after this many commands."""
     snapshot_s: int = 300
@@ -315,6 +326,24 @@ def _flat(prefix: str, value: object) -> list[tuple[str, object]]:
     return lines
 
 
+def _problems_of_engine(engine: EngineSettings) -> list[str]:
+    problems = []
+    if engine.kind not in ENGINE_KINDS:
+        problems.append(f"engine.kind: one of {', '.join(ENGINE_KINDS)}")
+    for name, value, least, most in (
+        ("batch_max", engine.batch_max, 1, 1 << 16),
+        ("queue_max", engine.queue_max, 1, 1 << 24),
+        ("linger_us", engine.linger_us, 0, 1_000_000),
+        ("segment_bytes", engine.segment_bytes, 1 << 16, 1 << 32),
+        ("snapshot_commands", engine.snapshot_commands, 1, 1 << 40),
+        ("snapshot_s", engine.snapshot_s, 1, 1 << 40),
+        ("lag_events_max", engine.lag_events_max, 1, 1 << 40),
+    ):
+        if not least <= value <= most:
+            problems.append(f"engine.{name}: lies in {least}..{most}")
+    return problems
+
+
 def _check(settings: Settings) -> None:
     problems = []
     if urlsplit(settings.database.url).password is not None:
@@ -323,6 +352,7 @@ def _check(settings: Settings) -> None:
         problems.append("http.port: a port lies in 0..65535")
     if settings.logs.level not in LOG_LEVELS:
         problems.append(f"logs.level: one of {', '.join(LOG_LEVELS)}")
+    problems += _problems_of_engine(settings.engine)
     if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
         problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
     if not settings.chains:

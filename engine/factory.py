@@ -27,6 +27,11 @@ class NativeFactory:
 
     limits: Limits = DEFAULT_LIMITS
 
+    @property
+    def kind(self) -> str:
+        """Return which: reference or native."""
+        return EngineKind.NATIVE.value
+
     def new(self) -> Engine:
         """Return an engine before its first command."""
         from engine.native.engine import NativeEngine

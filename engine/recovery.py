@@ -33,7 +33,12 @@ from engine.snapshot import sound_snapshots
 
 
 class EngineFactory(Protocol):
-    """Makes engines of one kind, reference or native."""
+    """Makes engines of one kind."""
+
+    @property
+    def kind(self) -> str:
+        """Return which: reference or native."""
+        ...
 
     def new(self) -> Engine:
         """Return an engine before its first command."""
@@ -49,6 +54,11 @@ class ReferenceFactory:
     """Makes reference engines under the same limits every time."""
 
     limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def kind(self) -> str:
+        """Return which: reference or native."""
+        return "reference"
 
     def new(self) -> Engine:
         """Return an engine before its first command."""
@@ -88,6 +98,7 @@ def recover(
     return Sequencer(
         found.engine,
         journal,
+        engine_kind=factory.kind,
         clock=clock,
         lease=lease,
         log=found.log,

@@ -55,6 +55,7 @@ class Sequencer:
         clock: Clock,
         lease: Callable[[], None],
         log: EventLog,
+        engine_kind: str = "reference",
         lag_events_max: int = LAG_EVENTS_MAX,
         batch_max: int = BATCH_MAX,
         queue_max: int = QUEUE_MAX,
@@ -69,6 +70,7 @@ class Sequencer:
         assert engine.sequence == journal.end.sequence
         assert log.last_sequence == journal.end.sequence
         self.log = log
+        self.engine_kind = engine_kind
         self._engine = engine
         self._journal = journal
         self._clock = clock

@@ -31,9 +31,10 @@ class CheckView(Shown):
 
 
 class HealthView(Shown):
-    """The whole; checks are listed with ?verbose."""
+    """The whole; with ?verbose, which engine matches and every check."""
 
     status: State
+    engine: str | None = None
     checks: list[CheckView] | None = None
 
 
@@ -61,7 +62,9 @@ async def readyz(shop: In, verbose: Annotated[str | None, Query(max_length=8)] =
         status = "degraded"
     if not all(check.ok for check in checks if check.needed):
         status = "unready"
-    shown = HealthView(status=status, checks=None if verbose is None else checks)
+    shown = HealthView(status=status)
+    if verbose is not None:
+        shown = HealthView(status=status, engine=shop.context.sequencer.engine_kind, checks=checks)
     return _json(shown, 503 if status == "unready" else 200)
 
 

@@ -37,6 +37,8 @@ SYNC_BYTES, SYNC_ROUNDS = 8192, 300
 
 @dataclass(frozen=True, slots=True)
 class _Factory:
+    kind = "native"
+
     def new(self) -> NativeEngine:
         return NativeEngine()
 

@@ -16,6 +16,7 @@ from fastapi.openapi.models import OpenAPI
 from app.api.problems import Problem
 from custody.reserves import verify
 from custody.reserves.publish import Prover, publish
+from engine.factory import engine_factory
 from tests.support.api import Caller, Front, new_order, open_front, problem_of
 from tests.support.databases import Databases
 
@@ -98,6 +99,7 @@ def test_health_names_each_chain_and_everything_else_that_was_asked_to_be_checke
         answer = front.client.request("GET", "/readyz?verbose")
         assert answer.status_code == 200
         assert answer.json()["status"] == "degraded"
+        assert answer.json()["engine"] == engine_factory().kind
         checks = {each["name"]: each for each in answer.json()["checks"]}
         assert set(checks) == {"database", "engine", "chain.fake", "worker"}
         assert checks["worker"]["detail"] == "silent for 20 s"

@@ -40,6 +40,7 @@ from custody.wallets.inventory import GAS, HOT
 from custody.withdrawals import approvals, states, workflow
 from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalRequest, WithdrawalTerms
+from engine.factory import engine_factory
 from engine.files import Storage
 from engine.recovery import recover
 from engine.sequencer import Sequencer
@@ -208,6 +209,7 @@ def start_engine(platform: Platform, storage: Storage) -> Sequencer:
         clock=platform.clock,
         lease=lambda: None,
         projected=position,
+        factory=engine_factory(),
     )
     commands: list[Command] = [AddAsset(asset_no=asset.asset_no) for asset in assets]
     for row in markets:
