@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.campaign import builds, killed, native
+from tests.campaign import builds, engine_killed, killed, native
 from tests.simulation import campaign as simulation
 
 Campaign = Callable[[Sequence[str]], list[str]]
 
 CAMPAIGNS: dict[str, Campaign] = {
     "killed": killed.campaign,
+    "engine-killed": engine_killed.campaign,
     "native": native.campaign,
     "builds": builds.campaign,
     "simulation": simulation.campaign,
