@@ -37,6 +37,7 @@ class Replay:
     def __init__(self, storage: Storage, *, factory: EngineFactory, after: int) -> None:
         """Stand at the newest sound snapshot that is not after a sequence, else at the start.
 
+        Refused: not_found when the journal was pruned, and no snapshot is kept that far back.
         Corrupt: the journal's files contradict each other, or the snapshot is no state.
         """
         self._reader = JournalReader(storage)
@@ -49,6 +50,9 @@ class Replay:
                 raise Corrupt(f"snapshot at {self.position} holds state {self.engine.sequence}")
             break
         else:
+            if self._reader.start != GENESIS:
+                begins = self._reader.start.sequence + 1
+                raise Refused(Reason.NOT_FOUND, f"the journal begins at sequence {begins}")
             self.engine, self.position = factory.new(), GENESIS
 
     @property
@@ -102,7 +106,7 @@ def depth_at(
 ) -> Depth:
     """Return the best levels of a market as they stood after a command, long ago or just now.
 
-    Refused: not_found when the journal ends before it; unknown_market when there was none then.
+    Refused: not_found when the journal does not reach it; unknown_market when there was none then.
     Corrupt: the journal is damaged on the way, or the snapshot is not of it.
     """
     replay = Replay(storage, factory=factory, after=sequence)

@@ -1,5 +1,7 @@
 """The journal replayed from its beginning beside every snapshot it has: I12, shown to an operator.
 
+A pruned journal is replayed from the oldest snapshot that stands in it.
+
 One engine or several go through the same blocks. At the position of a snapshot each must have the
 state hash that stands in it; several engines must give the same events after every block, byte for
 byte. Memory holds one block and the engines.
@@ -47,9 +49,11 @@ class SnapshotCheck:
 class Replayed:
     """What a replay came to."""
 
-    end: Projected = GENESIS
+    begin: int
+    """The sequence that was begun after."""
+    end: Projected
     """The last block that was begun."""
-    sequence: int = 0
+    sequence: int
     """The last command that was applied; it may lie within that block."""
     blocks: int = 0
     events: int = 0
@@ -78,13 +82,18 @@ def replay_beside_snapshots(
     Refused: not_found when the journal ends before it. Corrupt: damaged, naming segment and offset.
     """
     reader = JournalReader(storage)
-    engines = {name: factory.new() for name, factory in factories.items()}
-    found = Replayed()
+    engines, begin = _begin(storage, reader, factories)
+    end = reader.start_for(begin.sequence)
+    found = Replayed(begin=begin.sequence, end=end, sequence=end.sequence)
     expected = _expected(storage, found, until)
-    for block in reader.blocks_from(0):
+    _compare(engines, expected.pop(begin.sequence, []) if end == begin else [], found)
+    for block in reader.blocks_from(begin.sequence):
         if until is not None and block.first_sequence > until:
             break
-        _apply(engines, block, until, found)
+        if block.first_sequence > begin.sequence:
+            _apply(engines, block, until, found)
+        else:
+            found.end, found.sequence = block.end, block.last_sequence
         _compare(engines, expected.pop(found.sequence, []), found)
         told(found.sequence)
         if found.differences:
@@ -102,11 +111,28 @@ def replay_beside_snapshots(
 _Waiting = tuple[str, Projected, bytes]
 
 
+def _begin(
+    storage: Storage, reader: JournalReader, factories: Mapping[str, EngineFactory]
+) -> tuple[dict[str, Engine], Projected]:
+    if reader.start == GENESIS:
+        return {name: factory.new() for name, factory in factories.items()}, GENESIS
+    for snapshot_name in reversed(snapshot_names(storage)):
+        if sequence_of(snapshot_name) < reader.start.sequence:
+            continue
+        try:
+            snapshot = read_snapshot(storage, snapshot_name)
+        except Corrupt:
+            continue
+        engines = {name: factory.load(snapshot.dump) for name, factory in factories.items()}
+        return engines, snapshot.position
+    raise Corrupt(f"the journal begins after {reader.start.sequence}, and no snapshot stands there")
+
+
 def _expected(storage: Storage, found: Replayed, until: int | None) -> dict[int, list[_Waiting]]:
     """Return by sequence what the snapshots hold: name, position, state hash."""
     expected: dict[int, list[_Waiting]] = {}
     for name in snapshot_names(storage):
-        if until is not None and sequence_of(name) > until:
+        if not found.end.sequence <= sequence_of(name) <= (until or sequence_of(name)):
             continue
         try:
             snapshot = read_snapshot(storage, name)

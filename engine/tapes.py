@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import struct
 
-from core.errors import Corrupt
+from core.errors import Corrupt, Refused
 from engine.blocks import GENESIS
 from engine.crc32c import crc32c
 from engine.events import Projected
@@ -55,15 +55,15 @@ def recall(storage: Storage, data: MarketData, *, factory: EngineFactory) -> Non
     Corrupt: the journal is damaged on the way.
     """
     end = data.sequence
-    found = read_tapes(storage)
-    if found is None or found[0].sequence > end:
-        found = (GENESIS, {})
+    kept, rows = read_tapes(storage) or (GENESIS, {})
+    if kept.sequence > end:
+        kept, rows = GENESIS, {}
+    try:
+        replay = Replay(storage, factory=factory, after=kept.sequence or end)
+    except Refused:  # no snapshot is kept from before the file: begin at the newest
         replay = Replay(storage, factory=factory, after=end)
-    else:
-        replay = Replay(storage, factory=factory, after=found[0].sequence)
     if end - replay.position.sequence > RECALLED_MAX:
         return
-    kept, rows = found
     is_whole = replay.position in (GENESIS, kept)
     if replay.position == kept:
         data.restore(rows)

@@ -69,27 +69,40 @@ def verify(folder: FolderOption = None) -> None:
 
 @app.command()
 def stat(folder: FolderOption = None) -> None:
-    """Show the files of the journal: segments, snapshots, bytes."""
+    """Show the segments and snapshots of the journal; reads headers only, verifies nothing."""
     with errors_as_exit_codes():
-        from app.data_folder import JOURNAL_NAME
-        from engine.blocks import is_segment
-        from engine.files import DiskStorage
-        from engine.snapshot import snapshot_names
+        from dataclasses import asdict
 
-        folder = folder or settings().data.folder / JOURNAL_NAME
+        from engine.files import DiskStorage
+        from engine.journal_stat import segments_of
+        from engine.snapshot import sequence_of, snapshot_names
+
+        folder = _folder(folder)
         storage = DiskStorage(folder)
-        segments = [name for name in storage.names() if is_segment(name)]
-        snapshots = snapshot_names(storage)
-        emit_one(
-            {
-                "folder": str(folder),
-                "segments": len(segments),
-                "segment_bytes": sum((folder / name).stat().st_size for name in segments),
-                "last_segment": segments[-1] if segments else None,
-                "snapshots": len(snapshots),
-                "last_snapshot": snapshots[0] if snapshots else None,
-            }
-        )
+        segments = [asdict(segment) for segment in segments_of(storage)]
+        snapshots = [
+            {"name": name, "sequence": sequence_of(name), "file_bytes": storage.size(name)}
+            for name in reversed(snapshot_names(storage))
+        ]
+        summary = {
+            "folder": str(folder),
+            "segments": len(segments),
+            "segment_bytes": sum(segment["file_bytes"] for segment in segments),
+            "commands": sum(
+                segment["last_sequence"] - segment["first_sequence"] + 1
+                for segment in segments
+                if segment["first_sequence"]
+            ),
+            "snapshots": len(snapshots),
+        }
+        if Talk.output is Output.JSON:
+            emit_one(summary | {"each_segment": segments, "each_snapshot": snapshots})
+            return
+        for rows in (segments, snapshots):
+            if rows:
+                emit(rows)
+                typer.echo()
+        emit_one(summary)
 
 
 @app.command()
@@ -148,10 +161,11 @@ def replay(
             emit([_snapshot_row(check) for check in found.snapshots])
         summary: dict[str, object] = {
             "engines": ", ".join(factories),
+            "begin": found.begin,
             "sequence": found.sequence,
             "blocks": found.blocks,
             "events": found.events,
-            "commands_per_second": found.sequence * SECOND_NS // took_ns,
+            "commands_per_second": (found.sequence - found.begin) * SECOND_NS // took_ns,
             "state_hash": found.state_hash.hex(),
             "torn": found.torn,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from app.cli.main import app
 from app.cli.options import Chosen
 from app.cli.output import Exit, Output, Talk
 from core.clock import ManualClock
+from engine.blocks import HEADER_BYTES, JOURNAL_START, parse_segment
 from engine.commands import Command
 from engine.events import Event
 from engine.files import DiskStorage
@@ -193,6 +195,54 @@ def test_damage_in_the_middle_is_exit_8_and_names_the_place(copied: Path, verb: 
     assert "offset 128" in done.stderr
 
 
+def test_stat_shows_every_segment_and_snapshot(written: Written) -> None:
+    found = json.loads(cli("-o", "json", "journal", "stat", "--folder", written.folder).stdout)
+    segments, snapshots = found["each_segment"], found["each_snapshot"]
+    assert found["commands"] == written.end
+    assert [segment["name"] for segment in segments] == sorted(
+        path.name for path in written.folder.glob("*.seg")
+    )
+    filled = [segment for segment in segments if segment["first_sequence"]]
+    assert filled[0]["first_sequence"] == 1
+    for earlier, later in itertools.pairwise(filled):
+        assert later["first_sequence"] == earlier["last_sequence"] + 1
+        assert later["epoch"] >= earlier["epoch"]
+    assert sum(segment["blocks"] for segment in segments) == 90
+    used = sum(segment["used_bytes"] for segment in segments)
+    assert used == 128 * (len(segments) + 90) + 64 * written.end
+    assert all(segment["used_bytes"] <= segment["file_bytes"] for segment in segments)
+    assert [each["sequence"] for each in snapshots] == [120, 240]
+    table = cli("journal", "stat", "--folder", written.folder).stdout
+    assert all(segment["name"] in table for segment in segments)
+
+
+def test_a_pruned_journal_is_replayed_from_the_snapshot_that_stands_in_it(
+    written: Written, copied: Path
+) -> None:
+    storage, cut, kept_from = DiskStorage(copied), None, ""
+    for name in sorted(path.name for path in copied.glob("*.seg")):
+        segment = parse_segment(name, storage.read(name, limit=HEADER_BYTES))
+        if segment.cut.sequence > 120:
+            break
+        cut, kept_from = segment.cut, name
+    assert cut is not None
+    assert 0 < cut.sequence <= 120
+    for path in copied.glob("*.seg"):
+        if path.name < kept_from:
+            path.unlink()
+    (copied / JOURNAL_START.name).write_bytes(JOURNAL_START.pack(cut))
+    done = cli("-o", "json", "journal", "replay", "--folder", copied, "--engine", "both")
+    found = json.loads(done.stdout)
+    assert done.exit_code == Exit.OK, done.output
+    assert (found["begin"], found["sequence"]) == (120, written.end)
+    assert found["state_hash"] == written.state_hash
+    assert [check["state"] for check in found["snapshots"]] == ["equal", "equal"]
+    early = cli("journal", "depth", 1, "--at", 60, "--folder", copied)
+    assert early.exit_code == Exit.NOT_FOUND
+    rows = objects(cli("journal", "dump", "--folder", copied, "--json"))
+    assert rows[0]["sequence"] == cut.sequence + 1
+
+
 def test_depth_shows_a_book_as_it_stood(written: Written) -> None:
     for sequence in list(written.depths)[15::10]:
         bids, asks = written.depths[sequence]
@@ -209,5 +259,5 @@ def test_depth_shows_a_book_as_it_stood(written: Written) -> None:
 
 
 def test_a_folder_without_a_journal_is_not_found(tmp_path: Path) -> None:
-    for verb in ("dump", "replay"):
+    for verb in ("dump", "replay", "stat"):
         assert cli("journal", verb, "--folder", tmp_path).exit_code == Exit.NOT_FOUND
