@@ -202,8 +202,9 @@ class Engine {
         for (u32 n = 0; n < ahead.place_count; ++n) {
             Taker& taker = ahead.places[n];
             const Customer& who = risk_.customer(taker.is->customer);
-            taker.given = risk_.account(who, taker.given_asset());
-            taker.received = risk_.account(who, taker.received_asset());
+            const bool is_opened = taker.market->lots_most;  // if not, nobody knows its assets yet
+            taker.given = is_opened ? risk_.account(who, taker.given_asset()) : 0;
+            taker.received = is_opened ? risk_.account(who, taker.received_asset()) : 0;
             prefetch(risk_.accounts.at + taker.given);
             if (taker.slot) prefetch(orders_.at + *taker.slot);
             if (taker.crosses()) prefetch_maker(orders_.at[taker.opposite().best].next);

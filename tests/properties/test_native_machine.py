@@ -44,7 +44,7 @@ def mostly(usual: Sequence[int], *edges: int) -> st.SearchStrategy[int]:
 
 
 CUSTOMERS = mostly([1, 2, 3], 0, U32 - 1)
-ASSETS = mostly([1, 2], 3, 0, U16 - 1)
+ASSETS = mostly([1, 2, 0], 3, U16 - 1)
 MARKETS = mostly([1, 2, 3], 0, 9, U16 - 1)
 PRICES = mostly([3, 2, 4, 1, 5], 0, -1, 300, U32, (1 << 48) + 1, I64 - 1, -I64)
 LOTS = mostly([1, 2, 3, 7], 0, -1, 40, U32, (1 << 48) - 1, I64 - 1, -I64)
@@ -103,7 +103,7 @@ class Pair(RuleBasedStateMachine):
     def open(self) -> None:
         """One market of small units, one where an order of one lot is the largest there is."""
         self.gather()
-        for asset_no in (1, 2):
+        for asset_no in (0, 1, 2):
             self.do(c.AddAsset(asset_no=asset_no))
         small = c.AddMarket(
             market_no=1, base_asset_no=1, quote_asset_no=2, tick_minor=3, lot_minor=2,
@@ -113,7 +113,7 @@ class Pair(RuleBasedStateMachine):
         self.do(small)
         self.do(large)
         for customer_no in (1, 2):
-            for asset_no in (1, 2):
+            for asset_no in (0, 1, 2):
                 self.fund(c.Credit, customer_no, asset_no, 700)
         self.apply_gathered()
         Pair.commands = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.base import Limits
-from engine.commands import CancelAll, Command, Credit, Debit, RetireMarket
+from engine.commands import AddAsset, CancelAll, Command, Credit, Debit, RetireMarket
 from engine.enums import CancelReason, SelfTrade, Side
 from engine.events import (
     ConfigRefused,
@@ -23,7 +23,9 @@ from engine.invariants import check_invariants
 from engine.records import pack_command, unpack_events
 from tests.unit.engine.world import (
     ALICE,
+    BASE,
     BOB,
+    CAROL,
     MARKET,
     QUOTE,
     World,
@@ -89,6 +91,22 @@ def test_a_market_retires_in_the_middle_of_a_batch() -> None:
         OrderAccepted, OrderCancelled, MarketRetired, OrderRejected, OrderAccepted,
         OrderDuplicate, ConfigRefused, ConfigRefused, MarketAdded,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("between", [0, 1, 6, 7, 8, 20, 40])
+def test_orders_of_a_market_that_was_opened_just_before_them_lock_its_assets(between: int) -> None:
+    world = World()
+    world.do(AddAsset(asset_no=0))  # what a market that is not yet open would seem to trade
+    for customer_no in (ALICE, BOB):
+        world.credit(customer_no, 0, 50)
+    opened = market(market_no=5, base_asset_no=BASE, quote_asset_no=QUOTE)
+    fillers = [CancelAll(customer_no=CAROL)] * between
+    buy = world.order(ALICE, Side.BUY, 5, 3, market_no=5)
+    sell = world.order(BOB, Side.SELL, 5, 2, market_no=5)
+    answers(world, *fillers, opened, buy, sell, *fillers)
+    assert world.balance(ALICE, 0) == world.balance(BOB, 0) == (50, 0, 0)
+    assert world.balance(ALICE, QUOTE) == (10**6 - 15, 5, 0)
+    assert world.balance(BOB, BASE) == (10**6 - 2, 0, 0)
 
 
 ORDERS = 6_000
