@@ -25,11 +25,12 @@ class Native:
 
     bench: Path
     floor: Path
+    profile: Path
 
 
 def built() -> Native:
     """Compile. Unavailable: there is no compiler."""
-    return Native(bench=_built("bench"), floor=_built("floor"))
+    return Native(bench=_built("bench"), floor=_built("floor"), profile=_built("profile"))
 
 
 def _built(name: str) -> Path:
@@ -38,7 +39,7 @@ def _built(name: str) -> Path:
         raise Unavailable("the benchmark of the native engine needs g++ or clang++")
     FOLDER.mkdir(parents=True, exist_ok=True)
     program = FOLDER / name
-    flags = ["-std=c++20", "-O2", "-DNDEBUG"]
+    flags = ["-std=c++20", "-O2", "-DNDEBUG", "-g", "-no-pie"]
     subprocess.run([compiler, *flags, SOURCES / f"{name}.cpp", "-o", program], check=True)
     return program
 

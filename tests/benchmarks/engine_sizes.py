@@ -95,7 +95,8 @@ def _memory() -> Iterator[Fact]:
         beside="all that the process grew by, remembered client ids included",
         goal=f"<= {ORDER_BYTES_MOST} bytes",
         is_met=each <= ORDER_BYTES_MOST,
-        why="beside its node every order has a 128-bit client id that is found by its content",
+        why="an order is a node in the book, the record of what was sent, kept to know it again "
+        "for a day, and a place in the table of client ids",
     )
     found = _measured("markets")
     yield Fact(
