@@ -21,7 +21,7 @@ from engine.files import Storage
 from engine.journal import JournalReader
 from engine.records import RECORD_BYTES
 from engine.recovery import EngineFactory
-from engine.snapshot import read_snapshot, sequence_of, snapshot_names
+from engine.snapshot import Snapshot, read_snapshot, sequence_of, snapshot_names
 
 
 class Verdict(enum.StrEnum):
@@ -116,16 +116,21 @@ def _begin(
 ) -> tuple[dict[str, Engine], Projected]:
     if reader.start == GENESIS:
         return {name: factory.new() for name, factory in factories.items()}, GENESIS
-    for snapshot_name in reversed(snapshot_names(storage)):
-        if sequence_of(snapshot_name) < reader.start.sequence:
+    snapshot = oldest_snapshot(storage, reader.start)
+    engines = {name: factory.load(snapshot.dump) for name, factory in factories.items()}
+    return engines, snapshot.position
+
+
+def oldest_snapshot(storage: Storage, start: Projected) -> Snapshot:
+    """Return where a pruned journal is replayed from. Corrupt: it has no sound snapshot."""
+    for name in reversed(snapshot_names(storage)):
+        if sequence_of(name) < start.sequence:
             continue
         try:
-            snapshot = read_snapshot(storage, snapshot_name)
+            return read_snapshot(storage, name)
         except Corrupt:
             continue
-        engines = {name: factory.load(snapshot.dump) for name, factory in factories.items()}
-        return engines, snapshot.position
-    raise Corrupt(f"the journal begins after {reader.start.sequence}, and no snapshot stands there")
+    raise Corrupt(f"the journal begins after {start.sequence}, and no snapshot stands there")
 
 
 def _expected(storage: Storage, found: Replayed, until: int | None) -> dict[int, list[_Waiting]]:

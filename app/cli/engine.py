@@ -167,7 +167,10 @@ def replay(
         kinds = kinds_of(engine)
         found = [_replayed(source, kind, until) for kind in kinds]
         rows = [_replay_row(kind, one) for kind, one in zip(kinds, found, strict=True)]
-        emit(rows)
+        if Talk.output is Output.JSON:
+            emit(rows)
+        for row in rows if Talk.output is Output.TABLE else ():
+            emit_one({name: _grouped(value) for name, value in row.items()})
         ends = {(row["state_hash"], row["events_hash"]) for row in rows}
         if len(ends) > 1:
             fail(
@@ -176,6 +179,10 @@ def replay(
             )  # fmt: skip
         if len(rows) > 1:
             say("both engines agree: every event, and the state")
+
+
+def _grouped(value: object) -> object:
+    return f"{value:,}" if type(value) is int else value
 
 
 def _replayed(source: Source, kind: EngineKind, until: int | None) -> Replayed:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.clock import Clock
-from core.errors import Corrupt, Reason, Refused
+from core.errors import Reason, Refused
 from engine.base import SEQUENCE_LIMIT, Engine, Limits
-from engine.blocks import GENESIS, HEADER_BYTES, Block, is_segment, parse_block, parse_segment
+from engine.blocks import GENESIS, Block, is_segment, parse_segment
 from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage, Storage
 from engine.journal import JournalReader
@@ -18,6 +18,7 @@ from engine.laboratory.recording import is_recording, read_recording
 from engine.records import RECORD_BYTES
 from engine.recovery import EngineFactory
 from engine.reference import DEFAULT_LIMITS
+from engine.replay_check import oldest_snapshot
 from engine.snapshot import sound_snapshots
 
 
@@ -30,6 +31,8 @@ class Source:
     count: int | None
     """How many commands, where that is known before they are read."""
     blocks: Callable[[], Iterator[Block]]
+    begin: bytes | None = None
+    """The state before the first block, dumped; None: a new engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +54,13 @@ class Replayed:
 def open_source(path: Path, limits: Limits = DEFAULT_LIMITS) -> Source:
     """Return what a path holds.
 
-    A folder is a journal; a file is a segment (the first of its journal: what came before another
-    one is not in it) or a recording, which brings its own limits. Refused: not_found, malformed.
+    A folder is a journal; where that was pruned it begins with its oldest snapshot. A file is a
+    segment (the first of its journal: what came before another one is not in it) or a recording,
+    which brings its own limits. Refused: not_found, malformed.
     Corrupt: see JournalReader and read_recording.
     """
     if path.is_dir():
-        storage = DiskStorage(path)
-        if not any(map(is_segment, storage.names())):
-            raise Refused(Reason.NOT_FOUND, f"{path} holds no journal")
-        return Source(
-            what=f"the journal in {path}",
-            limits=limits,
-            count=None,
-            blocks=lambda: JournalReader(storage).blocks_from(0),
-        )
+        return _journal(DiskStorage(path), f"the journal in {path}", limits)
     if not path.is_file():
         raise Refused(Reason.NOT_FOUND, f"there is no {path}")
     data = path.read_bytes()
@@ -77,27 +73,43 @@ def open_source(path: Path, limits: Limits = DEFAULT_LIMITS) -> Source:
             blocks=lambda: iter(recording.blocks),
         )
     if is_segment(path.name):
-        return Source(
-            what=f"segment {path.name}",
-            limits=limits,
-            count=None,
-            blocks=lambda: _of_segment(path.name, data),
-        )
+        segment = parse_segment(path.name, data)
+        if segment.cut != GENESIS:
+            raise Refused(
+                Reason.MALFORMED,
+                f"{path.name} continues from {segment.cut}: replay the whole folder",
+            )
+        return _journal(_OneSegment(path), f"segment {path.name}", limits)
     raise Refused(Reason.MALFORMED, f"{path} is neither a journal, a segment nor a recording")
 
 
-def _of_segment(name: str, data: bytes) -> Iterator[Block]:
-    segment = parse_segment(name, data)
-    if segment.cut != GENESIS:
-        raise Refused(
-            Reason.MALFORMED, f"{name} continues from {segment.cut}: replay the whole folder"
-        )
-    position, offset = GENESIS, HEADER_BYTES
-    while (block := parse_block(data, offset)) is not None:
-        if (block.first_sequence, block.previous_hash) != (position.sequence + 1, position.hash):
-            raise Corrupt(f"{name} offset {offset}: block does not follow {position}")
-        position, offset = block.end, offset + block.size
-        yield block
+class _OneSegment(DiskStorage):
+    """A journal of which there is only its first segment."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent)
+        self._name = path.name
+
+    def names(self) -> list[str]:
+        """Return the one name."""
+        return [self._name]
+
+
+def _journal(storage: Storage, what: str, limits: Limits) -> Source:
+    if not any(map(is_segment, storage.names())):
+        raise Refused(Reason.NOT_FOUND, f"{what}: there is none")
+    reader = JournalReader(storage)
+    begin, after = None, 0
+    if reader.start != GENESIS:
+        snapshot = oldest_snapshot(storage, reader.start)
+        begin, after = snapshot.dump, snapshot.position.sequence
+
+    def blocks() -> Iterator[Block]:
+        for block in JournalReader(storage).blocks_from(after):
+            if block.first_sequence > after:
+                yield block
+
+    return Source(what=what, limits=limits, count=None, blocks=blocks, begin=begin)
 
 
 def replay_blocks(
@@ -114,7 +126,9 @@ def replay_blocks(
     does not take. Refused: not_found when `until` lies beyond the end. Unavailable: see
     engine_factory.
     """
-    engine = engine_factory(kind, source.limits).new()
+    factory = engine_factory(kind, source.limits)
+    engine = factory.new() if source.begin is None else factory.load(source.begin)
+    start = engine.sequence
     blocks = events = read_ns = apply_ns = 0
     digest = hashlib.sha256()
     before = clock.monotonic_ns()
@@ -136,7 +150,7 @@ def replay_blocks(
         raise Refused(Reason.NOT_FOUND, f"{source.what} ends at sequence {engine.sequence}")
     return Replayed(
         engine=engine,
-        commands=engine.sequence,
+        commands=engine.sequence - start,
         events=events,
         blocks=blocks,
         read_ns=read_ns,

@@ -9,6 +9,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import Corrupt, Reason, Refused
 from engine.base import Engine, Limits
+from engine.blocks import JOURNAL_START
 from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage
 from engine.journal_writer import Journal
@@ -23,6 +24,7 @@ from engine.laboratory.recording import (
 from engine.laboratory.replaying import Replayed, newest_state, open_source, replay_blocks
 from engine.laboratory.workloads import NOW_NS, Workload, make
 from engine.records import RECORD_BYTES
+from engine.recovery import recover
 from engine.snapshot import Snapshot, write_snapshot
 
 NATIVE = engine_factory(EngineKind.NATIVE)
@@ -123,8 +125,25 @@ def test_a_damaged_journal_is_not_replayed(tmp_path: Path, work: Workload) -> No
     data = bytearray(segment.read_bytes())
     data[50_000] ^= 1
     segment.write_bytes(data)
-    with pytest.raises(Corrupt):
-        replayed(tmp_path)
+    for path in (tmp_path, segment):
+        with pytest.raises(Corrupt):
+            replayed(path)
+
+
+def test_a_pruned_journal_is_replayed_from_its_oldest_snapshot(
+    tmp_path: Path, work: Workload, applied: Engine
+) -> None:
+    measuring.durable(tmp_path, NATIVE, work).stop()
+    storage = DiskStorage(tmp_path)
+    again = recover(storage, epoch=2, clock=ManualClock(NOW_NS), lease=lambda: None, factory=NATIVE)
+    start = again.position
+    again.snapshot(storage)
+    measuring.closed_loop(again, work, 64)
+    again.stop()
+    storage.write_atomic(JOURNAL_START.name, JOURNAL_START.pack(start))
+    min(tmp_path.glob("journal-*.seg")).unlink()
+    found = replayed(tmp_path)
+    assert (found.commands, found.engine.state_hash()) == (work.count, applied.state_hash())
 
 
 def test_the_newest_state_is_the_snapshot_and_what_came_after(
