@@ -18,6 +18,7 @@ from engine.files import Storage
 from engine.journal_writer import SEGMENT_BYTES_MAX
 from engine.market import Market, market_of
 from engine.recovery import recover
+from engine.retention import kept_from, prune_journal
 from engine.sequencer import BATCH_MAX, LAG_EVENTS_MAX, LINGER_NS, QUEUE_MAX, Sequencer
 from engine.snapshot import prune_snapshots
 from engine.types import (
@@ -155,15 +156,23 @@ class SnapshotKeeper:
         clock: Clock,
         every_commands: int,
         every_ns: int,
+        prunes_journal: bool = False,
+        archive: Storage | None = None,
         keep_beside: Callable[[], None] | None = None,
     ) -> None:
-        """Keep snapshots; `keep_beside` writes what must not stand before the newest one."""
+        """Keep snapshots; `keep_beside` writes what must not stand before the newest one.
+
+        With `prunes_journal` what no book and no backup needs of the journal goes too: to the
+        `archive`, or for good.
+        """
         self._keep_beside = keep_beside
         self._sequencer = sequencer
         self._storage = storage
         self._clock = clock
         self._every_commands = every_commands
         self._every_ns = every_ns
+        self._prunes_journal = prunes_journal
+        self._archive = archive
         self._last_sequence = sequencer.log.projected_sequence
         self._last_ns = clock.monotonic_ns()
 
@@ -178,5 +187,10 @@ class SnapshotKeeper:
         if self._keep_beside is not None:
             self._keep_beside()
         self._last_sequence, self._last_ns = sequence, now_ns
-        prune_snapshots(self._storage, behind=self._sequencer.log.projected_sequence)
+        projected_sequence = self._sequencer.log.projected_sequence
+        prune_snapshots(self._storage, behind=kept_from(self._storage, projected_sequence))
+        if self._prunes_journal:
+            prune_journal(
+                self._storage, projected_sequence=projected_sequence, archive=self._archive
+            )
         return 1

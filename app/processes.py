@@ -129,12 +129,15 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
         epoch=held.epoch,
         sequence=sequencer.position.sequence,
     )
+    archive = settings.engine.journal_archive
     keeper = SnapshotKeeper(
         sequencer,
         storage,
         clock=platform.clock,
         every_commands=settings.engine.snapshot_commands,
         every_ns=settings.engine.snapshot_s * SECOND_NS,
+        prunes_journal=settings.engine.journal_keep == "needed",
+        archive=None if archive is None else DiskStorage(archive),
         keep_beside=lambda: tapes.keep(storage, market_data),
     )
     sequencer.start()

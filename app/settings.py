@@ -35,6 +35,7 @@ OBSOLETE: Mapping[str, str] = MappingProxyType(
 )
 """Names that are no setting (any more) -> what to use instead."""
 CHAINS = "chains"
+JOURNAL_KEEPS = ("all", "needed")
 ENGINE_KINDS = ("auto", "native", "reference")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 FILE_BYTES_MAX = 1 << 20
@@ -81,6 +82,10 @@ class EngineSettings:
     """How long a block waits to fill. 0: the next block is what came during the last one's sync."""
     segment_bytes: int = 64 << 20
     """Length of one file of the journal."""
+    journal_keep: str = "all"
+    """all, or needed: files of the journal that no snapshot, book or backup needs are removed."""
+    journal_archive: Path | None = None
+    """With journal_keep = needed: a folder they are moved to, instead of being deleted."""
     snapshot_commands: int = 50_000
     """A snapshot is written after this many commands."""
     snapshot_s: int = 300
@@ -330,6 +335,10 @@ def _problems_of_engine(engine: EngineSettings) -> list[str]:
     problems = []
     if engine.kind not in ENGINE_KINDS:
         problems.append(f"engine.kind: one of {', '.join(ENGINE_KINDS)}")
+    if engine.journal_keep not in JOURNAL_KEEPS:
+        problems.append(f"engine.journal_keep: one of {', '.join(JOURNAL_KEEPS)}")
+    if engine.journal_archive is not None and engine.journal_keep == "all":
+        problems.append('engine.journal_archive: goes with engine.journal_keep = "needed"')
     for name, value, least, most in (
         ("batch_max", engine.batch_max, 1, 1 << 16),
         ("queue_max", engine.queue_max, 1, 1 << 24),

@@ -99,6 +99,10 @@ class JournalReader:
         """The position before the first block there is; later than genesis in a pruned journal."""
         if JOURNAL_START.name in names:
             self.start = JOURNAL_START.parse(storage.read(JOURNAL_START.name))
+        self.before_start = [
+            segment for segment in headers if segment.cut.sequence < self.start.sequence
+        ]
+        """Segments that pruning has yet to delete."""
         self.last_segment = headers[-1] if headers else None
         self.parts = _parts_that_count(headers, self.start)
         if self.parts and self.parts[0].segment.cut != self.start:

@@ -13,11 +13,11 @@ from engine.blocks import (
     HEADER_BYTES,
     Block,
     Segment,
-    block_hash,
     pack_header,
 )
 from engine.events import Projected
 from engine.files import Storage, WritableFile
+from engine.hashing import Hasher
 from engine.journal import JournalReader, Part, Tail, verify
 from engine.journal_ahead import Ahead
 from engine.journal_index import (
@@ -60,6 +60,7 @@ class Journal:
         self._file: WritableFile | None = None
         self._offset = 0
         self._ahead = Ahead(storage, segment_bytes_max)
+        self._hasher = Hasher()
         self._blocks: list[Entry] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -112,18 +113,21 @@ class Journal:
             end = self._offset + HEADER_BYTES + len(records)
         assert self._file is not None
         self._ahead.make_room(self._file, end)
+        running = self._hasher.begin(header, records)
         try:
             self._file.write_synced(self._offset, header, records)
         except Unavailable as error:
             if self._abandon_segment():
                 raise
             raise OutcomeUnknown(error.what) from error
+        finally:
+            hash_ = running()
         block = Block(
             epoch=self.epoch,
             first_sequence=self.end.sequence + 1,
             time_ns=time_ns,
             previous_hash=self.end.hash,
-            hash=block_hash(header, records),
+            hash=hash_,
             records=records,
         )
         self._note(block)
@@ -157,6 +161,7 @@ class Journal:
             self._thread.join()
             self._thread = None
         self._ahead.close()
+        self._hasher.close()
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -20,6 +20,7 @@ from engine.events import Projected
 from engine.files import Storage
 from engine.journal import JournalReader, Tail
 from engine.journal_writer import SEGMENT_BYTES_MAX, Journal
+from engine.read_ahead import blocks_ahead
 from engine.reference import DEFAULT_LIMITS, ReferenceEngine
 from engine.sequencer import (
     BATCH_MAX,
@@ -139,7 +140,7 @@ def _replay(storage: Storage, *, projected: Projected, factory: EngineFactory) -
         )
     end = reader.start_for(start.sequence)
     passed = {position for position in (start, projected) if position == end}
-    for block in reader.blocks_from(start.sequence):
+    for block in blocks_ahead(reader, start.sequence):
         end = block.end
         if end in (start, projected):
             passed.add(end)

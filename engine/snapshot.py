@@ -19,7 +19,8 @@ from engine.crc32c import crc32c
 from engine.events import Projected
 from engine.files import Storage
 
-FORMAT = 1
+FORMAT = 2
+"""Rises with the format of the dump too: a snapshot of an older program is passed over."""
 HEADER_BYTES = 128
 
 _MAGIC = b"SRSN"

@@ -106,6 +106,8 @@ def test_a_secret_in_the_environment_stops_the_start_without_being_shown(
         ("STRONGROOM_ENGINE__LEASE_MS", "999", "1000 ms"),
         ("STRONGROOM_LOGS__LEVEL", "loud", "one of debug"),
         ("STRONGROOM_ENGINE__KIND", "quick", "one of auto, native, reference"),
+        ("STRONGROOM_ENGINE__JOURNAL_KEEP", "some", "one of all, needed"),
+        ("STRONGROOM_ENGINE__JOURNAL_ARCHIVE", "old", "goes with"),
         ("STRONGROOM_ENGINE__BATCH_MAX", "0", "1..65536"),
         ("STRONGROOM_ENGINE__LINGER_US", "-1", "0..1000000"),
         ("STRONGROOM_ENGINE__SEGMENT_BYTES", "1", "65536.."),
