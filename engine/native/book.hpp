@@ -157,10 +157,10 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
 };
 
 struct MarketRow {  // of a dump
-    u16 no, base, quote;
+    u16 no, assets[2];  // base, quote
     u8 status, zero;
     u32 maker_ppm, taker_ppm;
-    Wide tick, lot;  // tick: 0 while there is no such market
+    Wide units[2];  // tick: minor units per tick and lot; lot: per lot
     u32 collar_ppm, nothing;
     i64 last;  // the price of the last trade; 0: none yet
 };
@@ -185,11 +185,11 @@ struct Market : MarketRow {
         return lots <= done ? Why::invalid_quantity : Why::nothing;
     }
     bool is_same(const Config& is) const {
-        return base == is.base && quote == is.quote && tick == is.tick && lot == is.lot &&
+        return assets[0] == is.base && assets[1] == is.quote && units[0] == is.tick && units[1] == is.lot &&
                maker_ppm == is.maker_ppm && taker_ppm == is.taker_ppm;
     }
-    u128 lock(bool sells, i64 price, i64 lots) const {
-        return sells ? u128(lots) * lot : u128(price) * u128(lots) * tick;
+    u128 lock(bool sells, i64 price, i64 lots) const {  // no branch on what is a toss-up
+        return u128(u64((price - 1) * !sells + 1)) * u64(lots) * units[sells];
     }
 };
 

@@ -40,18 +40,18 @@ struct Taker {  // an order that enters the book: what can be found out before i
     u8 stp;
     u64 order;
     i64 lots;
-    i64 price() const { return sells ? key : -key; }
+    i64 price() const { return key_of(sells, key); }
     Side& own() const { return market->sides[sells]; }
     Side& opposite() const { return market->sides[!sells]; }
     bool crosses() const { return opposite().takes(minus(key)); }
-    u16 given_asset() const { return sells ? market->base : market->quote; }
-    u16 received_asset() const { return sells ? market->quote : market->base; }
+    u16 given_asset() const { return market->assets[!sells]; }
+    u16 received_asset() const { return market->assets[sells]; }
 };
 struct Ahead {  // some of the commands to come
-    static constexpr u64 size = 8;
+    static constexpr u64 size = 4;  // four groups of them touch half of a first-level cache
     Taker places[size + 1];
     const OfOrder* orders[size + 1];
-    u32 place_count, order_count;
+    u32 place_count = 0, order_count = 0;
 };
 
 class Engine {
@@ -74,28 +74,28 @@ class Engine {
     const char* apply(const u8* records, u64 count, u64 first_sequence, i64 time_ns) {
         if (const char* why = unfit(records, count, first_sequence, time_ns)) return why;
         if (!room(count)) return out_of_memory;
-        out_ = answer_.at->words, batch_ = first_sequence, touched_ = 0;
+        out_ = answer_.at->words, batch_ = first_sequence, touched_ = 0, spare_ -= count;
         if (count) begin(time_ns);
-        Ahead ring[5];
-        const u64 groups = (count + Ahead::size - 1) / Ahead::size, lead = groups > 1 ? 4 : 0;
-        for (u64 at = 0; at < groups + lead; ++at) {
-            const auto look = [&](u64 step, auto into) {  // a batch of one group takes all steps at once
-                if (lead ? at >= step && at - step < groups : true) into(ring[lead ? (at - step) % 5 : 0]);
-            };
-            look(0, [&](Ahead& ahead) { look_at_records(ahead, records, at, count); });
-            look(1, [&](Ahead& ahead) { look_at_customers(ahead); });
-            look(2, [&](Ahead& ahead) { look_at_accounts(ahead); });
-            look(3, [&](Ahead& ahead) { look_at_queues(ahead); });
-            if (at < lead) continue;
-            const u64 end = std::min(count, (at - lead + 1) * Ahead::size);
-            Taker* place = ring[lead ? (at - lead) % 5 : 0].places;
-            for (u64 n = (at - lead) * Ahead::size; n < end; ++n) {
+        // What a group of commands will touch is asked of the memory while the four groups before it are
+        // executed, step by step, each when what the step before asked for has arrived.
+        Ahead ring[8];
+        const u64 groups = (count + Ahead::size - 1) / Ahead::size;
+        for (u64 at = 0; at < groups + 4; ++at) {
+            look_at_records(ring[at & 7], records, at, count);
+            look_at_customers(ring[(groups == 1 ? at : at - 1) & 7]);
+            look_at_accounts(ring[(groups == 1 ? at : at - 2) & 7]);
+            look_at_queues(ring[(groups == 1 ? at : at - 3) & 7]);
+            if (at < 4 && groups > 1) continue;
+            const u64 group = groups == 1 ? 0 : at - 4, end = std::min(count, (group + 1) * Ahead::size);
+            Taker* taker = ring[group & 7].places;
+            for (u64 n = group * Ahead::size; n < end; ++n) {
                 sequence_ = first_sequence + n;
-                execute(records + n * record_bytes, place);
+                execute(records + n * record_bytes, taker);
 #ifndef NDEBUG
                 if (is_broken()) return broken;
 #endif
             }
+            if (groups == 1) break;
         }
         return is_broken() ? broken : nullptr;
     }
@@ -137,23 +137,26 @@ class Engine {
     bool reserve(u64 orders) {
         return orders_.room(orders) && levels_.room(orders) && records_.room(orders) && by_client_.room(orders);
     }
-    // Whether memory for so many commands is there. An order that is closed causes at most three events,
-    // and every command a few of its own.
+    // Whether memory for so many commands is there. It is looked for in advance, so that it is seldom
+    // looked for. An order that is closed causes at most three events, and every command a few of its own.
     bool room(u64 count) {
-        return answer_.room(3 * (open_orders_ + count) + 8 * count + 1, false) && reserve(count) && risk_.room(count);
+        if (count <= spare_) return true;
+        for (const u64 wanted : {count + batch_most / 16, count})
+            if (answer_.room(3 * (open_orders_ + wanted) + 8 * wanted + 1, false) && reserve(wanted) && risk_.room(wanted))
+                return spare_ = wanted, true;
+        return false;
     }
 
   private:
     friend class State;
 
-    // ---- what later commands will touch is asked of the memory while earlier ones are executed, in four
-    // steps, each when what the one before asked for has arrived. Nothing is decided by these guesses.
+    // ---- the look ahead. Nothing is decided by guesses; accounts that were found stay where they are.
     // Orders and what is done to orders are looked at apart: branches that nobody can foresee cost more.
 
     void look_at_records(Ahead& ahead, const u8* records, u64 group, u64 count) const {
-        const u8* const end = records + std::min(count, (group + 1) * Ahead::size) * record_bytes;
         u32 place_count = 0, order_count = 0;
-        for (const u8* at = records + group * Ahead::size * record_bytes; at < end; at += record_bytes) {
+        for (u64 n = group * Ahead::size; n < std::min(count, (group + 1) * Ahead::size); ++n) {
+            const u8* const at = records + n * record_bytes;
             const Kind kind = as<Command>(at).kind;
             ahead.places[place_count].is = &as<Place>(at);
             place_count += kind == Kind::place_order;
@@ -166,7 +169,7 @@ class Engine {
             Taker& taker = ahead.places[n];
             const Place& is = *taker.is;
             taker.market = markets_.at + is.no, taker.sells = is.side == sell;
-            taker.key = taker.sells ? is.price : minus(is.price);
+            taker.key = key_of(taker.sells, is.price);
             taker.hash = client_hash(is.customer, is.client);
             by_client_.prefetch_place(taker.hash);
         }
@@ -184,7 +187,7 @@ class Engine {
             taker.slot = taker.own().slot(taker.key);
             if (taker.slot) prefetch(taker.slot);
             if (taker.crosses()) prefetch(orders_.at + orders_.at[taker.opposite().best].next);
-            if (who.height) risk_.prefetch_block(who, taker.market->base), risk_.prefetch_block(who, taker.market->quote);
+            if (who.height) for (const u16 asset : taker.market->assets) risk_.prefetch_block(who, asset);
             prefetch(&orders_.at[who.newest_order].newer);
         }
         for (u32 n = 0; n < ahead.order_count; ++n) {
@@ -260,7 +263,7 @@ class Engine {
         const auto fees = [&] { market.maker_ppm = is.maker_ppm, market.taker_ppm = is.taker_ppm; };
         switch (is.kind) {
             case Kind::add_market:
-                if (!market.tick) fees(), market.base = is.base, market.quote = is.quote, market.tick = is.tick, market.lot = is.lot, open_market(is.no);
+                if (!market.lots_most) fees(), market.assets[0] = is.base, market.assets[1] = is.quote, market.units[0] = is.tick, market.units[1] = is.lot, open_market(is.no);
                 return say(Said::market_added, is.no, 0, is.base | is.quote << 16 | u64(is.maker_ppm) << 32,
                            is.taker_ppm, is.tick.low, is.tick.high, is.lot.low, is.lot.high);
             case Kind::set_market_fees:
@@ -284,8 +287,8 @@ class Engine {
                  : sets_collar ? is.collar_ppm() > collar_limit || is.reference() < 0
                                : is.kind == Kind::set_market_fees && !are_rates)
             return Why::amount_out_of_range;
-        if (!adds && !market.tick) return Why::unknown_market;
-        if (adds && market.tick && !market.is_same(is)) return Why::exists_with_other_content;
+        if (!adds && !market.lots_most) return Why::unknown_market;
+        if (adds && market.lots_most && !market.is_same(is)) return Why::exists_with_other_content;
         if (adds && (!risk_.assets.at[is.base].is_known || !risk_.assets.at[is.quote].is_known))
             return Why::unknown_asset;
         if (market.status == retired) return Why::market_retired;
@@ -298,7 +301,7 @@ class Engine {
     void open_market(u16 no) {  // its row is there
         Market& market = markets_.at[no];
         market.no = no;
-        market.notional_most = (amount_limit - 1) / market.tick, market.lots_most = u64(std::min<u128>((amount_limit - 1) / market.lot, INT64_MAX));
+        market.notional_most = (amount_limit - 1) / market.units[0], market.lots_most = u64(std::min<u128>((amount_limit - 1) / market.units[1], INT64_MAX));
         for (Side& side : market.sides) side.open(orders_.at, arena_.carve(Side::bytes), seed_[0]);
         markets_.top = std::max<u64>(markets_.top, no + 1);
     }
@@ -466,7 +469,7 @@ class Engine {
                 continue;
             }
             if (taker.lots > maker.lots) prefetch_maker(maker.next);
-            const i64 price = taker.sells ? -side.best_key : side.best_key, lots = std::min(taker.lots, maker.lots);
+            const i64 price = key_of(!taker.sells, side.best_key), lots = std::min(taker.lots, maker.lots);
             const u128 give = market.lock(!taker.sells, price, lots), take = market.lock(taker.sells, price, lots);
             const u128 maker_fee = Risk::fee(take, market.maker_ppm), taker_fee = Risk::fee(give, market.taker_ppm);
             Account& giving = risk_.accounts[maker.given];
@@ -569,7 +572,7 @@ class Engine {
         Record& record = records_[order.record];
         Taker taker{};
         taker.market = &market_of(order), taker.sells = is_sell(order), taker.stp = u8(record.flags >> 1);
-        taker.key = taker.sells ? is.price : minus(is.price);
+        taker.key = key_of(taker.sells, is.price);
         taker.index = index, taker.given = order.given, taker.received = order.received, taker.record = order.record;
         taker.order = is.order, taker.is_listed = taker.is_open = true;
         const Market& market = *taker.market;
@@ -672,7 +675,7 @@ class Engine {
             const Market& market = markets_.at[no];
             const Side &bids = market.sides[0], &asks = market.sides[1];
             is_broken_ |= bids.best && asks.best && -bids.best_key >= asks.best_key;
-            is_broken_ |= risk_.assets.at[market.base].drift || risk_.assets.at[market.quote].drift;
+            is_broken_ |= risk_.assets.at[market.assets[0]].drift || risk_.assets.at[market.assets[1]].drift;
         }
         return is_broken_;
     }
@@ -682,7 +685,7 @@ class Engine {
     }
     Market& market_of(const Node& order) const { return markets_.at[node(order.level).level >> 1]; }
     bool is_sell(const Node& order) const { return node(order.level).level & 1; }
-    i64 price_of(const Node& order) const { return is_sell(order) ? node(order.level).key : -node(order.level).key; }
+    i64 price_of(const Node& order) const { return key_of(is_sell(order), node(order.level).key); }
     u32 customer_no(u32 index) const { return risk_.accounts[node(index).given].customer; }
     u32 client_hash(u32 customer, Wide client) const {
         return u32(mixed(client.low ^ seed_[0], client.high ^ customer ^ seed_[1]) >> 32);
@@ -702,7 +705,7 @@ class Engine {
     Pool<Market> markets_;
     Pool<Answer> answer_;
     const Limits limits_;
-    u64 first_level_ = 0, sequence_ = 0, number_ = 0, config_sequence_ = 0, open_orders_ = 0, batch_ = 0;
+    u64 first_level_ = 0, sequence_ = 0, number_ = 0, config_sequence_ = 0, open_orders_ = 0, batch_ = 0, spare_ = 0;
     i64 time_ns_ = 0, oldest_ns_ = 0, newest_ns_ = 0;  // the last two: of what may be issued
     u64 seed_[2];  // for the hash of what customers choose; nothing that can be seen depends on it
     u64* out_;

@@ -66,7 +66,10 @@ struct OfOrder : Command { u64 order, zero; i64 price, lots; u64 end[3]; };
 struct Fund : Command { u64 number; Wide amount; u64 hold, zero[3]; };
 static_assert(sizeof(Config) == 64 && sizeof(Place) == 64 && sizeof(OfOrder) == 64 && sizeof(Fund) == 64);
 
-inline i64 minus(i64 any) { return i64(0 - u64(any)); }  // the least number stays what it is
+// The price of an ask, minus the price of a bid; and back. Any number may be given, and no branch
+// depends on the side, because that is a toss-up.
+inline i64 minus(i64 any) { return i64(0 - u64(any)); }
+inline i64 key_of(bool sells, i64 price) { return i64((u64(price) ^ (u64(sells) - 1)) + !sells); }
 template <class Record> const Record& as(const void* at) { return *static_cast<const Record*>(at); }
 
 }  // namespace strongroom

@@ -75,7 +75,7 @@ class State {
             })) return "an asset is wrong";
         if (!each(1, (const MarketRow*)nullptr, [&](const MarketRow& row) {
                 static_cast<MarketRow&>(is_.markets_.at[row.no]) = row;
-                return row.no && row.tick && row.lot && row.status <= retired && (is_.open_market(row.no), true);
+                return row.no && row.units[0] && row.units[1] && row.status <= retired && (is_.open_market(row.no), true);
             })) return "a market is wrong";
         if (!each(2, (const Account*)nullptr, [&](const Account& row) { return load_balance(row); })) return "a balance is wrong";
         if (!each(5, record, [&](const Record& row) { return load_client(row, false); }) ||
@@ -112,13 +112,13 @@ class State {
         const Market& market = is_.markets_.at[row.market];
         const bool sells = (row.options & 3) == sell;
         Customer& who = is_.risk_.customer(row.customer);
-        const u32 given = is_.risk_.account(who, sells ? market.base : market.quote);
-        if (!market.tick || !given || u8((row.options & 3) - 1) > 1 || order >= is_.orders_.top || is_.node(order).id ||
+        const u32 given = is_.risk_.account(who, market.assets[!sells]);
+        if (!market.lots_most || !given || u8((row.options & 3) - 1) > 1 || order >= is_.orders_.top || is_.node(order).id ||
             is_.node(who.newest_order).id >= row.order)
             return false;
         Node& node = is_.node(order);
         node.id = row.order, node.lots = 0, node.record = index, node.given = given;
-        node.received = is_.risk_.open_account(row.customer, sells ? market.quote : market.base);
+        node.received = is_.risk_.open_account(row.customer, market.assets[sells]);
         is_.join(who, order);
         return true;
     }
@@ -135,7 +135,7 @@ class State {
         is_.node(index).lots = row.remaining;
         Taker taker{};
         taker.market = is_.markets_.at + row.market, taker.index = index, taker.sells = row.side == sell;
-        taker.key = taker.sells ? row.price : -row.price;
+        taker.key = key_of(taker.sells, row.price);
         is_.queue(taker);
         return true;
     }
