@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.campaign import builds, engine_killed, killed, native
+from tests.campaign import builds, engine_killed, journal_replayed, killed, native
 from tests.simulation import campaign as simulation
 
 Campaign = Callable[[Sequence[str]], list[str]]
@@ -16,6 +16,7 @@ Campaign = Callable[[Sequence[str]], list[str]]
 CAMPAIGNS: dict[str, Campaign] = {
     "killed": killed.campaign,
     "engine-killed": engine_killed.campaign,
+    "journal-replayed": journal_replayed.campaign,
     "native": native.campaign,
     "builds": builds.campaign,
     "simulation": simulation.campaign,

@@ -100,7 +100,7 @@ def _digest(build: Build, folder: Path, commands: int, found: list[str]) -> str 
     python = interpreter(build.python)
     assert python is not None
     module = folder / "_core.so"
-    made = subprocess.run(_compile(build, python, module), capture_output=True, text=True)
+    made = subprocess.run(compile_command(build, python, module), capture_output=True, text=True)
     if made.returncode:
         found.append(f"{build}: does not compile: {made.stderr[-2000:]}")
         return None
@@ -121,7 +121,8 @@ def _digest(build: Build, folder: Path, commands: int, found: list[str]) -> str 
     return done.stdout.strip()
 
 
-def _compile(build: Build, python: str, module: Path) -> list[str]:
+def compile_command(build: Build, python: str, module: Path) -> list[str]:
+    """Return what makes the native module of a build."""
     place = Path(nanobind.__file__).parent
     ask = "import sysconfig; print(sysconfig.get_paths()['include'])"
     include = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
