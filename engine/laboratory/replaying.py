@@ -70,7 +70,7 @@ def open_source(path: Path, limits: Limits = DEFAULT_LIMITS) -> Source:
             what=f"{recording.count} commands of {recording.name}, seed {recording.seed}",
             limits=recording.limits,
             count=recording.count,
-            blocks=lambda: iter(recording.blocks),
+            blocks=lambda: iter(read_recording(data, path.name).blocks),
         )
     if is_segment(path.name):
         segment = parse_segment(path.name, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -15,6 +16,9 @@ from app.cli.engine_fuzz import fuzz
 from app.cli.main import app
 from app.cli.options import Chosen
 from app.cli.output import Exit, Output, Talk
+from app.data_folder import JOURNAL_NAME
+from app.settings import read_settings
+from app.toml_text import toml_text
 from engine.base import Limits
 from engine.commands import Command
 from engine.events import Event, OrderCancelled
@@ -24,6 +28,7 @@ from engine.laboratory.recording import read_recording
 from engine.laboratory.weather import WEATHER, Fine
 from engine.laboratory.workloads import make
 from engine.reference import ReferenceEngine
+from tests.support.configs import TABLES
 
 SMALL = ("--commands", 300, "--waiting", 200)
 ALONE = ("--no-durable", "--batch", 64, *SMALL)
@@ -180,6 +185,18 @@ def test_shape_without_settings_says_which_are_missing() -> None:
     done = cli("engine", "shape")
     assert done.exit_code == Exit.USAGE
     assert "data.folder: missing" in done.stderr
+
+
+def test_shape_of_the_configured_platform(tmp_path: Path, journal: Path) -> None:
+    config = tmp_path / "strongroom.toml"
+    config.write_text(toml_text(TABLES), "utf-8")
+    nothing = cli("--config", config, "engine", "shape")
+    assert nothing.exit_code == Exit.NOT_FOUND
+    assert "there is no " in nothing.stderr
+    folder = read_settings(config, {}).data.folder / JOURNAL_NAME
+    shutil.copytree(journal, folder, dirs_exist_ok=True)
+    done = cli("--config", config, "-o", "json", "engine", "shape")
+    assert json.loads(done.stdout)["sequence"] == 20_503
 
 
 def test_fuzz_finds_no_difference_and_says_how_much_it_looked_at(tmp_path: Path) -> None:
