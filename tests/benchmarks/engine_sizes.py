@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -55,34 +56,42 @@ def _wheel() -> Iterator[Fact]:
         sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
         "--disable-pip-version-check", "--wheel-dir", FOLDER, ROOT,
     ]  # fmt: skip
-    before = time.perf_counter()
+    before, cpu_before = time.perf_counter(), _children_cpu_s()
     subprocess.run(command, check=True)
-    took_s = time.perf_counter() - before
+    took_s, cpu_s = time.perf_counter() - before, _children_cpu_s() - cpu_before
     yield Fact(
         job="engine, build",
         what="the whole wheel: cmake, compiler, packing",
         ours=f"{took_s:.1f} s",
-        beside="",
+        beside=f"{cpu_s:.1f} s of CPU",
         goal=f"< {BUILD_S_MOST} s",
         is_met=took_s < BUILD_S_MOST,
-        why="other work on the machine is in it",
+        why=f"{cpu_s:.1f} s of CPU; the rest waited for other work on the machine"
+        if cpu_s < BUILD_S_MOST
+        else "the compiler itself",
     )
     [wheel] = FOLDER.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
-        parts = [part for part in packed.infolist() if part.filename.startswith("engine/")]
-        native = [part for part in parts if part.filename.endswith(".so")]
-    assert native, f"{wheel} was built without the native core"
-    bytes_ = sum(part.compress_size for part in parts)
+        room = [part for part in packed.infolist() if part.filename.startswith("engine/")]
+    native = [part for part in room if part.filename.startswith("engine/native/")]
+    extension = [part for part in native if part.filename.endswith(".so")]
+    assert extension, f"{wheel} was built without the native core"
+    bytes_ = sum(part.compress_size for part in native)
     yield Fact(
         job="engine, wheel",
-        what="everything under engine/ in the wheel, as packed there",
+        what="engine/native in the wheel, as packed there",
         ours=f"{bytes_:,} bytes",
-        beside=f"extension {sum(part.file_size for part in native):,} bytes on disk, "
-        f"{sum(part.compress_size for part in native):,} packed; the whole product "
+        beside=f"the extension {sum(part.file_size for part in extension):,} on disk; packed, all "
+        f"of engine/ {sum(part.compress_size for part in room):,}, the whole product "
         f"{wheel.stat().st_size:,}",
         goal=f"< {WHEEL_BYTES_MOST:,} bytes",
         is_met=bytes_ < WHEEL_BYTES_MOST,
     )
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _memory() -> Iterator[Fact]:
