@@ -29,7 +29,7 @@ inline void prefetch(const void* at) {
 
 class Arena {  // address space; what is not committed costs nothing
   public:
-    static constexpr u64 bytes = u64(1) << 40;
+    static constexpr u64 bytes = u64(1) << 41;
     Arena() {
         void* got = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (got == MAP_FAILED) throw std::bad_alloc();
