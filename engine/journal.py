@@ -169,8 +169,10 @@ class JournalReader:
                 records = pieces.at(offset + HEADER_BYTES, said.records_bytes)
                 block = checked_block(header, said, records)
             if block is None:
-                self._end(part, offset, position)
-                return
+                if self._is_end(part, offset, position):
+                    return
+                pieces = Pieces(self._storage, name)
+                continue
             expected = (part.segment.epoch, position.sequence + 1, position.hash)
             if (block.epoch, block.first_sequence, block.previous_hash) != expected:
                 raise Corrupt(f"{name} offset {offset}: block does not follow {position}")
@@ -180,16 +182,22 @@ class JournalReader:
         if position != part.until:
             raise Corrupt(f"{name} offset {offset}: the next segment continues from {part.until}")
 
-    def _end(self, part: Part, offset: int, position: Projected) -> None:
-        """Judge what stands where the next block would: zeros, a torn write, or damage."""
+    def _is_end(self, part: Part, offset: int, position: Projected) -> bool:
+        """Judge what stands where the next block would: zeros, a torn write, or damage.
+
+        False: it is a block by now, because its leader writes while we read.
+        """
         where = f"{part.segment.name} offset {offset}"
         if part.until is not None:
             raise Corrupt(f"{where}: damaged, but the journal goes on to {part.until}")
         end, successor = self._rest(part.segment.name, offset, position.sequence)
         if successor is not None:
+            if self._is_block_after(part.segment.name, offset, position.sequence):
+                return False
             raise Corrupt(f"{where}: damaged, but a sound block follows at {successor}")
         if end > offset:
             self.torn = f"{where}: {end - offset} bytes of a block that was never whole"
+        return True
 
     def _rest(self, name: str, offset: int, sequence: int) -> tuple[int, int | None]:
         """Return where the last byte that is not zero ends, and the first sound block there.

@@ -13,6 +13,7 @@ from engine.blocks import (
     HEADER_BYTES,
     Block,
     Segment,
+    is_segment,
     pack_header,
 )
 from engine.events import Projected
@@ -200,6 +201,7 @@ class Journal:
         file = self._ahead.take(segment.name)
         try:
             file.write_synced(0, segment.pack())
+            self._check_leads(segment)
             self._storage.put_in_place(segment.name)
         except Unavailable:
             file.close()
@@ -212,6 +214,13 @@ class Journal:
         self._index += 1
         following = Segment(epoch=self.epoch, index=self._index, cut=self.end)
         self._ahead.began(segment.name, following.name)
+
+    def _check_leads(self, segment: Segment) -> None:
+        # A newer leader may have counted the block whose sync has just failed here. A segment that
+        # continues before it would then contradict that leader's cut.
+        names = self._storage.names()
+        if any(name > segment.name for name in filter(is_segment, names)):
+            raise Unavailable(f"epoch {self.epoch} is over: a newer one leads the journal")
 
     def _make_durable(self, tail: Tail | None) -> None:
         """Write the last block over itself.

@@ -100,9 +100,15 @@ class Layout:
         self._members = tuple((i, known[name]) for i, name in enumerate(names) if name in known)
 
     def pack(self, value: object) -> bytes:
-        """Return 64 bytes. Refused: amount_out_of_range when a field does not fit its width."""
+        """Return 64 bytes.
+
+        Refused: amount_out_of_range when a field does not fit its width; malformed: no such member.
+        """
         fields = list(self._get(value))
         fields.pop()
+        for index, members in self._members:
+            if fields[index] not in members:
+                raise Refused(Reason.MALFORMED, f"{self.cls.__name__}: no member {fields[index]}")
         try:
             for index, is_amount in self._wide:
                 number = fields[index]

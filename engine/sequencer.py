@@ -210,7 +210,9 @@ class Sequencer:
             with self._wake:
                 self._is_accepting = False
                 while self._waiting:
-                    self._waiting.popleft().answer.set_exception(Unavailable("stopped"))
+                    answer = self._waiting.popleft().answer
+                    if answer.set_running_or_notify_cancel():
+                        answer.set_exception(Unavailable("stopped"))
 
     def _next_batch(self) -> list[_Waiting]:
         with self._wake:

@@ -10,6 +10,7 @@ over, and the next older one is used.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ HEADER_BYTES = 128
 _MAGIC = b"SRSN"
 _HEADER = struct.Struct("<4sH2xQQ32s32sQ28x")
 _CRC = struct.Struct("<I")
+_NAME = re.compile(r"snapshot-[0-9]{20}-[0-9]{20}\.snap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def write_snapshot(storage: Storage, snapshot: Snapshot) -> str:
         snapshot.state_hash,
         len(snapshot.dump),
     )
-    name = f"snapshot-{position.sequence:020d}-{position.epoch:020d}.snap"
+    name = _name_at(position)
     storage.write_atomic(name, header + _CRC.pack(crc32c(header)) + snapshot.dump)
     return name
 
@@ -70,12 +72,18 @@ def read_snapshot(storage: Storage, name: str) -> Snapshot:
     snapshot = Snapshot(position=Projected(epoch=epoch, sequence=sequence, hash=hash_), dump=dump)
     if len(dump) != length or snapshot.state_hash != state_hash:
         raise Corrupt(f"{name}: state is damaged")
+    if name != _name_at(snapshot.position):
+        raise Corrupt(f"{name}: the header says {snapshot.position}")
     return snapshot
+
+
+def _name_at(position: Projected) -> str:
+    return f"snapshot-{position.sequence:020d}-{position.epoch:020d}.snap"
 
 
 def snapshot_names(storage: Storage) -> list[str]:
     """Return the names of all snapshots, newest first."""
-    return [name for name in storage.names()[::-1] if name.startswith("snapshot-")]
+    return [name for name in storage.names()[::-1] if _NAME.fullmatch(name)]
 
 
 def sequence_of(name: str) -> int:

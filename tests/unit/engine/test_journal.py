@@ -8,7 +8,7 @@ import re
 import pytest
 
 from core.errors import Corrupt, Unavailable
-from engine.blocks import GENESIS, HEADER_BYTES
+from engine.blocks import GENESIS, HEADER_BYTES, Segment
 from engine.events import Projected
 from engine.journal import JournalReader, verify
 from engine.journal_writer import Journal
@@ -92,9 +92,8 @@ def test_what_an_old_leader_writes_after_the_cut_is_ignored() -> None:
     assert new.end.sequence == 12
     assert verify(storage).end == new.end
     assert sequences(storage) == list(range(1, 13))
-    old.close()
-    old._begin_segment()
-    old.append(records(1, 18), time_ns=99)
+    beyond = Segment(epoch=1, index=1, cut=old.end)  # begun before the new leader was to be seen
+    storage.write_atomic(beyond.name, beyond.pack())
     assert verify(storage).end == new.end
     assert Journal.open(storage, epoch=3).end == new.end
 
