@@ -51,7 +51,7 @@ def verify(folder: FolderOption = None) -> None:
                 projected = settlement.position(conn)
             folder = chosen.data.folder / JOURNAL_NAME
         else:
-            projected = GENESIS
+            folder, projected = _folder(folder), GENESIS
         report = run(DiskStorage(folder), projected)
         emit_one(
             {
