@@ -58,6 +58,7 @@ class State {
         for (int n = 0; n < 7; ++n) rows += counts[n];
         if (header.slots > is_.limits_.open_orders || counts[5] + counts[6] > is_.limits_.remembered_orders || header.sequence >= sequence_limit || !is_.room(rows))
             return "it is too large";
+        is_.spare_ = 0;  // the rows take that room
         is_.sequence_ = is_.config_sequence_ = header.sequence;
         is_.time_ns_ = header.time_ns, is_.number_ = header.number, is_.orders_.top = header.slots + 1;
         const u8* starts[8] = {data + sizeof header};

@@ -50,3 +50,25 @@ def test_every_market_there_can_be_leaves_room_for_orders_and_for_the_process() 
     thread.start()
     thread.join()
     assert engine.has_room(1 << 16)
+
+
+def test_an_engine_that_was_loaded_makes_room_for_what_comes_after() -> None:
+    """The room that its rows had taken was once counted as free, and new accounts fell outside."""
+    engine, half = NativeEngine(), 50_000
+    credit = pack_command(Credit(number=1, customer_no=1, asset_no=BASE, amount=1))
+
+    def enter(engine: NativeEngine, numbers: range) -> None:
+        number = engine.funding_number
+        records = b"".join(
+            credit[:4] + n.to_bytes(4, "little") + (number + k).to_bytes(8, "little") + credit[16:]
+            for k, n in enumerate(numbers, 1)
+        )
+        engine.apply_records(records, first_sequence=engine.sequence + 1, time_ns=START_NS)
+
+    asset = pack_command(AddAsset(asset_no=BASE))
+    engine.apply_records(asset, first_sequence=1, time_ns=START_NS)
+    enter(engine, range(1, half + 1))
+    loaded = NativeEngine.load(engine.dump())
+    for first in range(half + 1, 2 * half, 1_000):
+        enter(loaded, range(first, first + 1_000))
+    assert loaded.customers() == tuple(range(1, 2 * half + 1))
