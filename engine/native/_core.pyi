@@ -28,6 +28,8 @@ class Core:
         """Return when apply_records would take these. Corrupt: no. Unavailable: no room."""
     def has_room(self, commands: int, /) -> bool:
         """Return whether memory for so many commands more is there, whatever they cause."""
+    def reserve(self, orders: int, /) -> bool:
+        """Take memory for so many more orders now. False: there is not so much."""
     def load_rows(self, dump: Buffer, /) -> None:
         """Take the rows of a dump whose header is sound. Corrupt: this engine is spoilt."""
     def image(self) -> Image:

@@ -11,7 +11,7 @@ using namespace strongroom;
 
 namespace {
 
-constexpr u64 few_bytes = 16 * record_bytes;  // giving up the interpreter lock costs more than these
+constexpr u64 few_bytes = 16 * record_bytes;  // giving up the interpreter lock costs more
 PyObject *corrupt, *unavailable;              // core.errors
 
 [[noreturn]] void fail(PyObject* kind, const char* what) {
@@ -23,7 +23,8 @@ struct Bytes {  // borrowed from any object with a contiguous buffer
     Py_buffer view;
     std::unique_ptr<u64[]> copy;  // of bytes that do not begin where a number may
     explicit Bytes(nb::handle from) {
-        if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_SIMPLE) != 0) PyErr_Clear(), fail(corrupt, "no bytes");
+        if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_SIMPLE) != 0)
+            PyErr_Clear(), fail(corrupt, "no bytes");
         if (reinterpret_cast<std::uintptr_t>(view.buf) % alignof(u64) == 0) return;
         copy.reset(new u64[size() / 8 + 1]);
         std::memcpy(copy.get(), view.buf, size());
@@ -39,11 +40,14 @@ struct Bytes {  // borrowed from any object with a contiguous buffer
     }
 };
 
-nb::bytes to_bytes(const void* at, u64 size) { return nb::bytes(static_cast<const char*>(at), size); }
+nb::bytes to_bytes(const void* at, u64 size) {
+    return nb::bytes(static_cast<const char*>(at), size);
+}
 
 nb::bytes read(const View& view, u64 first, u64 count) {
     first = std::clamp(first, view.first, view.top);
-    return to_bytes(view.at + (first - view.first) * view.size, std::min(count, view.top - first) * view.size);
+    return to_bytes(view.at + (first - view.first) * view.size,
+        std::min(count, view.top - first) * view.size);
 }
 
 struct Image {  // a copy of the state
@@ -66,7 +70,8 @@ struct Image {  // a copy of the state
 
 class Core : public Engine {
   public:
-    Core(u64 open_orders, u64 per_customer, u64 remembered, u64 levels) : Engine({open_orders, per_customer, remembered, levels}) {}
+    Core(u64 open_orders, u64 per_customer, u64 remembered, u64 levels)
+        : Engine({open_orders, per_customer, remembered, levels}) {}
 
     nb::bytes apply_records(nb::handle records, u64 first_sequence, i64 time_ns) {
         const Bytes in(records);
@@ -91,7 +96,9 @@ class Core : public Engine {
     }
 };
 
-nb::tuple to_tuple(const std::array<i64, 6>& is) { return nb::make_tuple(is[0], is[1], is[2], is[3], is[4], is[5]); }
+nb::tuple to_tuple(const std::array<i64, 6>& is) {
+    return nb::make_tuple(is[0], is[1], is[2], is[3], is[4], is[5]);
+}
 
 }  // namespace
 
@@ -104,23 +111,34 @@ NB_MODULE(_core, module) {
     corrupt = errors.attr("Corrupt").ptr(), unavailable = errors.attr("Unavailable").ptr();
     nb::class_<Core>(module, "Core")
         .def(nb::init<u64, u64, u64, u64>())
-        .def("apply_records", &Core::apply_records, "records"_a, nb::kw_only(), "first_sequence"_a, "time_ns"_a)
-        .def("check_records", &Core::check_records, "records"_a, nb::kw_only(), "first_sequence"_a, "time_ns"_a)
-        .def("has_room", [](Core& core, i64 commands) { return commands >= 0 && u64(commands) <= batch_most && core.room(u64(commands)); })
+        .def("apply_records", &Core::apply_records, "records"_a, nb::kw_only(), "first_sequence"_a,
+            "time_ns"_a)
+        .def("check_records", &Core::check_records, "records"_a, nb::kw_only(), "first_sequence"_a,
+            "time_ns"_a)
+        .def("has_room", [](Core& core, i64 commands) {
+            return commands >= 0 && u64(commands) <= batch_most && core.room(u64(commands));
+        })
+        .def("reserve", [](Core& core, u64 orders) { return core.reserve(orders); })
         .def("load_rows", &Core::load)
         .def("image", [](Core& core) { return new Image(State(core)); })
-        .def("order_of", [](Core& core, u32 customer, u64 low, u64 high) { return State(core).order_of(customer, low, high); })
+        .def("order_of", [](Core& core, u32 customer, u64 low, u64 high) {
+            return State(core).order_of(customer, low, high);
+        })
         .def("levels", [](Core& core, u16 market, u32 side, u64 most) {
             const auto found = State(core).levels(market, side, most);
             return to_bytes(found.data(), found.size() * sizeof(u32));
         })
-        .def("read", [](Core& core, u32 what, u64 first, u64 count) { return read(State(core).views().at(what), first, count); })
+        .def("read", [](Core& core, u32 what, u64 first, u64 count) {
+            return read(State(core).views().at(what), first, count);
+        })
         .def_prop_ro("counters", [](Core& core) { return to_tuple(State(core).counters()); })
         .def_prop_ro("sequence", &Core::sequence)
         .def_prop_ro("time_ns", [](Core& core) { return State(core).counters()[1]; })
         .def_prop_ro("funding_number", [](Core& core) { return State(core).counters()[2]; })
         .def_prop_ro("config_sequence", [](Core& core) { return State(core).config_sequence(); });
     nb::class_<Image>(module, "Image")
-        .def("read", [](Image& image, u32 what, u64 first, u64 count) { return read(image.views.at(what), first, count); })
+        .def("read", [](Image& image, u32 what, u64 first, u64 count) {
+            return read(image.views.at(what), first, count);
+        })
         .def_prop_ro("counters", [](Image& image) { return to_tuple(image.counters); });
 }

@@ -1,5 +1,5 @@
-// The books of all markets. Orders and price levels are nodes of one array; a level is the sentinel of
-// the circular queue of its orders, so nothing branches where a queue begins or ends. A side finds its
+// The books of all markets. Orders and price levels are nodes of one array; a level is the sentinel
+// of the circular queue of its orders, so nothing branches at a queue's ends. A side finds its
 // levels by price through a window of 2^20 ticks with layers of bits over it; what lies outside the
 // window hangs in a treap, whose links are in the levels themselves.
 #pragma once
@@ -10,7 +10,8 @@ namespace strongroom {
 
 struct Node {
     union { u64 id; i64 key; };       // of an order, 0: not open; of a level: its key
-    union { i64 lots; u32 far[2]; };  // remaining lots; a far level's children, the better one first
+    // remaining lots; a far level's children, the better one first
+    union { i64 lots; u32 far[2]; };
     u32 prev, next;                  // in the queue; a level's are its newest and its oldest order
     u32 level;                   // of an order; of a level: market << 1 | is_asks
     u32 given, received;         // the account that the order's lock is on, and the other one
@@ -70,7 +71,9 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
 
   private:
     bool covers(i64 key) const { return slots_ && u64(key) - u64(base_) < window; }
-    static i64 base_for(i64 key) { return std::max(key, INT64_MIN + i64(window)) - i64(window) / 4; }
+    static i64 base_for(i64 key) {
+        return std::max(key, INT64_MIN + i64(window)) - i64(window) / 4;
+    }
     void put(u32 level) {
         if (!covers(nodes_[level].key)) return plant(level);
         u64 at = u64(nodes_[level].key - base_);
@@ -88,11 +91,13 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
             if (bits_[starts[layer] + (at >> 6)] &= ~(u64(1) << (at & 63))) return;
     }
     u64 occupied(u64 from) const {  // the first occupied slot from here on, or window
-        for (u64 layer = 0; inside_ && layer < layers && from >> 6 < starts[layer + 1] - starts[layer]; ++layer) {
+        for (u64 layer = 0; inside_ && layer < layers &&
+            from >> 6 < starts[layer + 1] - starts[layer]; ++layer) {
             const u64 bits = bits_[starts[layer] + (from >> 6)] >> (from & 63);
             if (bits) {
                 from += u64(std::countr_zero(bits));
-                while (layer--) from = from << 6 | u64(std::countr_zero(bits_[starts[layer] + from]));
+                while (layer--)
+                    from = from << 6 | u64(std::countr_zero(bits_[starts[layer] + from]));
                 return from;
             }
             from = (from >> 6) + 1;
@@ -110,9 +115,11 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
             put(far);
         }
     }
-    // The treap: smaller keys to the left, greater weights above. Weights are secret, so that nobody
-    // can choose prices which make it deep.
-    u64 weight(u32 level) const { return mixed(u64(nodes_[level].key) ^ seed_, 0x9E3779B97F4A7C15u); }
+    // The treap: smaller keys to the left, greater weights above. Weights are secret, so that
+    // nobody can choose prices which make it deep.
+    u64 weight(u32 level) const {
+        return mixed(u64(nodes_[level].key) ^ seed_, 0x9E3779B97F4A7C15u);
+    }
     u32 far_after(i64 key) const {
         u32 found = 0;
         for (u32 at = far_; at;) {
@@ -125,7 +132,8 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
     void plant(u32 level) {
         Node& added = nodes_[level];
         u32* at = &far_;
-        while (*at && weight(*at) > weight(level)) at = &nodes_[*at].far[added.key > nodes_[*at].key];
+        while (*at && weight(*at) > weight(level))
+            at = &nodes_[*at].far[added.key > nodes_[*at].key];
         u32 rest = std::exchange(*at, level), *ends[2] = {&added.far[0], &added.far[1]};
         while (rest) {
             const bool is_worse = nodes_[rest].key > added.key;
@@ -172,7 +180,8 @@ struct Market : MarketRow {
     Side sides[2];       // bids, asks
 
     bool is_too_large(i64 price, i64 lots) const {  // one of its amounts is 2^96 or more
-        return price > 0 && lots > 0 && (u64(lots) > lots_most || u128(price) * u128(lots) > notional_most);
+        return price > 0 && lots > 0 &&
+            (u64(lots) > lots_most || u128(price) * u128(lots) > notional_most);
     }
     bool is_outside_collar(i64 price) const {
         const u64 away = price > last ? u64(price) - u64(last) : u64(last) - u64(price);
@@ -185,7 +194,8 @@ struct Market : MarketRow {
         return lots <= done ? Why::invalid_quantity : Why::nothing;
     }
     bool is_same(const Config& is) const {
-        return assets[0] == is.base && assets[1] == is.quote && units[0] == is.tick && units[1] == is.lot &&
+        return assets[0] == is.base && assets[1] == is.quote && units[0] == is.tick &&
+            units[1] == is.lot &&
                maker_ppm == is.maker_ppm && taker_ppm == is.taker_ppm;
     }
     u128 lock(bool sells, i64 price, i64 lots) const {  // no branch on what is a toss-up

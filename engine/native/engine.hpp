@@ -18,7 +18,8 @@ constexpr const char *out_of_memory = "out of memory", *broken = "I11: money or 
 
 struct Limits { u64 open_orders, open_orders_per_customer, remembered_orders, levels_per_side; };
 
-struct Record {  // an accepted order as it was sent, kept for a day after it is closed; a dump's row
+// an accepted order as it was sent, kept for a day after it is closed; a dump's row
+struct Record {
     u32 customer; u16 market; u8 options, flags; u64 order; i64 price, lots;
     i64 closed_ns;  // while the order is open: lots that self-trade prevention took off
     Wide client;
@@ -29,7 +30,8 @@ static_assert(sizeof(Record) == 64 && sizeof(Answer) == 64);
 inline u8 options_of(const Place& is) { return u8(is.side | is.type << 2 | is.tif << 4); }
 inline u8 flags_of(const Place& is) { return u8(is.post_only | is.stp << 1); }
 
-struct Taker {  // an order that enters the book: what can be found out before its turn, then the rest
+// an order that enters the book: what can be found out before its turn, then the rest
+struct Taker {
     const Place* is;   // null: it is replaced
     Market* market;
     const u32* slot;   // where its price stands, if that is in the window
@@ -62,22 +64,24 @@ class Engine {
         const u64 answers = 3 * (most + batch_most) + 8 * batch_most + 1;
         orders_.place(arena_.carve(2 * first_level_ * sizeof(Node)), 1, most);
         levels_.place(reinterpret_cast<u8*>(orders_.at), first_level_, most);
-        records_.place(arena_.carve((limits.remembered_orders + 1) * sizeof(Record)), 1, limits.remembered_orders);
+        records_.place(arena_.carve((limits.remembered_orders + 1) * sizeof(Record)), 1,
+            limits.remembered_orders);
         markets_.place(arena_.carve(65536 * sizeof(Market)), 0, 65536);
         answer_.place(arena_.carve(answers * sizeof(Answer)), 0, answers);
-        if (getrandom(seed_, sizeof seed_, 0) != sizeof seed_ || !markets_.room(65536, false) || !room(1))
+        if (getrandom(seed_, sizeof seed_, 0) != sizeof seed_ || !markets_.room(65536, false) ||
+            !room(1))
             throw std::bad_alloc();
         out_ = answer_.at->words;
     }
 
-    // Why the batch cannot be applied (nothing of it was then), or null: `answer()` tells what it caused.
+    // Why the batch cannot be applied (nothing of it was then), or null: see answer().
     const char* apply(const u8* records, u64 count, u64 first_sequence, i64 time_ns) {
         if (const char* why = unfit(records, count, first_sequence, time_ns)) return why;
         if (!room(count)) return out_of_memory;
         out_ = answer_.at->words, batch_ = first_sequence, touched_ = 0, spare_ -= count;
         if (count) begin(time_ns);
-        // What a group of commands will touch is asked of the memory while the four groups before it are
-        // executed, step by step, each when what the step before asked for has arrived.
+        // What a group of commands will touch is asked of the memory while the four groups before
+        // it are executed, step by step, each when what the step before asked for has arrived.
         Ahead ring[8];
         const u64 groups = (count + Ahead::size - 1) / Ahead::size;
         for (u64 at = 0; at < groups + 4; ++at) {
@@ -86,7 +90,8 @@ class Engine {
             look_at_accounts(ring[(groups == 1 ? at : at - 2) & 7]);
             look_at_queues(ring[(groups == 1 ? at : at - 3) & 7]);
             if (at < 4 && groups > 1) continue;
-            const u64 group = groups == 1 ? 0 : at - 4, end = std::min(count, (group + 1) * Ahead::size);
+            const u64 group = groups == 1 ? 0 : at - 4;
+            const u64 end = std::min(count, (group + 1) * Ahead::size);
             Taker* taker = ring[group & 7].places;
             for (u64 n = group * Ahead::size; n < end; ++n) {
                 sequence_ = first_sequence + n;
@@ -115,10 +120,11 @@ class Engine {
             const u8 kind = u8(is.kind);
             if (is.version != record_version || kind >= 64 || !(known_kinds >> kind & 1))
                 return "a record of another kind or version";
-            // Side, type, tif, post only and stp are five bytes side by side: each less its least number
-            // must not be negative, nor more than its greatest.
+            // Side, type, tif, post only and stp are five bytes side by side: each less its least
+            // number must not be negative, nor more than its greatest.
             const u64 options = (as<u64>(&is.side) & 0xFFFFFFFFFF) - 0x0100010101;
-            if (((options | (0x0301020101 - options)) & 0x8080808080) && is.kind == Kind::place_order)
+            if (((options | (0x0301020101 - options)) & 0x8080808080) &&
+                is.kind == Kind::place_order)
                 return "an order with a number outside its list";
             if (is.kind >= Kind::credit) {
                 const auto& fund = as<Fund>(records);
@@ -128,21 +134,25 @@ class Engine {
                 number = std::max(number, fund.number);
             } else if (is.kind == Kind::add_market) {
                 const auto& market = as<Config>(records);
-                if (market.tick >= amount_limit || market.lot >= amount_limit) return "an amount of 2^96 or more";
+                if (market.tick >= amount_limit || market.lot >= amount_limit)
+                    return "an amount of 2^96 or more";
             }
         }
         return nullptr;
     }
     // Takes memory for so many more orders now, instead of when they come.
     bool reserve(u64 orders) {
-        return orders_.room(orders) && levels_.room(orders) && records_.room(orders) && by_client_.room(orders);
+        return orders_.room(orders) && levels_.room(orders) && records_.room(orders) &&
+            by_client_.room(orders);
     }
-    // Whether memory for so many commands is there. It is looked for in advance, so that it is seldom
-    // looked for. An order that is closed causes at most three events, and every command a few of its own.
+    // Whether memory for so many commands is there. It is looked for in advance, so that it is
+    // seldom looked for. An order that is closed causes at most three events, and every command a
+    // few of its own.
     bool room(u64 count) {
         if (count <= spare_) return true;
         for (const u64 wanted : {count + batch_most / 16, count})
-            if (answer_.room(3 * (open_orders_ + wanted) + 8 * wanted + 1, false) && reserve(wanted) && risk_.room(wanted))
+            if (answer_.room(3 * (open_orders_ + wanted) + 8 * wanted + 1, false) &&
+                reserve(wanted) && risk_.room(wanted))
                 return spare_ = wanted, true;
         return false;
     }
@@ -150,8 +160,9 @@ class Engine {
   private:
     friend class State;
 
-    // ---- the look ahead. Nothing is decided by guesses; accounts that were found stay where they are.
-    // Orders and what is done to orders are looked at apart: branches that nobody can foresee cost more.
+    // ---- the look ahead. Nothing is decided by guesses; accounts that were found stay where they
+    // are. Orders and what is done to orders are looked at apart: branches that nobody can foresee
+    // cost more.
 
     void look_at_records(Ahead& ahead, const u8* records, u64 group, u64 count) const {
         u32 place_count = 0, order_count = 0;
@@ -187,7 +198,8 @@ class Engine {
             taker.slot = taker.own().slot(taker.key);
             if (taker.slot) prefetch(taker.slot);
             if (taker.crosses()) prefetch(orders_.at + orders_.at[taker.opposite().best].next);
-            if (who.height) for (const u16 asset : taker.market->assets) risk_.prefetch_block(who, asset);
+            if (who.height) for (const u16 asset : taker.market->assets)
+                risk_.prefetch_block(who, asset);
             prefetch(&orders_.at[who.newest_order].newer);
         }
         for (u32 n = 0; n < ahead.order_count; ++n) {
@@ -215,7 +227,8 @@ class Engine {
     }
     void look_at_queues(const Ahead& ahead) const {
         for (u32 n = 0; n < ahead.place_count; ++n)
-            if (ahead.places[n].slot) prefetch(&orders_.at[orders_.at[*ahead.places[n].slot].prev].next);
+            if (ahead.places[n].slot)
+                prefetch(&orders_.at[orders_.at[*ahead.places[n].slot].prev].next);
     }
     void prefetch_maker(u32 index) const {
         prefetch(risk_.accounts.at + orders_.at[index].given);
@@ -232,20 +245,23 @@ class Engine {
             case Kind::cancel_all:
                 return say(Said::orders_cancelled, command.no, command.customer,
                            cancel_all(command.customer, command.no, Cancelled::requested));
-            default: return command.kind >= Kind::credit ? fund(as<Fund>(record)) : configure(as<Config>(record));
+            default: return command.kind >= Kind::credit ? fund(as<Fund>(record))
+                : configure(as<Config>(record));
         }
     }
 
     // ---- events, as eight words
 
-    void say(Said kind, u16 no, u32 customer, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0, u64 f = 0) {
+    void say(Said kind, u16 no, u32 customer, u64 a = 0, u64 b = 0, u64 c = 0, u64 d = 0, u64 e = 0,
+        u64 f = 0) {
         u64* const at = out_;
         out_ += 8;
         at[0] = u64(kind) | u64(record_version) << 8 | u64(no) << 16 | u64(customer) << 32;
         at[1] = sequence_, at[2] = a, at[3] = b, at[4] = c, at[5] = d, at[6] = e, at[7] = f;
     }
     void reject(const Command& to, u16 market, u64 order, Wide client, Why why) {
-        say(Said::order_rejected, market, to.customer, order, client.low, client.high, u64(why) | u64(to.kind) << 16);
+        say(Said::order_rejected, market, to.customer, order, client.low, client.high,
+            u64(why) | u64(to.kind) << 16);
     }
 
     // ---- configuration
@@ -263,8 +279,11 @@ class Engine {
         const auto fees = [&] { market.maker_ppm = is.maker_ppm, market.taker_ppm = is.taker_ppm; };
         switch (is.kind) {
             case Kind::add_market:
-                if (!market.lots_most) fees(), market.assets[0] = is.base, market.assets[1] = is.quote, market.units[0] = is.tick, market.units[1] = is.lot, open_market(is.no);
-                return say(Said::market_added, is.no, 0, is.base | is.quote << 16 | u64(is.maker_ppm) << 32,
+                if (!market.lots_most)
+                    fees(), market.assets[0] = is.base, market.assets[1] = is.quote,
+                        market.units[0] = is.tick, market.units[1] = is.lot, open_market(is.no);
+                return say(Said::market_added, is.no, 0,
+                    is.base | is.quote << 16 | u64(is.maker_ppm) << 32,
                            is.taker_ppm, is.tick.low, is.tick.high, is.lot.low, is.lot.high);
             case Kind::set_market_fees:
                 fees();
@@ -272,7 +291,8 @@ class Engine {
             case Kind::set_market_collar:
                 market.collar_ppm = is.collar_ppm();
                 if (is.reference()) market.last = is.reference();
-                return say(Said::market_collar_set, is.no, 0, u64(market.collar_ppm) << 32, u64(market.last));
+                return say(Said::market_collar_set, is.no, 0, u64(market.collar_ppm) << 32,
+                    u64(market.last));
             case Kind::retire_market: retire(market); break;
             default: break;
         }
@@ -281,7 +301,8 @@ class Engine {
         say(Said(u8(Said::market_halted) + step), is.no, 0);
     }
     Why why_not_configure(const Config& is, const Market& market) const {
-        const bool adds = is.kind == Kind::add_market, sets_collar = is.kind == Kind::set_market_collar;
+        const bool adds = is.kind == Kind::add_market,
+            sets_collar = is.kind == Kind::set_market_collar;
         const bool are_rates = is.maker_ppm <= ppm_limit && is.taker_ppm <= ppm_limit;
         if (adds ? !is.no || !is.tick || !is.lot || !are_rates
                  : sets_collar ? is.collar_ppm() > collar_limit || is.reference() < 0
@@ -301,37 +322,44 @@ class Engine {
     void open_market(u16 no) {  // its row is there
         Market& market = markets_.at[no];
         market.no = no;
-        market.notional_most = (amount_limit - 1) / market.units[0], market.lots_most = u64(std::min<u128>((amount_limit - 1) / market.units[1], INT64_MAX));
+        market.notional_most = (amount_limit - 1) / market.units[0],
+            market.lots_most = u64(std::min<u128>((amount_limit - 1) / market.units[1], INT64_MAX));
         for (Side& side : market.sides) side.open(orders_.at, arena_.carve(Side::bytes), seed_[0]);
         markets_.top = std::max<u64>(markets_.top, no + 1);
     }
-    // Its orders are closed in order of acceptance. They are sorted where the answer has room for three
-    // events of each, behind the one event that each needs.
+    // Its orders are closed in order of acceptance. They are sorted where the answer has room for
+    // three events of each, behind the one event that each needs.
     void retire(Market& market) {
         u64 *const ids = out_ + 8 * (open_orders_ + 1), *end = ids;
         for (const Side& side : market.sides)
             for (u32 level = side.best; level; level = side.after(node(level).key))
-                for (u32 index = node(level).next; index != level; index = node(index).next) *end++ = node(index).id;
+                for (u32 index = node(level).next; index != level; index = node(index).next)
+                    *end++ = node(index).id;
         std::sort(ids, end);
-        for (const u64* id = ids; id != end; ++id) cancel_resting(index_of(*id), Cancelled::market_retired);
+        for (const u64* id = ids; id != end; ++id)
+            cancel_resting(index_of(*id), Cancelled::market_retired);
     }
 
     // ---- money
 
     void fund(const Fund& is) {
         const auto answer = [&](Said kind, u64 hold, u128 amount, Wide more = {}) {
-            say(kind, is.no, is.customer, is.number, hold, u64(amount), u64(amount >> 64), more.low, more.high);
+            say(kind, is.no, is.customer, is.number, hold, u64(amount), u64(amount >> 64), more.low,
+                more.high);
         };
         if (is.number <= number_) return answer(Said::funding_repeated, 0, 0);
         number_ = is.number;
         const bool ends = is.kind == Kind::capture || is.kind == Kind::release;
-        const u32 hold = ends ? risk_.hold(is.hold) : 0, held = hold ? risk_.holds[hold].account : 0;
+        const u32 hold = ends ? risk_.hold(is.hold) : 0;
         const u128 amount = is.amount;
         if (const Why why = why_not_fund(is, hold); why != Why::nothing)
-            return answer(Said::funding_refused, ends ? is.hold : 0, amount, {u64(why) | u64(is.kind) << 16, 0});
+            return answer(Said::funding_refused, ends ? is.hold : 0, amount,
+                          {u64(why) | u64(is.kind) << 16, 0});
         if (is.kind == Kind::debit) cancel_all(is.customer, 0, Cancelled::debit);
         Asset& asset = risk_.assets.at[is.no];
-        const u32 index = is.kind == Kind::credit ? risk_.open_account(is.customer, is.no) : ends ? held : risk_.account(risk_.customer(is.customer), is.no);
+        const u32 index = is.kind == Kind::credit ? risk_.open_account(is.customer, is.no)
+                          : hold                  ? risk_.holds[hold].account
+                                 : risk_.account(risk_.customer(is.customer), is.no);
         Account& account = risk_.accounts[index];
         const u128 before = account.sum() - asset.supply;
         if (is.kind == Kind::credit) {
@@ -365,10 +393,13 @@ class Engine {
         const Asset& asset = risk_.assets.at[is.no];
         if (!asset.is_known) return Why::unknown_asset;
         if (!is.amount) return Why::zero_amount;
-        if (is.kind == Kind::hold && is.amount > risk_.accounts.at[risk_.account(risk_.customer(is.customer), is.no)].available)
+        if (is.kind == Kind::hold &&
+            is.amount >
+                risk_.accounts.at[risk_.account(risk_.customer(is.customer), is.no)].available)
             return Why::exceeds_available;
         // No balance exceeds the supply, so bounding the supply bounds every balance and every sum.
-        return is.kind == Kind::credit && asset.supply + is.amount >= supply_limit ? Why::balance_overflow : Why::nothing;
+        return is.kind == Kind::credit && asset.supply + is.amount >= supply_limit
+            ? Why::balance_overflow : Why::nothing;
     }
 
     // ---- place
@@ -381,17 +412,21 @@ class Engine {
         if (!taker.given) taker.given = risk_.account(who, taker.given_asset());
         if (known || !is_fine(taker, who)) {
             if (known && is_same(records_[known], is))
-                return say(Said::order_duplicate, is.no, is.customer, records_[known].order, is.client.low, is.client.high);
+                return say(Said::order_duplicate, is.no, is.customer, records_[known].order,
+                    is.client.low, is.client.high);
             if (const Why why = why_not_place(taker, who, known); why != Why::nothing)
                 return reject(is, is.no, 0, is.client, why);
         }
-        if (!taker.received) taker.received = risk_.open_account(is.customer, taker.received_asset());
+        if (!taker.received)
+            taker.received = risk_.open_account(is.customer, taker.received_asset());
         taker.index = orders_.take(), taker.record = records_.take();
         taker.order = sequence_ << slot_bits | (taker.index - 1), taker.lots = is.lots;
         taker.stp = is.stp, taker.is_listed = false, taker.is_open = true;
         by_client_.put(empty, taker.hash, taker.record);
-        new (&records_[taker.record]) Record{is.customer, is.no, options_of(is), flags_of(is), taker.order, is.price, is.lots, 0, is.client, {is.lots}};
-        say(Said::order_accepted, is.no, is.customer, taker.order, is.client.low, is.client.high, u64(is.price), u64(is.lots),
+        new (&records_[taker.record]) Record{is.customer, is.no, options_of(is), flags_of(is),
+            taker.order, is.price, is.lots, 0, is.client, {is.lots}};
+        say(Said::order_accepted, is.no, is.customer, taker.order, is.client.low, is.client.high,
+            u64(is.price), u64(is.lots),
             is.side | is.type << 8 | is.tif << 16 | is.post_only << 24 | u64(is.stp) << 32);
         if (taker.crosses()) match(taker);
         if (!taker.is_open) return;
@@ -406,18 +441,22 @@ class Engine {
         return is.price > 0 && u64(is.lots) - 1 < market.lots_most &&
                u128(u64(is.price)) * u64(is.lots) <= market.notional_most &&
                is.issued_ns >= oldest_ns_ && is.issued_ns <= newest_ns_ && market.status == open &&
-               !market.is_outside_collar(is.price) && !is.post_only && is.type == limit && is.tif != fok &&
+               !market.is_outside_collar(is.price) && !is.post_only && is.type == limit &&
+               is.tif != fok &&
                open_orders_ < limits_.open_orders && by_client_.count < limits_.remembered_orders &&
-               who.open_orders < limits_.open_orders_per_customer && taker.own().count < limits_.levels_per_side &&
+               who.open_orders < limits_.open_orders_per_customer &&
+               taker.own().count < limits_.levels_per_side &&
                market.lock(taker.sells, is.price, is.lots) <= risk_.accounts[taker.given].available;
     }
     static bool is_same(const Record& was, const Place& is) {
-        return was.market == is.no && was.options == options_of(is) && was.flags == flags_of(is) && was.price == is.price && was.lots == is.lots;
+        return was.market == is.no && was.options == options_of(is) && was.flags == flags_of(is) &&
+            was.price == is.price && was.lots == is.lots;
     }
     Why why_not_place(const Taker& taker, const Customer& who, bool is_known) const {
         const Place& is = *taker.is;
         const Market& market = *taker.market;
-        if (market.lots_most && market.is_too_large(is.price, is.lots)) return Why::amount_out_of_range;
+        if (market.lots_most && market.is_too_large(is.price, is.lots))
+            return Why::amount_out_of_range;
         if (is_known) return Why::duplicate_other_content;
         if (is.issued_ns < oldest_ns_) return Why::issued_too_long_ago;
         if (is.issued_ns > newest_ns_) return Why::issued_in_future;
@@ -428,21 +467,24 @@ class Engine {
         if (open_orders_ >= limits_.open_orders || by_client_.count >= limits_.remembered_orders ||
             who.open_orders >= limits_.open_orders_per_customer)
             return Why::too_many_orders;
-        if (const Why why = why_not_enter(taker, is.tif == gtc, is.post_only); why != Why::nothing) return why;
+        if (const Why why = why_not_enter(taker, is.tif == gtc, is.post_only); why != Why::nothing)
+            return why;
         if (is.tif == fok && !can_fill(taker)) return Why::would_not_fill;
         const u128 lock = market.lock(taker.sells, is.price, is.lots);
         return lock > risk_.accounts[taker.given].available ? Why::exceeds_available : Why::nothing;
     }
     Why why_not_enter(const Taker& taker, bool may_rest, bool post_only) const {
-        if (may_rest && taker.own().count >= limits_.levels_per_side && !taker.own().find(taker.key)) return Why::too_many_levels;
+        if (may_rest && taker.own().count >= limits_.levels_per_side &&
+            !taker.own().find(taker.key)) return Why::too_many_levels;
         return post_only && taker.crosses() ? Why::would_cross : Why::nothing;
     }
-    // Own orders never fill, and most ways of self-trade prevention end the taker when it meets them.
+    // Own orders never fill, and most ways of self-trade prevention end the taker at them.
     bool can_fill(const Taker& taker) const {
         const Side& opposite = taker.opposite();
         const Place& is = *taker.is;
         i64 missing = is.lots;
-        for (u32 level = opposite.best; level && node(level).key <= -taker.key; level = opposite.after(node(level).key))
+        for (u32 level = opposite.best; level && node(level).key <= -taker.key;
+            level = opposite.after(node(level).key))
             for (u32 maker = node(level).next; maker != level; maker = node(maker).next) {
                 if (customer_no(maker) == is.customer) {
                     if (is.stp != cancel_oldest) return false;
@@ -454,7 +496,7 @@ class Engine {
         return false;
     }
 
-    // ---- match: the taker's own money moves once, at the end; nothing of it is locked before it rests
+    // ---- match: the taker's money moves once, at the end; none of it is locked before it rests
 
     void match(Taker& taker) {
         Market& market = *taker.market;
@@ -469,9 +511,12 @@ class Engine {
                 continue;
             }
             if (taker.lots > maker.lots) prefetch_maker(maker.next);
-            const i64 price = key_of(!taker.sells, side.best_key), lots = std::min(taker.lots, maker.lots);
-            const u128 give = market.lock(!taker.sells, price, lots), take = market.lock(taker.sells, price, lots);
-            const u128 maker_fee = Risk::fee(take, market.maker_ppm), taker_fee = Risk::fee(give, market.taker_ppm);
+            const i64 price = key_of(!taker.sells, side.best_key);
+            const i64 lots = std::min(taker.lots, maker.lots);
+            const u128 give = market.lock(!taker.sells, price, lots);
+            const u128 take = market.lock(taker.sells, price, lots);
+            const u128 maker_fee = Risk::fee(take, market.maker_ppm);
+            const u128 taker_fee = Risk::fee(give, market.taker_ppm);
             Account& giving = risk_.accounts[maker.given];
             giving.locked -= give;
             risk_.accounts[maker.received].available += take - maker_fee;
@@ -480,7 +525,8 @@ class Engine {
             maker.lots -= lots, taker.lots -= lots, market.last = price;
             const u64 order = maker.id;
             say(Said::trade, market.no, customer, taker.order, order, u64(price), u64(lots),
-                giving.customer | u64(market.taker_ppm) << 32, market.maker_ppm | u64(taker.sells ? sell : buy) << 32);
+                giving.customer | u64(market.taker_ppm) << 32,
+                market.maker_ppm | u64(taker.sells ? sell : buy) << 32);
             if (maker.lots) continue;
             take_off(side, index);
             say(Said::order_filled, market.no, giving.customer, order);
@@ -488,7 +534,8 @@ class Engine {
         if (paid) {
             risk_.accounts[taker.given].available -= paid;
             risk_.accounts[taker.received].available += got;
-            Asset &given = risk_.assets.at[taker.given_asset()], &received = risk_.assets.at[taker.received_asset()];
+            Asset& given = risk_.assets.at[taker.given_asset()];
+            Asset& received = risk_.assets.at[taker.received_asset()];
             given.fees += maker_fees, given.drift += earned + maker_fees - paid;
             received.fees += taker_fees, received.drift += got + taker_fees - gave;
             touch(market);
@@ -506,10 +553,12 @@ class Engine {
             const i64 reduced = std::min(taker.lots, maker.lots);
             risk_.unlock(maker.given, market.lock(!taker.sells, price_of(maker), reduced));
             maker.lots -= reduced, taker.lots -= reduced;
-            records_[maker.record].closed_ns += reduced, records_[taker.record].closed_ns += reduced;
+            records_[maker.record].closed_ns += reduced,
+                records_[taker.record].closed_ns += reduced;
             say(Said::order_reduced, market.no, customer, maker.id, u64(reduced), u64(maker.lots));
             if (!maker.lots) cancel_resting(index, Cancelled::self_trade);
-            say(Said::order_reduced, market.no, customer, taker.order, u64(reduced), u64(taker.lots));
+            say(Said::order_reduced, market.no, customer, taker.order, u64(reduced),
+                u64(taker.lots));
             if (taker.lots) return true;
         } else {
             if (taker.stp != cancel_newest) cancel_resting(index, Cancelled::self_trade);
@@ -535,7 +584,8 @@ class Engine {
         if (!level) {
             level = levels_.take();
             Node& opened = node(level);
-            opened.prev = opened.next = level, opened.level = u32(taker.market->no) << 1 | taker.sells;
+            opened.prev = opened.next = level,
+                opened.level = u32(taker.market->no) << 1 | taker.sells;
             taker.own().add(taker.key, level);
         }
         Node &order = node(taker.index), &at = node(level);
@@ -571,32 +621,41 @@ class Engine {
         Node& order = node(index);
         Record& record = records_[order.record];
         Taker taker{};
-        taker.market = &market_of(order), taker.sells = is_sell(order), taker.stp = u8(record.flags >> 1);
+        taker.market = &market_of(order), taker.sells = is_sell(order),
+            taker.stp = u8(record.flags >> 1);
         taker.key = key_of(taker.sells, is.price);
-        taker.index = index, taker.given = order.given, taker.received = order.received, taker.record = order.record;
+        taker.index = index, taker.given = order.given, taker.received = order.received,
+            taker.record = order.record;
         taker.order = is.order, taker.is_listed = taker.is_open = true;
         const Market& market = *taker.market;
         const i64 price = price_of(order), before = order.lots, done = record.total - before;
-        if (const Why why = why_not_replace(is, taker, order, done, record.flags & 1); why != Why::nothing)
+        if (const Why why = why_not_replace(is, taker, order, done, record.flags & 1);
+            why != Why::nothing)
             return reject(is, market.no, is.order, {}, why);
         taker.lots = is.lots - done;
         const bool keeps_priority = is.price == price && taker.lots < before;
         record.total = is.lots;
-        risk_.unlock(order.given, market.lock(taker.sells, price, keeps_priority ? before - taker.lots : before));
+        const i64 freed = keeps_priority ? before - taker.lots : before;
+        risk_.unlock(order.given, market.lock(taker.sells, price, freed));
         if (keeps_priority) order.lots = taker.lots;
         else unrest(taker.own(), order);
-        say(Said::order_replaced, market.no, is.customer, is.order, u64(is.price), u64(is.lots), u64(taker.lots), keeps_priority);
+        say(Said::order_replaced, market.no, is.customer, is.order, u64(is.price), u64(is.lots),
+            u64(taker.lots), keeps_priority);
         if (keeps_priority) return;
         if (taker.crosses()) match(taker);
         if (taker.is_open) rest(taker);
     }
-    Why why_not_replace(const OfOrder& is, const Taker& taker, const Node& order, i64 done, bool post_only) const {
+    Why why_not_replace(const OfOrder& is, const Taker& taker, const Node& order, i64 done,
+        bool post_only) const {
         const Market& market = *taker.market;
         if (market.is_too_large(is.price, is.lots)) return Why::amount_out_of_range;
-        if (const Why why = market.why_not(is.price, is.lots, done); why != Why::nothing) return why;
+        if (const Why why = market.why_not(is.price, is.lots, done); why != Why::nothing)
+            return why;
         if (const Why why = why_not_enter(taker, true, post_only); why != Why::nothing) return why;
-        const u128 free = risk_.accounts[order.given].available + market.lock(taker.sells, price_of(order), order.lots);
-        return market.lock(taker.sells, is.price, is.lots - done) > free ? Why::exceeds_available : Why::nothing;
+        const u128 locked = market.lock(taker.sells, price_of(order), order.lots);
+        const u128 free = risk_.accounts[order.given].available + locked;
+        const u128 lock = market.lock(taker.sells, is.price, is.lots - done);
+        return lock > free ? Why::exceeds_available : Why::nothing;
     }
 
     // ---- the life of an order
@@ -604,7 +663,8 @@ class Engine {
     static u32 index_of(u64 order) { return u32(order & ((1 << slot_bits) - 1)) + 1; }
     u32 own_order(const OfOrder& is) const {
         const u32 index = index_of(is.order);
-        return is.order && index < orders_.top && node(index).id == is.order && customer_no(index) == is.customer ? index : 0;
+        return is.order && index < orders_.top && node(index).id == is.order &&
+            customer_no(index) == is.customer ? index : 0;
     }
     void cancel_resting(u32 index, Cancelled why) {
         Node& order = node(index);
@@ -675,7 +735,8 @@ class Engine {
             const Market& market = markets_.at[no];
             const Side &bids = market.sides[0], &asks = market.sides[1];
             is_broken_ |= bids.best && asks.best && -bids.best_key >= asks.best_key;
-            is_broken_ |= risk_.assets.at[market.assets[0]].drift || risk_.assets.at[market.assets[1]].drift;
+            is_broken_ |= risk_.assets.at[market.assets[0]].drift ||
+                risk_.assets.at[market.assets[1]].drift;
         }
         return is_broken_;
     }
@@ -693,7 +754,8 @@ class Engine {
     u32 remembered(u32 customer, Wide client, u32 hash, u64* empty) const {
         return by_client_.find(hash, [&](u32 index) {
             const Record& is = records_[index];
-            return is.client.low == client.low && is.client.high == client.high && is.customer == customer;
+            return is.client.low == client.low && is.client.high == client.high &&
+                is.customer == customer;
         }, empty);
     }
 
@@ -705,7 +767,8 @@ class Engine {
     Pool<Market> markets_;
     Pool<Answer> answer_;
     const Limits limits_;
-    u64 first_level_ = 0, sequence_ = 0, number_ = 0, config_sequence_ = 0, open_orders_ = 0, batch_ = 0, spare_ = 0;
+    u64 first_level_ = 0, sequence_ = 0, number_ = 0, config_sequence_ = 0, open_orders_ = 0,
+        batch_ = 0, spare_ = 0;
     i64 time_ns_ = 0, oldest_ns_ = 0, newest_ns_ = 0;  // the last two: of what may be issued
     u64 seed_[2];  // for the hash of what customers choose; nothing that can be seen depends on it
     u64* out_;

@@ -21,7 +21,7 @@ namespace strongroom {
 
 constexpr u64 small_step = 64 << 10, large_step = 2 << 20;  // of what is committed at a time
 
-// The empty statement keeps gcc from taking functions that only prefetch for functions without effect.
+// The empty statement keeps gcc from taking functions that only prefetch for ones without effect.
 inline void prefetch(const void* at) {
     __builtin_prefetch(at);
     asm volatile("" : : "r"(at));
@@ -31,7 +31,8 @@ class Arena {  // address space; what is not committed costs nothing
   public:
     static constexpr u64 bytes = u64(1) << 41;
     Arena() {
-        void* got = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        void* const got = mmap(nullptr, bytes, PROT_NONE, flags, -1, 0);
         if (got == MAP_FAILED) throw std::bad_alloc();
         at_ = static_cast<u8*>(got);
     }

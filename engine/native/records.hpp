@@ -17,7 +17,8 @@ __extension__ using i128 = __int128;
 
 constexpr u8 record_version = 1;
 constexpr u64 record_bytes = 64;
-static_assert(std::endian::native == std::endian::little, "records are written as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+    "records are written as they lie in memory");
 
 enum class Kind : u8 {
     add_asset = 1, add_market, set_market_fees, halt_market, resume_market, retire_market,
@@ -33,7 +34,8 @@ enum class Said : u8 {
     credited = 32, debited, held, captured, released, funding_refused, funding_repeated,
 };
 enum class Why : u16 {  // ascending numbers are the order of precedence
-    nothing = 0, amount_out_of_range = 20, exists_with_other_content = 30, duplicate_other_content = 40,
+    nothing = 0, amount_out_of_range = 20, exists_with_other_content = 30,
+        duplicate_other_content = 40,
     issued_too_long_ago = 50, issued_in_future = 60, unknown_asset = 80, unknown_market = 90,
     unknown_order = 100, unknown_hold = 110, market_retired = 130, market_halted = 140,
     invalid_price = 150, outside_collar = 155, invalid_quantity = 160, invalid_combination = 170,
@@ -64,7 +66,8 @@ struct Place : Command {
 };
 struct OfOrder : Command { u64 order, zero; i64 price, lots; u64 end[3]; };
 struct Fund : Command { u64 number; Wide amount; u64 hold, zero[3]; };
-static_assert(sizeof(Config) == 64 && sizeof(Place) == 64 && sizeof(OfOrder) == 64 && sizeof(Fund) == 64);
+static_assert(sizeof(Config) == 64 && sizeof(Place) == 64 && sizeof(OfOrder) == 64 &&
+    sizeof(Fund) == 64);
 
 // The price of an ask, minus the price of a bid; and back. Any number may be given, and no branch
 // depends on the side, because that is a toss-up.

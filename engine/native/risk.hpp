@@ -1,16 +1,18 @@
-// Balances: what of each customer and asset is available, locked by open orders, or held. All amounts
-// are below 2^127 because the supply of an asset is, so no sum of them overflows.
+// Balances: what of each customer and asset is available, locked by open orders, or held. All
+// amounts are below 2^127 because the supply of an asset is, so no sum of them overflows.
 #pragma once
 
 #include "memory.hpp"
 
 namespace strongroom {
 
-struct Asset {  // known: its number is not 0 or it was added; the first 40 bytes are its row in a dump
+// known: its number is not 0 or it was added; the first 40 bytes are its row in a dump
+struct Asset {
     u16 no, zero[3];
     Wide supply, fees;
     u64 is_known;
-    Wide drift;  // of the present batch: what balances and fees gained more than the supply; must be 0
+    // of the present batch: what balances and fees gained more than the supply; must be 0
+    Wide drift;
 };
 struct Account {  // one cache line; but for the end, its row in a dump
     u32 customer;
@@ -32,7 +34,8 @@ struct Hold {  // but for the end, its row in a dump; number 0: free
     u32 account, next;
     u64 end[3];
 };
-static_assert(sizeof(Asset) == 64 && sizeof(Account) == 64 && sizeof(Customer) == 64 && sizeof(Hold) == 64 &&
+static_assert(sizeof(Asset) == 64 && sizeof(Account) == 64 && sizeof(Customer) == 64 &&
+    sizeof(Hold) == 64 &&
               sizeof(Block) == 64);
 
 class Risk {
@@ -92,11 +95,13 @@ class Risk {
         accounts[account].available += amount;
     }
     u32 hold(u64 number) const {
-        return by_number_.find(hash_of(number), [&](u32 index) { return holds[index].number == number; });
+        return by_number_.find(hash_of(number),
+            [&](u32 index) { return holds[index].number == number; });
     }
     void open_hold(u64 number, u32 account, u128 amount) {
         const u32 index = holds.take();
-        holds[index] = {number, accounts[account].customer, accounts[account].asset, 0, Wide::of(amount), account, 0, {}};
+        holds[index] = {number, accounts[account].customer, accounts[account].asset, 0,
+            Wide::of(amount), account, 0, {}};
         by_number_.add(hash_of(number), index);
     }
     void close_hold(u32 index) {
