@@ -152,6 +152,7 @@ def durable(folder: Path, factory: EngineFactory, work: Workload) -> Sequencer:
     )
     for piece in pieces_of(work.opening, OPENING_BATCH):
         _execute(sequencer, piece)
+    sequencer.start()  # and with it the thread that makes room in the journal
     return sequencer
 
 
