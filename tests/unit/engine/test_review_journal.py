@@ -9,11 +9,13 @@ import pytest
 
 from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, Unavailable
 from engine.applied import AppliedBlock
-from engine.blocks import HEADER_BYTES
+from engine.blocks import GENESIS, HEADER_BYTES
 from engine.commands import CancelAll, PlaceOrder
 from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
 from engine.journal import JournalReader, verify
+from engine.journal_index import read_index
 from engine.journal_writer import Journal
+from engine.records import RECORD_BYTES
 from engine.snapshot import read_snapshot, snapshot_names, sound_snapshots
 from tests.unit.engine.journals import filled, last_block, records, sequences, storage_of
 from tests.unit.engine.rooms import Room
@@ -82,6 +84,52 @@ def test_a_damaged_block_before_one_that_is_written_while_it_is_read_is_still_co
     storage.flip(name, offset=offset + HEADER_BYTES + 3, bit=2)
     with pytest.raises(Corrupt, match=f"offset {offset}: damaged"):
         _read_while_writing(JournalReader(storage), journal, 12)
+
+
+def test_an_old_block_that_lies_behind_a_torn_one_proves_nothing() -> None:
+    storage = storage_of()
+    filled(storage)
+    name, _, end = last_block(storage)
+    first = storage.read(name)[HEADER_BYTES : 2 * HEADER_BYTES + RECORD_BYTES]
+    file = storage.open(name)
+    file.write_synced(end, b"torn", bytes(2 * RECORD_BYTES - 4), first)
+    assert verify(storage).end.sequence == 10
+    assert "never whole" in (verify(storage).torn or "")
+
+
+def test_with_an_index_a_reader_never_begins_after_what_it_was_asked_for() -> None:
+    storage = storage_of()
+    journal = Journal(storage, epoch=1, end=GENESIS, segment_bytes_max=2 << 20)
+    while journal.end.sequence < 40_000:
+        journal.append(records(4_500, journal.end.sequence + 1), time_ns=1)
+    while journal.prepare():
+        pass
+    reader = JournalReader(storage)
+    entries = read_index(storage, reader.parts[0].segment).entries
+    assert len(entries) > 3
+    for entry in entries:
+        for asked in range(entry.sequence - 3, entry.sequence + 2):
+            assert reader.start_for(asked).sequence <= asked
+
+
+# ------------------------------------------------------------------ room made ahead
+
+
+def test_zeros_are_never_written_over_blocks_that_overtook_them_while_they_were_synced() -> None:
+    storage = storage_of()
+    journal, overtaken = filled(storage, sizes=(200,)), list[str]()
+
+    def overtake(operation: str, name: str) -> None:
+        if operation == "sync" and not overtaken:
+            overtaken.append(name)
+            for _ in range(20):
+                journal.append(records(100, journal.end.sequence + 1), time_ns=2)
+
+    storage.before_operation = overtake
+    while journal.prepare():
+        pass
+    assert overtaken
+    assert sequences(storage) == list(range(1, 2_201))
 
 
 # ------------------------------------------------------------------------- records
