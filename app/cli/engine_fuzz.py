@@ -70,7 +70,7 @@ def _compared(
 ) -> Difference | None:
     def saw(events: list[Event]) -> None:
         seen.update(map(type, events))
-        told(events[-1].sequence)
+        told(min(events[-1].sequence, commands))
 
     return compare_engines(weather, seed, commands, pair, saw=saw)
 

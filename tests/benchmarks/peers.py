@@ -170,8 +170,7 @@ def install(name: str) -> str:
         except subprocess.TimeoutExpired:
             return f"not installed in {INSTALL_LIMIT_S} s"
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["for no reason given"]
-            return f"not installed: {said[-1].strip()[:80]}"
+            return f"not installed: {' '.join(done.stderr.split())[:120]}"
     stamp.touch()
     return ""
 
