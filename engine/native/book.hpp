@@ -31,7 +31,8 @@ class Side {  // a key is the price of an ask or minus the price of a bid: the s
 
     void open(Node* nodes, u8* memory, u64 seed) {  // without memory every level is a far one
         nodes_ = nodes, seed_ = seed;
-        if (!memory || !Arena::commit(memory, (bytes + large_step - 1) / large_step * large_step)) return;
+        const u64 whole = (bytes + large_step - 1) / large_step * large_step;
+        if (!memory || !Arena::commit(memory, whole)) return;
         slots_ = reinterpret_cast<u32*>(memory);
         bits_ = reinterpret_cast<u64*>(memory + window * sizeof(u32));
     }

@@ -749,7 +749,8 @@ class Engine {
     i64 price_of(const Node& order) const { return key_of(is_sell(order), node(order.level).key); }
     u32 customer_no(u32 index) const { return risk_.accounts[node(index).given].customer; }
     u32 client_hash(u32 customer, Wide client) const {
-        return u32(mixed(mixed(client.low ^ seed_[0], customer ^ seed_[1]) ^ client.high, 0x9E3779B97F4A7C15u) >> 32);
+        const u64 key = mixed(client.low ^ seed_[0], customer ^ seed_[1]) ^ client.high;
+        return u32(mixed(key, 0x9E3779B97F4A7C15u) >> 32);
     }
     u32 remembered(u32 customer, Wide client, u32 hash, u64* empty) const {
         return by_client_.find(hash, [&](u32 index) {
