@@ -107,6 +107,15 @@ def test_a_delta_lost_repeated_or_out_of_order_is_always_found(
     assert raised.value.why in ({Mismatch.GAP} if how is not repeated else {Mismatch.STALE})
 
 
+def test_every_single_delta_is_missed_even_by_a_copy_without_numbers() -> None:
+    tale, deltas = told(Fine), begun(Fine, is_old=True)[1]
+    for before, after in zip(deltas, deltas[2:], strict=False):
+        depth = tale.data.depth_at(MARKET, before.sequence, ALL)
+        assert depth is not None
+        copy = BookClient(OldDepth(depth.sequence, depth.checksum, depth.bids, depth.asks))
+        assert mismatch(copy, after) is Mismatch.GAP
+
+
 @given(
     at=PLACES, which=PLACES, price=st.integers(-3, 3), lots=st.integers(-5, 5), is_bid=st.booleans()
 )

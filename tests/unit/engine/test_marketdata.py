@@ -13,6 +13,7 @@ from engine.levels import checksum
 from engine.marketdata import MarketData
 from engine.orderlog import OrderLog, OrderStatus
 from engine.reference import ReferenceEngine
+from engine.trades import Tape
 from tests.unit.engine.books import ALL, block_of, book_of, story
 from tests.unit.engine.commands import Commands
 from tests.unit.engine.rough import WEATHER, Rough
@@ -32,10 +33,11 @@ def test_a_reader_of_deltas_has_the_engines_book_after_every_command(weather: ty
         at = iter(deltas)
         following = next(at, None)
         for sequence in range(opened, told.engine.sequence + 1):
+            bids, asks = told.book(market_no, sequence)
             if following is not None and following.sequence == sequence:
+                assert following.checksum == checksum(bids, asks), "not what the two sides share"
                 copy.apply(following)
                 following = next(at, None)
-            bids, asks = told.book(market_no, sequence)
             assert (copy.bids(ALL), copy.asks(ALL)) == (bids, asks)
             assert not (bids and asks) or bids[0][0] < asks[0][0], "no reader sees a crossed book"
         assert following is None
@@ -185,6 +187,17 @@ def test_trades_and_candles_are_bounded_and_newest_where_promised() -> None:
     assert (candle.volume_lots, candle.trades) == (6, 3)
     assert data.candles(MARKET, 0) == []
     assert data.trades(MARKET, 0) == []
+
+
+def test_a_minute_that_is_not_known_from_its_beginning_has_no_candle() -> None:
+    tape, minute = Tape(trades_max=9, candles_max=9), 60 * SECOND_NS
+    tape.begin_at(minute + 1)
+    for n, time_ns in enumerate((minute + 5, 2 * minute, 2 * minute + 5), 1):
+        tape.record(sequence=n, n=1, time_ns=time_ns, price=n, lots=1, taker_side=Side.BUY)
+    assert [trade.sequence for trade in tape.trades(MARKET, 9)] == [3, 2, 1]
+    assert [(each.start_ns, each.open_ticks) for each in tape.candles(9)] == [(2 * minute, 2)]
+    tape.begin_at(2 * minute)
+    assert tape.candles(9)[0].trades == 2
 
 
 @pytest.mark.parametrize("weather", WEATHER)
