@@ -25,7 +25,12 @@ from custody.withdrawals import approvals, states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVerb
 
 BATCH_MAX = 20
-"""Withdrawals read at once; every approved one is looked at in each step."""
+"""Withdrawals read at once; every approved one is looked at until enough are planned."""
+PLANNED_MAX = 20
+"""Withdrawals planned in one step: they are signed and sent before more are planned.
+
+Otherwise nothing of a long queue would be paid before all of it is planned.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def decide_payable(purse: Purse, *, amount: int, fee_max: int, asset_is_native: 
 def step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
     """Plan approved withdrawals in the order they were requested; return how many were planned.
 
-    One that cannot be paid now stays approved and does not stop the others.
+    At most PLANNED_MAX. One that cannot be paid now stays approved and does not stop the others.
     """
     chain_id = chain.traits.chain
     with db.read() as conn:
@@ -70,6 +75,8 @@ def step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
             note(Problem(row.withdrawal_id, str(error)))
         else:
             planned += 1
+            if planned == PLANNED_MAX:
+                break
     return planned
 
 

@@ -104,6 +104,18 @@ def test_many_withdrawals_that_cannot_be_planned_stop_no_other(
     assert house.withdrawal(good.withdrawal_id).state is WithdrawalState.PLANNED
 
 
+def test_what_is_planned_is_sent_before_a_long_queue_is_planned_on(
+    house: House, world: FakeWorld, alice: CustomerNo
+) -> None:
+    names = [f"queued-{n}" for n in range(execute.PLANNED_MAX + 2)]
+    queue = all_approved(house, world, alice, names)
+    assert house.step("withdrawals.plan") == execute.PLANNED_MAX
+    house.step("spending.move")
+    states_now = [house.withdrawal(row.withdrawal_id).state for row in queue]
+    assert states_now[: execute.PLANNED_MAX] == [WithdrawalState.BROADCAST] * execute.PLANNED_MAX
+    assert house.step("withdrawals.plan") == 2
+
+
 def test_fees_above_the_cap_take_no_nonce(
     house: House, world: FakeWorld, alice: CustomerNo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
