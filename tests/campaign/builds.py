@@ -1,18 +1,20 @@
 """`make campaign ARGS=builds`: one answer from every compiler, optimisation and Python (L08).
 
 Each build of the native core answers the same seeded commands beside the reference; the digests of
-all answers must be equal. The builds with sanitizers also stop at the first undefined behaviour.
-What is not on this machine is printed as not run.
+all answers must be equal. The builds with sanitizers stop at the first undefined behaviour, look at
+the invariants after every command, and run the tests of edges and the state machine as well. What
+is not on this machine is printed as not run.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +23,21 @@ import nanobind  # type: ignore[import-untyped]
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = ROOT / "engine/native"
 COMPILERS = ("g++", "clang++")
+ZIG = "zig c++"
+"""Clang from the package registry, with a library of its own: fetched where there is no clang++."""
+ZIG_PACKAGE = "ziglang==0.17.0"
 PYTHONS = ("3.11", "3.12", "3.13")
 OPTIMISED = (("-O2", "-DNDEBUG"), ("-O3", "-DNDEBUG"))
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 COMMANDS = 20_000
+TESTS = (
+    "tests/unit/engine/test_native.py",
+    "tests/unit/engine/test_native_dumps.py",
+    "tests/unit/engine/test_edges.py",
+    "tests/unit/engine/test_large_answers.py",
+    "tests/unit/engine/test_retire_and_collar.py",
+    "tests/properties/test_native_machine.py::TestPair",
+)
 
 PROGRAM = """
 import hashlib, importlib.util, sys
@@ -35,12 +48,21 @@ sys.modules["engine.native._core"] = module
 spec.loader.exec_module(module)
 from tests.support.differential import compare
 from tests.unit.engine.rough import WEATHER
+tests = sys.argv[3:]
+if tests:
+    import pytest
+    sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
 digest = hashlib.sha256()
 for seed, weather in enumerate(WEATHER):
     compared = compare(weather, seed, commands)
     digest.update(repr(sorted(compared.seen.items())).encode() + compared.state_hash)
 print(digest.hexdigest())
 """
+
+
+_UV = (str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-deps")
+_LOCKED = re.compile(r"^google-crc32c==(?:.*\\\n)*.*\n", re.MULTILINE)
+"""What the engine imports from outside: a line of the lock and those it goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +101,13 @@ def _builds() -> Iterator[Build]:
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     for compiler in COMPILERS:
         yield from (Build(compiler, flags, here) for flags in (*OPTIMISED, SANITIZED))
+    if shutil.which("clang++") is None:
+        yield Build(ZIG, OPTIMISED[0], here)
     yield from (Build("g++", OPTIMISED[0], python) for python in PYTHONS if python != here)
 
 
 def _what_is_missing(build: Build) -> str | None:
-    if shutil.which(build.compiler) is None:
+    if build.compiler != ZIG and shutil.which(build.compiler) is None:
         return build.compiler
     return None if interpreter(build.python) else f"Python {build.python}"
 
@@ -100,25 +124,47 @@ def _digest(build: Build, folder: Path, commands: int, found: list[str]) -> str 
     python = interpreter(build.python)
     assert python is not None
     module = folder / "_core.so"
-    made = subprocess.run(compile_command(build, python, module), capture_output=True, text=True)
+    words, env = compile_command(build, python, module), dict(os.environ)
+    if build.compiler == ZIG:
+        subprocess.run([*_UV, "--target", str(folder / "zig"), ZIG_PACKAGE], check=True)
+        words = [sys.executable, "-m", "ziglang", "c++", *words[1:]]
+        env |= {"PYTHONPATH": str(folder / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(folder / "cache")}
+    made = subprocess.run(words, env=env, capture_output=True, text=True)
     if made.returncode:
         found.append(f"{build}: does not compile: {made.stderr[-2000:]}")
         return None
-    is_sanitized = build.flags == SANITIZED
-    done = subprocess.run(
-        [python, "-c", PROGRAM, str(module), str(commands // 10 if is_sanitized else commands)],
-        env=_environment(build) if is_sanitized else {**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    words = [python, "-c", PROGRAM, str(module)]
+    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{_packages(python, folder)}"}
+    if build.flags != SANITIZED:
+        return _answer(build, [*words, str(commands)], env, found)
+    for tests in ((), TESTS):
+        answer = _answer(build, [*words, str(commands // 10), *tests], env | _loaded(build), found)
+        if answer is None:
+            return None
+        print(f"builds: {build}: clean, {answer.splitlines()[-1]}", flush=True)
+    return None
+
+
+def _answer(
+    build: Build, words: Sequence[str], env: Mapping[str, str], found: list[str]
+) -> str | None:
+    done = subprocess.run(words, env=env, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        found.append(f"{build}: {done.stderr[-4000:]}")
-        return None
-    if is_sanitized:
-        print(f"builds: {build}: clean", flush=True)
+        found.append(f"{build}: {done.stdout[-2000:]} {done.stderr[-4000:]}")
         return None
     return done.stdout.strip()
+
+
+def _packages(python: str, folder: Path) -> Path:
+    """Install for another interpreter what the engine imports, at the locked version."""
+    packages = folder / "packages"
+    if python != sys.executable:
+        lock = (ROOT / "requirements/dev.lock").read_text("utf-8")
+        needed = folder / "needed.lock"
+        needed.write_text("".join(_LOCKED.findall(lock)), "utf-8")
+        where = ["--require-hashes", "--python", python, "--target", str(packages)]
+        subprocess.run([*_UV, *where, "-r", str(needed)], check=True)
+    return packages
 
 
 def compile_command(build: Build, python: str, module: Path) -> list[str]:
@@ -137,14 +183,16 @@ def compile_command(build: Build, python: str, module: Path) -> list[str]:
     ]
 
 
-def _environment(build: Build) -> dict[str, str]:
-    library = "libasan.so" if build.compiler == "g++" else "libclang_rt.asan-x86_64.so"
-    ask = [build.compiler, f"-print-file-name={library}"]
-    preload = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+def _loaded(build: Build) -> dict[str, str]:
+    asan = "libasan.so" if build.compiler == "g++" else "libclang_rt.asan-x86_64.so"
+    preload = []
+    for library in (asan, "libstdc++.so.6"):  # the sanitizer must see exceptions from the start
+        ask = [build.compiler, f"-print-file-name={library}"]
+        preload.append(
+            subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+        )
     return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "LD_PRELOAD": preload,
+        "LD_PRELOAD": " ".join(preload),
         "PYTHONMALLOC": "malloc",
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",

@@ -97,7 +97,7 @@ class Pair(RuleBasedStateMachine):
         self.holds: list[e.Held] = []
         self.records: list[bytes] = []
         self.expected: list[e.Event] = []
-        self.is_gathering = False
+        self.is_gathering, self.is_equal = False, True
 
     @initialize()
     def open(self) -> None:
@@ -137,11 +137,13 @@ class Pair(RuleBasedStateMachine):
         """Apply what was gathered; everything must be equal and whole."""
         records, expected = b"".join(self.records), self.expected
         self.records, self.expected = [], []
+        self.is_equal = False
         first = self.native.sequence + 1
         answer = self.native.apply_records(records, first_sequence=first, time_ns=self.time_ns)
         assert unpack_events(answer) == expected
         assert self.native.state_hash() == self.reference.state_hash()
         self.look(self.native)
+        self.is_equal = True
 
     # ---- batches, time, restarts
 
@@ -324,8 +326,9 @@ class Pair(RuleBasedStateMachine):
             assert engine.dump() == before
 
     def teardown(self) -> None:
-        """No batch is left without an answer."""
-        self.compare()
+        """No batch is left without an answer; what has failed once says nothing more."""
+        if self.is_equal:
+            self.compare()
 
 
 TestPair = Pair.TestCase
