@@ -115,7 +115,9 @@ def _through_python(programs: Native, work: Workload) -> Iterator[Contest | Row]
 
 
 def _ns_per_command(work: Workload, batch: int, count: int) -> float:
-    engine = measuring.opened(NativeEngine(), work)
+    engine = NativeEngine()
+    assert engine.reserve(work.opening_count + work.count)  # as the rows in core do, at start
+    measuring.opened(engine, work)
     pieces = measuring.pieces_of(work.timed[: count * 64], batch)
     apply, sequence = engine.apply_records, engine.sequence + 1
     before = time.process_time_ns()
