@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-from core.errors import OutcomeUnknown, Unavailable
+from core.errors import Corrupt, OutcomeUnknown, Unavailable
 from engine.blocks import (
     GENESIS,
     HEADER_BYTES,
@@ -187,12 +187,13 @@ class Journal:
         if not self._to_index:
             return False
         segment, index = self._to_index.popleft()
-        part = Part(segment=segment, until=None)
-        if index is None:
-            headers = JournalReader(self._storage).headers_of(part)
-            index = sparse(Entry(said.first_sequence, offset) for offset, said in headers)
-        if index.entries:
-            with contextlib.suppress(Unavailable):  # it is only a shortcut
+        # It is only a shortcut: what cannot be read or written now (retention may have taken the
+        # segment away) is found and named by whoever needs the blocks themselves.
+        with contextlib.suppress(Unavailable, Corrupt):
+            if index is None:
+                headers = JournalReader(self._storage).headers_of(Part(segment=segment, until=None))
+                index = sparse(Entry(said.first_sequence, offset) for offset, said in headers)
+            if index.entries:
                 self._storage.write_atomic(index_name(segment), index.pack(segment))
         return True
 

@@ -13,7 +13,7 @@ from engine.blocks import GENESIS, HEADER_BYTES
 from engine.commands import CancelAll, PlaceOrder
 from engine.enums import OrderKind, SelfTrade, Side, TimeInForce
 from engine.journal import JournalReader, verify
-from engine.journal_index import read_index
+from engine.journal_index import index_name, read_index
 from engine.journal_writer import Journal
 from engine.records import RECORD_BYTES
 from engine.snapshot import read_snapshot, snapshot_names, sound_snapshots
@@ -130,6 +130,19 @@ def test_zeros_are_never_written_over_blocks_that_overtook_them_while_they_were_
         pass
     assert overtaken
     assert sequences(storage) == list(range(1, 2_201))
+
+
+def test_a_segment_that_goes_before_its_index_is_made_does_not_end_the_preparing() -> None:
+    storage = storage_of()
+    old = filled(storage)
+    old.close()
+    journal = filled(storage, epoch=2)
+    gone = JournalReader(storage).parts[0].segment
+    storage.delete(gone.name)
+    while journal.prepare():
+        pass
+    assert journal.append(records(1, 21), time_ns=3).first_sequence == 21
+    assert index_name(gone) not in storage.names()
 
 
 # ------------------------------------------------------------------------- records
