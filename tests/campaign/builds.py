@@ -47,7 +47,7 @@ module = importlib.util.module_from_spec(spec)
 sys.modules["engine.native._core"] = module
 spec.loader.exec_module(module)
 from tests.support.differential import compare
-from tests.unit.engine.rough import WEATHER
+from engine.laboratory.weather import WEATHER
 tests = sys.argv[3:]
 if tests:
     import pytest

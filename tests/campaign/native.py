@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.laboratory.weather import WEATHER
 from tests.support.differential import Difference, compare
-from tests.unit.engine.rough import WEATHER
 
 COMMANDS, PER_SEED, FIRST_SEED = 5_000_000, 20_000, 1_000
 

@@ -12,10 +12,10 @@ import pytest
 
 from engine import events as e
 from engine.invariants import check_invariants
+from engine.laboratory.drawn import ASSETS, Commands
+from engine.laboratory.weather import FewLevels, Fine, Rough, TightLimits
 from engine.reference import ReferenceEngine
-from tests.unit.engine.commands import ASSETS, Commands
 from tests.unit.engine.naive import Naive, Row
-from tests.unit.engine.rough import FewLevels, Fine, Rough, TightLimits
 
 COMMANDS = int(os.environ.get("STRONGROOM_TEST_COMMANDS", "24000"))
 SEEDS = range(8)

@@ -10,8 +10,8 @@ import os
 
 import pytest
 
+from engine.laboratory.weather import WEATHER, Rough
 from tests.support.differential import compare
-from tests.unit.engine.rough import WEATHER, Rough
 
 COMMANDS = int(os.environ.get("STRONGROOM_NATIVE_COMMANDS", "500000"))
 SEEDS = range(8)

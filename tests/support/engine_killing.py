@@ -25,11 +25,11 @@ from engine.events import Projected
 from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage
 from engine.journal import JournalReader
+from engine.laboratory.drawn import MARKETS, Commands
 from engine.records import pack_command, unpack_events
 from engine.recovery import ReferenceFactory, recover, replay
 from engine.sequencer import Sequencer, apply_block
 from engine.snapshot import prune_snapshots
-from tests.unit.engine.commands import MARKETS, Commands
 
 ROOT = Path(__file__).resolve().parents[2]
 SEGMENT_BYTES = 1 << 16

@@ -15,9 +15,9 @@ from core.clock import ManualClock
 from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage, Storage
 from engine.journal import JournalReader
+from engine.laboratory.drawn import Commands
 from engine.records import RECORD_BYTES
 from engine.recovery import recover
-from tests.unit.engine.commands import Commands
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = 1_000

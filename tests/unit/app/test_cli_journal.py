@@ -21,10 +21,10 @@ from engine.blocks import HEADER_BYTES, JOURNAL_START, parse_segment
 from engine.commands import Command
 from engine.events import Event
 from engine.files import DiskStorage
+from engine.laboratory.drawn import Commands
 from engine.recovery import recover
 from engine.snapshot import Snapshot, read_snapshot, snapshot_names, write_snapshot
 from tests.unit.engine.books import book_of
-from tests.unit.engine.commands import Commands
 
 SEGMENT_BYTES = 6_000
 

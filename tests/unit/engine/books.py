@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from engine.applied import AppliedBlock
 from engine.base import Engine
 from engine.events import Event
+from engine.laboratory.weather import Rough
 from engine.levels import PriceLevel
 from engine.marketdata import MarketData
 from engine.marketfeed import BookDelta
 from engine.records import pack_event
 from engine.reference import ReferenceEngine
-from tests.unit.engine.rough import Rough
 
 ALL = 10**6
 Book = tuple[tuple[PriceLevel, ...], tuple[PriceLevel, ...]]

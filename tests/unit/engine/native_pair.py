@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from engine.laboratory.drawn import Commands
 from engine.native.engine import NativeEngine
 from engine.reference import ReferenceEngine
-from tests.unit.engine.commands import Commands
 
 
 def busy(commands: int = 2_000, seed: int = 3) -> tuple[NativeEngine, ReferenceEngine, Commands]:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.bookclient import BookClient, BookMismatch, Mismatch
+from engine.laboratory.weather import DeepQueues, FarPrices, Fine, Rough
 from engine.levels import CHECKED_LEVELS, PriceLevel, checksum
 from engine.marketfeed import BookDelta
 from tests.unit.engine.books import ALL, Story, story
-from tests.unit.engine.rough import DeepQueues, FarPrices, Fine, Rough
 
 MARKET = 1
 PLACES = st.integers(0, 10**9)

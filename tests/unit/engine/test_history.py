@@ -12,6 +12,7 @@ from core.errors import Corrupt, Refused
 from engine import tapes
 from engine.factory import EngineKind, engine_factory
 from engine.history import Replay, depth_at
+from engine.laboratory.drawn import Commands
 from engine.marketdata import MarketData
 from engine.recovery import EngineFactory, recover
 from engine.sequencer import Sequencer
@@ -19,7 +20,6 @@ from engine.simulated_files import SimulatedStorage
 from engine.snapshot import snapshot_names
 from engine.trades import Candle, PublicTrade
 from tests.unit.engine.books import ALL, Book, book_of
-from tests.unit.engine.commands import Commands
 from tests.unit.engine.journals import filled, storage_of
 
 

@@ -9,14 +9,14 @@ from core.errors import Refused
 from engine.bookclient import BookClient, BookMismatch
 from engine.enums import CancelReason, Side
 from engine.events import Event, Trade
+from engine.laboratory.drawn import Commands
+from engine.laboratory.weather import WEATHER, Rough
 from engine.levels import checksum
 from engine.marketdata import MarketData
 from engine.orderlog import OrderLog, OrderStatus
 from engine.reference import ReferenceEngine
 from engine.trades import Tape
 from tests.unit.engine.books import ALL, block_of, book_of, story
-from tests.unit.engine.commands import Commands
-from tests.unit.engine.rough import WEATHER, Rough
 from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World, accepted
 
 

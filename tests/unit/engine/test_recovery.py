@@ -13,6 +13,7 @@ from engine.applied import AppliedBlock
 from engine.blocks import GENESIS
 from engine.commands import CancelAll
 from engine.events import Event, Projected
+from engine.laboratory.drawn import Commands
 from engine.recovery import ReferenceFactory, recover, replay
 from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage
@@ -23,7 +24,6 @@ from engine.snapshot import (
     snapshot_names,
     sound_snapshots,
 )
-from tests.unit.engine.commands import Commands
 
 FACTORY = ReferenceFactory()
 

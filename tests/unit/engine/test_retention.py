@@ -12,12 +12,12 @@ from engine.blocks import GENESIS, JOURNAL_START, is_segment
 from engine.events import Projected
 from engine.factory import engine_factory
 from engine.journal import JournalReader, verify
+from engine.laboratory.drawn import Commands
 from engine.recovery import recover, replay
 from engine.retention import backup_marks, mark_backup, prune_journal
 from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage
 from engine.snapshot import prune_snapshots, snapshot_names
-from tests.unit.engine.commands import Commands
 from tests.unit.engine.journals import copy_of, storage_of
 
 FACTORY = engine_factory()

@@ -19,13 +19,13 @@ from engine.events import Projected
 from engine.factory import EngineKind, engine_factory
 from engine.files import DiskStorage, Storage
 from engine.journal import JournalReader
+from engine.laboratory.drawn import Commands
 from engine.read_ahead import WORTH_BYTES, blocks_ahead
 from engine.records import pack_command
 from engine.recovery import EngineFactory, recover, replay
 from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage
 from engine.snapshot import read_snapshot, snapshot_names, sound_snapshots
-from tests.unit.engine.commands import Commands
 from tests.unit.engine.journals import copy_of
 
 KINDS = [EngineKind.REFERENCE, EngineKind.NATIVE]

@@ -12,13 +12,13 @@ from core.errors import Corrupt, Refused
 from engine.base import Limits
 from engine.commands import AddAsset, Credit
 from engine.invariants import check_invariants
+from engine.laboratory.drawn import Commands
 from engine.reference import ReferenceEngine
-from tests.unit.engine.commands import Commands
 from tests.unit.engine.world import ALICE, MARKET, World
 
 HASHES = """
 from engine.reference import ReferenceEngine
-from tests.unit.engine.commands import Commands
+from engine.laboratory.drawn import Commands
 drawn, engine = Commands(5), ReferenceEngine()
 opening = list(drawn.opening())
 for n in range(3000):
