@@ -14,14 +14,14 @@ from app.api.guard import Shop
 from core.errors import OutcomeUnknown, Unavailable
 from custody.db import Database
 from engine.base import Engine
-from engine.types import Event, OrderCommand
+from engine.types import ConfigCommand, Event, OrderCommand
 
 T = TypeVar("T")
 
 POLL_MS, POLL_MS_MAX = 5, 50
 
 
-async def command(shop: Shop, asked: OrderCommand) -> list[Event]:
+async def command(shop: Shop, asked: OrderCommand | ConfigCommand) -> list[Event]:
     """Return what a command caused, once it is durable.
 
     Unavailable: it did not happen. OutcomeUnknown: it may have happened, or may yet.

@@ -19,6 +19,7 @@ from app.api.units import MarketUnits, asset_id, instant
 from core.errors import Reason, Refused
 from core.money import format_amount
 from engine.levels import PriceLevel
+from engine.market import Market
 from engine.trades import PublicTrade
 from engine.types import Side
 
@@ -196,18 +197,7 @@ def list_markets(shop: In) -> MarketsView:
         known = engine.markets()
     return MarketsView(
         data=[
-            MarketView(
-                market=units.row.name,
-                base=asset_id(units.base),
-                quote=asset_id(units.quote),
-                price_step=units.price(1),
-                quantity_step=units.quantity(1),
-                maker_ppm=market.maker_ppm,
-                taker_ppm=market.taker_ppm,
-                halted=market.is_halted,
-                retired=market.is_retired,
-                collar_ppm=market.collar_ppm,
-            )
+            view_of(units, market)
             for units in listed
             if (market := known.get(units.row.market_no)) is not None
         ]
@@ -295,6 +285,22 @@ def list_candles(
         for candle in shop.context.market_data.candles(units.row.market_no, limit)
     ]
     return CandlesView(market=units.row.name, data=data)
+
+
+def view_of(units: MarketUnits, market: Market) -> MarketView:
+    """Return a listed market as the engine has it."""
+    return MarketView(
+        market=units.row.name,
+        base=asset_id(units.base),
+        quote=asset_id(units.quote),
+        price_step=units.price(1),
+        quantity_step=units.quantity(1),
+        maker_ppm=market.maker_ppm,
+        taker_ppm=market.taker_ppm,
+        halted=market.is_halted,
+        retired=market.is_retired,
+        collar_ppm=market.collar_ppm,
+    )
 
 
 def _units(shop: Shop, market: str) -> MarketUnits:

@@ -1,18 +1,24 @@
-"""What ops and auditors watch: chains, incidents, the audit log."""
+"""What ops and auditors watch: chains, incidents, the audit log. And how ops halt a market."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
-from app.api.guard import GuardedRoute, In
+from app.api.engine_room import command, reading
+from app.api.guard import Caller, GuardedRoute, In, Shop
+from app.api.markets import MarketView, view_of
 from app.api.shapes import Cursor, Limit, Page, Shown, after, next_of
 from app.api.units import instant
+from core.errors import Reason, Refused
 from core.ids import ChainId
 from custody import audit_log, chain_state
+from custody.access import Principal
+from engine.types import ConfigRefused, HaltMarket, ResumeMarket
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -108,6 +114,57 @@ def list_audit_records(shop: In, limit: Limit = 100, cursor: Cursor = None) -> P
         for one in found
     ]
     return Page[AuditView](data=data, next_cursor=next_of([one.number for one in found], limit))
+
+
+@router.post("/v1/markets/{market}/halt")
+async def halt_market(market: str, caller: Caller, shop: In, request: Request) -> MarketView:
+    """Take nothing but cancels in a market until it is resumed; a second time changes nothing."""
+    return await _switch(shop, caller, request, market, "market.halt", HaltMarket)
+
+
+@router.post("/v1/markets/{market}/resume")
+async def resume_market(market: str, caller: Caller, shop: In, request: Request) -> MarketView:
+    """Take orders in a market again; a second time changes nothing."""
+    return await _switch(shop, caller, request, market, "market.resume", ResumeMarket)
+
+
+async def _switch(
+    shop: Shop,
+    caller: Principal,
+    request: Request,
+    name: str,
+    action: str,
+    verb: type[HaltMarket] | type[ResumeMarket],
+) -> MarketView:
+    """Record who asks for it, have the engine do it, and return the market as it is after that."""
+    request.state.lookup = "/v1/markets"
+    units = shop.listing.market(name)
+    market_no = units.row.market_no
+    with reading(shop) as engine:
+        known = engine.markets().get(market_no)
+    if known is None:
+        raise Refused(Reason.UNKNOWN_MARKET, "the engine has not been told of it yet")
+    if known.is_retired:
+        raise Refused(Reason.MARKET_RETIRED, name)
+    # Before the engine is asked, so that no crash leaves a halt that nobody asked for. And every
+    # time, even when the market is so already: the opposite command may be on its way.
+    async with shop.turn():
+        await run_in_threadpool(_record, shop, caller, action, name)
+    event = (await command(shop, verb(market_no=market_no)))[0]
+    if isinstance(event, ConfigRefused):
+        raise Refused(event.reason.reason, name)
+    with reading(shop) as engine:
+        return view_of(units, engine.markets()[market_no])
+
+
+def _record(shop: Shop, caller: Principal, action: str, name: str) -> None:
+    now_ns = shop.context.platform.clock.now_ns()
+    shop.write(
+        lambda conn: audit_log.record(
+            conn, actor=caller.subject, action=action, subject=f"market:{name}",
+            detail={}, at_ns=now_ns,
+        )
+    )  # fmt: skip
 
 
 def _chain(conn: sa.Connection, chain: ChainId) -> ChainView:

@@ -33,6 +33,8 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/markets/{market}/book/deltas"): EVERYBODY,
         ("GET", "/v1/markets/{market}/trades"): EVERYBODY,
         ("GET", "/v1/markets/{market}/candles"): EVERYBODY,
+        ("POST", "/v1/markets/{market}/halt"): _OPS,
+        ("POST", "/v1/markets/{market}/resume"): _OPS,
         ("POST", "/v1/customers"): _OPS,
         ("GET", "/v1/customers"): _WATCH,
         ("GET", "/v1/customers/{customer_no}"): _WATCH,

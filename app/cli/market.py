@@ -1,4 +1,4 @@
-"""`strongroom market`: what is listed and what trades."""
+"""`strongroom market`: what is listed and what trades; operators halt and resume it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from app.cli import client
-from app.cli.output import emit
+from app.cli.output import emit, emit_one
 
-app = typer.Typer(help="Assets, markets, books and trades.")
+app = typer.Typer(help="Assets, markets, books and trades; halt and resume.")
 
 MarketArgument = Annotated[str, typer.Argument(help="The market's name, see `market list`.")]
 
@@ -43,3 +43,15 @@ def trades(
 ) -> None:
     """Show the latest trades, newest first."""
     emit(client.ask("GET", f"/v1/markets/{market}/trades", limit=limit)["data"])
+
+
+@app.command()
+def halt(market: MarketArgument) -> None:
+    """Take nothing but cancels in a market until it is resumed, also after a restart."""
+    emit_one(client.ask("POST", f"/v1/markets/{market}/halt"))
+
+
+@app.command()
+def resume(market: MarketArgument) -> None:
+    """Take orders in a market again."""
+    emit_one(client.ask("POST", f"/v1/markets/{market}/resume"))

@@ -234,6 +234,21 @@ def test_the_command_line_trades(served: Served) -> None:
     assert served.json(buyer, "reserve", "list") == []
 
 
+def test_an_operator_halts_and_resumes_a_market_by_command_line(served: Served) -> None:
+    ops, buyer = served.front.ops(), served.front.customer("cli-h", FAKE=10**9)
+    buy = ("order", "buy", "TOK-FAKE", "1", "--price", "0.001")
+    for _ in range(2):
+        assert served.json(ops, "market", "halt", "TOK-FAKE")["halted"] is True
+    refused = served.run(buyer, *buy)
+    assert json.loads(refused.stdout.splitlines()[-1])["code"] == "market_halted"
+    assert served.json(ops, "market", "resume", "TOK-FAKE")["halted"] is False
+    made = served.json(buyer, *buy)
+    served.json(buyer, "order", "cancel-all")
+    assert made["state"] == "open"
+    assert served.run(buyer, "market", "halt", "TOK-FAKE").exit_code == 5
+    assert served.run(ops, "market", "halt", "NO-NO").exit_code == 3
+
+
 @pytest.mark.parametrize(
     ("words", "exit_code", "code"),
     [

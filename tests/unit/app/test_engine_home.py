@@ -27,6 +27,7 @@ from engine.types import (
     AddMarket,
     CancelReason,
     Credit,
+    HaltMarket,
     MarketRetired,
     MarketStatus,
     OrderAccepted,
@@ -166,6 +167,24 @@ def test_a_retired_market_is_closed_after_a_restart_and_its_orders_are_booked_as
         CancelReason.MARKET_RETIRED,
     )
     assert isinstance(retired, MarketRetired)
+    assert configure(platform, again) == 0
+    again.stop()
+
+
+def test_a_halted_market_stays_halted_over_a_restart_that_changes_its_terms(
+    platform: Platform,
+) -> None:
+    listed(platform)
+    storage = SimulatedStorage(SeededEntropy(1, "disk"))
+    first = open_engine(platform, storage, lease=take(platform))
+    first.execute([HaltMarket(market_no=1)])
+    first.stop()
+    terms = dataclasses.replace(ROW, maker_ppm=11, collar_ppm=500)
+    platform.db.run(lambda conn: catalogue.set_market_terms(conn, ROW.market_no, terms))
+    again = open_engine(platform, storage, lease=take(platform))
+    with again.reading() as engine:
+        market = engine.markets()[1]
+    assert (market.maker_ppm, market.collar_ppm, market.is_halted) == (11, 500, True)
     assert configure(platform, again) == 0
     again.stop()
 
