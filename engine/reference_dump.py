@@ -62,6 +62,10 @@ def load_state(data: bytes, limits: Limits) -> State:
     state.slots.free = [slot for (slot,) in state_rows.SLOT.iter_unpack(rows.rest())]
     if len(state.orders) != header.counts[6]:
         raise Corrupt("state dump counts its orders in two ways")
+    for asset_no in state.balances.assets:
+        total = state.balances.totals(asset_no)
+        if total.available + total.locked + total.held + total.fees != total.supply:
+            raise Corrupt(f"state dump's money does not add up: asset {asset_no}, {total}")
     return state
 
 

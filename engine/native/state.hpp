@@ -94,6 +94,7 @@ class State {
             })) return "a market is wrong";
         if (!each(2, account, [&](const Account& row) { return load_balance(row); }))
             return "a balance is wrong";
+        if (is_.is_unsound()) return "its money does not add up";
         if (!each(5, record, [&](const Record& row) { return load_client(row, false); }) ||
             !each(6, record, [&](const Record& row) { return load_client(row, true); }))
             return "a client id is wrong";

@@ -29,6 +29,15 @@ ZIG_PACKAGE = "ziglang==0.17.0"
 PYTHONS = ("3.11", "3.12", "3.13")
 OPTIMISED = (("-O2", "-DNDEBUG"), ("-O3", "-DNDEBUG"))
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+CHECKED = ("-O1", "-g")
+"""With the checks of debug builds."""
+FAULTS = (
+    ("giving.locked -= give;", ""),
+    ("given.fees += maker_fees", "given.fees += maker_fees + 1"),
+    ("account.available -= lock, account.locked += lock;", "account.locked += lock;"),
+    ("- maker_fee;\n", ";\n"),
+)
+"""Money lost or made: each must end a checked build by its own I11, without a reference beside."""
 COMMANDS = 20_000
 TESTS = (
     "tests/unit/engine/test_native.py",
@@ -94,7 +103,28 @@ def campaign(words: Sequence[str]) -> list[str]:
             print(f"builds: {build}: {digest[:16]}", flush=True)
     if len(set(digests.values())) > 1:
         found.append(f"the builds do not agree: {digests}")
+    found += (f"nobody noticed {fault}" for fault in FAULTS if not _is_noticed(*fault))
     return found
+
+
+def _is_noticed(right: str, wrong: str) -> bool:
+    """Build the core with a fault; return whether its own check of I11 stops it."""
+    build = Build("g++", CHECKED, f"{sys.version_info[0]}.{sys.version_info[1]}")
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(shutil.copytree(SOURCES, Path(folder) / "native"))
+        engine = sources / "engine.hpp"
+        text = engine.read_text("utf-8")
+        assert text.count(right) == 1, right
+        engine.write_text(text.replace(right, wrong), "utf-8")
+        module = Path(folder) / "_core.so"
+        words = compile_command(build, sys.executable, module, sources)
+        subprocess.run(words, check=True, capture_output=True)
+        run = [sys.executable, "-c", PROGRAM, str(module), str(COMMANDS // 10)]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(run, env=env, capture_output=True, text=True, cwd=ROOT)
+        is_noticed = "I11: money or a book is broken" in done.stderr
+    print(f"builds: with {wrong.strip() or 'no'} for {right.strip()}: noticed: {is_noticed}")
+    return is_noticed
 
 
 def _builds() -> Iterator[Build]:
@@ -167,7 +197,7 @@ def _packages(python: str, folder: Path) -> Path:
     return packages
 
 
-def compile_command(build: Build, python: str, module: Path) -> list[str]:
+def compile_command(build: Build, python: str, module: Path, sources: Path = SOURCES) -> list[str]:
     """Return what makes the native module of a build."""
     place = Path(nanobind.__file__).parent
     ask = "import sysconfig; print(sysconfig.get_paths()['include'])"
@@ -178,7 +208,7 @@ def compile_command(build: Build, python: str, module: Path) -> list[str]:
         *build.flags,
         *(f"-I{place / 'include'}", f"-isystem{place / 'ext/robin_map/include'}"),
         f"-isystem{include.stdout.strip()}",
-        *(str(SOURCES / "binding.cpp"), str(place / "src/nb_combined.cpp")),
+        *(str(sources / "binding.cpp"), str(place / "src/nb_combined.cpp")),
         *("-o", str(module)),
     ]
 

@@ -11,7 +11,8 @@ from engine.base import Limits
 from engine.commands import CancelAll
 from engine.invariants import check_invariants
 from engine.native.engine import NativeEngine
-from engine.reference import ReferenceEngine
+from engine.reference import DEFAULT_LIMITS, ReferenceEngine
+from engine.state_rows import HEADER_BYTES, ROW_BYTES, unpack_header
 from tests.unit.engine.native_pair import busy
 
 
@@ -66,3 +67,19 @@ def test_a_damaged_dump_is_corrupt_or_loads_and_never_breaks_the_process() -> No
                 sequence = loaded.sequence + 1
                 loaded.apply(command, sequence=sequence, time_ns=max(0, loaded.time_ns))
     assert refused > 50
+
+
+@pytest.mark.parametrize("kind", [NativeEngine, ReferenceEngine])
+def test_a_dump_whose_money_does_not_add_up_does_not_load(
+    kind: type[NativeEngine | ReferenceEngine],
+) -> None:
+    native, _, _ = busy(600)
+    dump = native.dump()
+    assert kind.load(dump).dump() == dump
+    assets, markets, balances, *_ = unpack_header(dump, DEFAULT_LIMITS).counts
+    first = HEADER_BYTES + ROW_BYTES * (assets + markets)
+    for row in range(balances):
+        richer = bytearray(dump)
+        richer[first + ROW_BYTES * row + 8] ^= 1  # the lowest bit of what is available
+        with pytest.raises(Corrupt, match="does not add up"):
+            kind.load(bytes(richer))
