@@ -40,6 +40,7 @@ class EngineKnobs:
     """How the engine process works: its speed and its memory, never what comes of a command."""
 
     kind: EngineKind = EngineKind.AUTO
+    reserve_orders: int = 0
     lag_events_max: int = LAG_EVENTS_MAX
     batch_max: int = BATCH_MAX
     queue_max: int = QUEUE_MAX
@@ -70,7 +71,7 @@ def open_engine(
         clock=platform.clock,
         lease=lease.check,
         projected=projected,
-        factory=engine_factory(knobs.kind),
+        factory=engine_factory(knobs.kind, reserve_orders=knobs.reserve_orders),
         lag_events_max=knobs.lag_events_max,
         batch_max=knobs.batch_max,
         queue_max=knobs.queue_max,

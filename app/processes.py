@@ -179,6 +179,7 @@ def _knobs(settings: Settings) -> EngineKnobs:
     engine = settings.engine
     return EngineKnobs(
         kind=EngineKind(engine.kind),
+        reserve_orders=engine.reserve_orders,
         lag_events_max=engine.lag_events_max,
         batch_max=engine.batch_max,
         queue_max=engine.queue_max,

@@ -74,6 +74,11 @@ class EngineSettings:
     """How long the lease lives without renewal; a successor waits at most this long."""
     kind: str = "auto"
     """Which engine matches: native, reference, or auto: native where it was built."""
+    reserve_orders: int = 0
+    """Orders of a day for which the native engine takes memory at its start, about 200 bytes each.
+
+    0: as they come; then a table that grows keeps everybody waiting for some milliseconds.
+    """
     batch_max: int = 1_024
     """Most commands of one journal block; one block is one sync."""
     queue_max: int = 16_384
@@ -340,6 +345,7 @@ def _problems_of_engine(engine: EngineSettings) -> list[str]:
     if engine.journal_archive is not None and engine.journal_keep == "all":
         problems.append('engine.journal_archive: goes with engine.journal_keep = "needed"')
     for name, value, least, most in (
+        ("reserve_orders", engine.reserve_orders, 0, 1 << 24),
         ("batch_max", engine.batch_max, 1, 1 << 16),
         ("queue_max", engine.queue_max, 1, 1 << 24),
         ("linger_us", engine.linger_us, 0, 1_000_000),

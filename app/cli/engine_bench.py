@@ -17,6 +17,7 @@ from engine.laboratory.machine import machine
 from engine.laboratory.measuring import Timed
 from engine.laboratory.report import Measured, Report, cells, disk_figures, write_report
 from engine.laboratory.workloads import Workload
+from engine.recovery import EngineFactory
 
 REFERENCE_COMMANDS = 10_000
 """The reference engine is asked no more than this: its pace needs no more."""
@@ -84,7 +85,7 @@ def _durable(work: Workload, wanted: Wanted) -> Iterator[Measured]:
             tempfile.TemporaryDirectory(dir=wanted.folder, prefix="journal-") as folder,
             progress(f"{work.name}, {kind}, {way}", count) as told,
         ):
-            sequencer = measuring.durable(Path(folder), engine_factory(kind), work)
+            sequencer = measuring.durable(Path(folder), _at_start(kind, work), work)
             timed = measuring.closed_loop(sequencer, work, batch, commands=count, told=told)
             sequencer.stop()
         yield Measured(workload=work.name, engine=kind.value, way=way, timed=timed)
@@ -98,6 +99,11 @@ def _durable(work: Workload, wanted: Wanted) -> Iterator[Measured]:
         yield Measured(workload=work.name, engine=kind.value, way=way, timed=timed)
 
 
+def _at_start(kind: EngineKind, work: Workload) -> EngineFactory:
+    # As with `engine.reserve_orders`: what is measured is not the growing of a table.
+    return engine_factory(kind, reserve_orders=work.opening_count + work.count)
+
+
 def _open_loop(
     folder: Path,
     work: Workload,
@@ -106,7 +112,7 @@ def _open_loop(
     per_second: int,
     told: measuring.Told,
 ) -> Timed:
-    sequencer = measuring.durable(folder, engine_factory(kind), work)
+    sequencer = measuring.durable(folder, _at_start(kind, work), work)
     timed = measuring.open_loop(sequencer, work, per_second=per_second, commands=count, told=told)
     sequencer.stop()
     return timed

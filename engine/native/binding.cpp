@@ -108,6 +108,7 @@ nb::tuple to_tuple(const std::array<i64, 6>& is) {
 }  // namespace
 
 NB_MODULE(_core, module) {
+    nb::set_leak_warnings(false);  // what an exception holds when Python ends is no leak
     module.attr("RECORD_VERSION") = record_version;
     module.attr("RECORD_BYTES") = record_bytes;
     module.attr("BATCH_MAX") = batch_most;

@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from core.clock import SECOND_NS
 from engine.base import SEQUENCE_LIMIT, StateImage
+from engine.factory import NativeFactory
 from engine.files import DiskStorage
 from engine.journal import JournalReader
 from engine.laboratory import measuring
@@ -22,7 +22,6 @@ from engine.laboratory.shape import shape_of
 from engine.laboratory.workloads import Workload
 from engine.native.engine import NativeEngine
 from engine.read_ahead import blocks_ahead
-from engine.recovery import EngineFactory
 from engine.snapshot import sound_snapshots
 from tests.benchmarks.engine_native import BATCH, Native, asked
 from tests.benchmarks.measure import Fact, Row
@@ -36,18 +35,8 @@ PAUSE_NS_MOST, COPIES = 1_000_000, 50
 SYNC_BYTES, SYNC_ROUNDS = 8192, 300
 
 
-@dataclass(frozen=True, slots=True)
-class _Factory:
-    kind = "native"
-
-    def new(self) -> NativeEngine:
-        return NativeEngine()
-
-    def load(self, dump: bytes) -> NativeEngine:
-        return NativeEngine.load(dump)
-
-
-FACTORY: EngineFactory = _Factory()
+FACTORY = NativeFactory(reserve_orders=1 << 20)
+"""Memory is taken at the start, as in the rows in core."""
 
 
 def rows(stack: contextlib.ExitStack, programs: Native, work: Workload) -> Iterator[Row | Fact]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -397,3 +399,18 @@ def test_the_native_engine_is_chosen_where_it_is_built() -> None:
     world = World()
     assert isinstance(world.buy(ALICE, 1, 1)[0], OrderAccepted)
     assert engine_factory(EngineKind.NATIVE).load(world.engine.dump()).sequence > 0
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("orders", "is_taken"), [(0, False), (200_000, True)])
+def test_memory_for_orders_to_come_is_taken_at_the_start_when_it_is_asked_for(
+    orders: int, is_taken: bool
+) -> None:
+    before = _resident_bytes()
+    engine = engine_factory(EngineKind.NATIVE, reserve_orders=orders).new()
+    assert (_resident_bytes() - before > 20_000_000) == is_taken
+    assert engine.sequence == 0
