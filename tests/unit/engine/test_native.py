@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +12,8 @@ from core.errors import Corrupt, Reason, Refused
 from engine.base import Limits
 from engine.commands import AddAsset, AddMarket, Command, Credit, HaltMarket
 from engine.enums import Side
-from engine.events import AssetAdded, ConfigRefused, Event, OrderAccepted, OrderFilled, Trade
-from engine.factory import EngineKind, NativeFactory, engine_factory, native_is_built
+from engine.events import AssetAdded, ConfigRefused, Event, OrderFilled, Trade
+from engine.factory import EngineKind
 from engine.invariants import check_invariants
 from engine.native import _core
 from engine.native.engine import NativeEngine
@@ -26,7 +24,6 @@ from engine.records import (
     pack_command,
     unpack_events,
 )
-from engine.recovery import ReferenceFactory
 from engine.reference import ReferenceEngine
 from tests.unit.engine.native_pair import busy
 from tests.unit.engine.world import (
@@ -387,30 +384,3 @@ def test_a_command_that_fits_no_record_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         NativeEngine().apply(AddAsset(asset_no=1 << 16), sequence=1, time_ns=START_NS)
     assert refused.value.reason is Reason.AMOUNT_OUT_OF_RANGE
-
-
-# ---------------------------------------------------------------------------- choice
-
-
-def test_the_native_engine_is_chosen_where_it_is_built() -> None:
-    assert native_is_built()
-    assert isinstance(engine_factory(), NativeFactory)
-    assert isinstance(engine_factory(EngineKind.REFERENCE), ReferenceFactory)
-    world = World()
-    assert isinstance(world.buy(ALICE, 1, 1)[0], OrderAccepted)
-    assert engine_factory(EngineKind.NATIVE).load(world.engine.dump()).sequence > 0
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize(("orders", "is_taken"), [(0, False), (200_000, True)])
-def test_memory_for_orders_to_come_is_taken_at_the_start_when_it_is_asked_for(
-    orders: int, is_taken: bool
-) -> None:
-    before = _resident_bytes()
-    engine = engine_factory(EngineKind.NATIVE, reserve_orders=orders).new()
-    assert (_resident_bytes() - before > 20_000_000) == is_taken
-    assert engine.sequence == 0
