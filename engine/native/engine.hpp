@@ -752,7 +752,8 @@ class Engine {
         std::vector<u128> sums(65536);
         for (u64 index = 1; index < risk_.accounts.top; ++index) {
             const Account& is = risk_.accounts.at[index];
-            if (is.available >= supply_limit || is.locked >= supply_limit || is.held >= supply_limit)
+            if (is.available >= supply_limit || is.locked >= supply_limit ||
+                is.held >= supply_limit)
                 return true;
             sums[is.asset] += is.sum();
         }

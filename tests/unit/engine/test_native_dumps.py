@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import pytest
@@ -65,7 +66,9 @@ def test_a_damaged_dump_is_corrupt_or_loads_and_never_breaks_the_process() -> No
             for customer in range(1, 9):
                 command = CancelAll(customer_no=customer)
                 sequence = loaded.sequence + 1
-                loaded.apply(command, sequence=sequence, time_ns=max(0, loaded.time_ns))
+                # A checked build may notice here what loading does not look for.
+                with contextlib.suppress(Corrupt):
+                    loaded.apply(command, sequence=sequence, time_ns=max(0, loaded.time_ns))
     assert refused > 50
 
 
