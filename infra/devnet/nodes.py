@@ -174,9 +174,8 @@ def _start_on(port: int, arguments: list[str], chain_id: int) -> AnvilNode:
             return server.is_running and int(node.call("eth_chainId"), 16) == chain_id
         return False
 
-    try:
+    with contextlib.ExitStack() as unless_ready:
+        unless_ready.callback(server.stop)
         server.wait_until(is_ready)
-    except BaseException:
-        server.stop()
-        raise
+        unless_ready.pop_all()
     return node

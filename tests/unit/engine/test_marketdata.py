@@ -7,17 +7,15 @@ import pytest
 from core.clock import SECOND_NS
 from core.errors import Refused
 from engine.bookclient import BookClient, BookMismatch
-from engine.enums import CancelReason, Side
+from engine.enums import Side
 from engine.events import Event, Trade
-from engine.laboratory.drawn import Commands
 from engine.laboratory.weather import WEATHER, Rough
 from engine.levels import checksum
 from engine.marketdata import MarketData
-from engine.orderlog import OrderLog, OrderStatus
 from engine.reference import ReferenceEngine
 from engine.trades import Tape
 from tests.unit.engine.books import ALL, block_of, book_of, story
-from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World, accepted
+from tests.unit.engine.world import ALICE, BOB, IOC, MARKET, World
 
 
 @pytest.mark.parametrize("weather", WEATHER)
@@ -62,42 +60,19 @@ def test_the_depth_of_any_command_is_what_the_engine_showed_then(weather: type[R
         assert told.data.depth_at(market_no, told.engine.sequence + 1, ALL) is None
 
 
-def test_the_order_log_has_the_engines_open_orders() -> None:
-    drawn, engine, log = Commands(11), ReferenceEngine(), OrderLog()
-    opening = list(drawn.opening())
-    while engine.sequence < 2_000:
-        command = opening.pop(0) if opening else drawn.next()
-        events = engine.apply(command, sequence=engine.sequence + 1, time_ns=drawn.time_ns)
-        drawn.observe(events)
-        log.apply(block_of(events, drawn.time_ns))
-    assert engine.all_open_orders()
-    for order in engine.all_open_orders():
-        record = log.order(order.order_id)
-        assert record is not None
-        assert record.status is OrderStatus.OPEN
-        same = ("price_ticks", "quantity_lots", "filled_lots", "remaining_lots", "post_only")
-        assert all(getattr(record, name) == getattr(order, name) for name in same)
-
-
 def test_a_feed_that_begins_at_a_recovered_engine_goes_on_with_its_book() -> None:
     world = World()
-    order_id = accepted(world.buy(ALICE, 99, 5))
+    world.buy(ALICE, 99, 5)
     world.sell(BOB, 99, 2)
-    data, log = MarketData(), OrderLog()
+    data = MarketData()
     data.begin(world.engine)
-    log.begin(world.engine)
     began = world.engine.sequence
     assert data.depth(MARKET, 5).bids == ((99, 3),)
     assert data.deltas_after(MARKET, began) == []
-    events = world.sell(BOB, 99, 1)
-    data.apply(block_of(events))
-    log.apply(block_of(events))
+    data.apply(block_of(world.sell(BOB, 99, 1)))
     [delta] = data.deltas_after(MARKET, began) or []
     assert (delta.bids, delta.asks) == (((99, 2),), ())
     assert (delta.update, delta.previous_sequence, delta.sequence) == (began + 1, began, began + 1)
-    record = log.order(order_id)
-    assert record is not None
-    assert (record.filled_lots, record.remaining_lots, record.filled_ticks_lots) == (3, 2, None)
 
 
 def test_a_command_that_leaves_the_book_as_it_was_makes_no_delta() -> None:
@@ -233,34 +208,3 @@ def test_an_unknown_market_is_refused() -> None:
             ask(9, 1)
     with pytest.raises(Refused, match="unknown_market"):
         data.depth_at(9, 0, 1)
-
-
-def test_a_closed_order_is_known_until_too_many_closed_after_it() -> None:
-    world, log = World(), OrderLog(closed_max=2)
-    log.begin(world.engine)
-    ids = []
-    for _ in range(3):
-        events = world.buy(ALICE, 100, 5, **IOC)
-        ids.append(accepted(events))
-        log.apply(block_of(events))
-    assert log.order(ids[0]) is None
-    record = log.order(ids[2])
-    assert record is not None
-    assert (record.status, record.cancel_reason) == (OrderStatus.CANCELLED, CancelReason.UNFILLED)
-    assert [order.order_id for order in log.closed_of(ALICE, 5)] == [ids[2], ids[1]]
-    assert log.closed_of(ALICE, 1)[0].order_id == ids[2]
-    assert log.closed_of(BOB, 5) == []
-
-
-def test_a_filled_order_remembers_what_it_paid() -> None:
-    world, log = World(), OrderLog()
-    log.begin(world.engine)
-    for events in (world.sell(BOB, 100, 2), world.sell(BOB, 101, 2), world.buy(ALICE, 105, 3)):
-        log.apply(block_of(events))
-    record = log.order(accepted(events))
-    assert record is not None
-    assert (record.status, record.filled_lots, record.filled_ticks_lots) == (
-        OrderStatus.FILLED,
-        3,
-        301,
-    )

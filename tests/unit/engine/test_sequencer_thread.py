@@ -76,9 +76,8 @@ def test_submit_answers_with_what_went_wrong() -> None:
         room.sequencer.execute([credit(2)])
 
 
-def test_who_comes_to_a_full_queue_is_told_to_come_again() -> None:
-    room = Room(queue_max=2)
-    room.open_market()
+def _slow_sync(room: Room) -> tuple[threading.Event, threading.Event]:
+    """Let every sync say that it began, and wait until it may go on."""
     entered, go_on = threading.Event(), threading.Event()
 
     def slow(operation: str, name: str) -> None:
@@ -87,6 +86,13 @@ def test_who_comes_to_a_full_queue_is_told_to_come_again() -> None:
             go_on.wait(10)
 
     room.storage.before_operation = slow
+    return entered, go_on
+
+
+def test_who_comes_to_a_full_queue_is_told_to_come_again() -> None:
+    room = Room(queue_max=2)
+    room.open_market()
+    entered, go_on = _slow_sync(room)
     room.sequencer.start()
     first = room.sequencer.submit(CancelAll(customer_no=1))
     assert entered.wait(10)
@@ -125,14 +131,7 @@ def test_stopping_answers_everything_that_was_queued() -> None:
 def test_a_cancelled_future_is_dropped_and_harms_nobody() -> None:
     room = Room()
     room.open_market()
-    entered, go_on = threading.Event(), threading.Event()
-
-    def slow(operation: str, name: str) -> None:
-        if operation == "sync":
-            entered.set()
-            go_on.wait(10)
-
-    room.storage.before_operation = slow
+    entered, go_on = _slow_sync(room)
     room.sequencer.start()
     first = room.sequencer.submit(CancelAll(customer_no=1))
     assert entered.wait(10)
