@@ -87,7 +87,7 @@ def in_batches(
     """Apply a workload's commands to an engine that was opened; a latency is that of one call."""
     count = work.count if commands is None else min(commands, work.count)
     pieces = pieces_of(work.timed[: count * RECORD_BYTES], batch)
-    apply, sequence, latencies = engine.apply_records, engine.sequence + 1, Histogram()
+    apply, sequence = engine.apply_records, engine.sequence + 1
     found: list[int] = []
     events = 0
     clock = time.perf_counter_ns
@@ -101,12 +101,10 @@ def in_batches(
         if not len(found) & 1023:
             told(len(found) * batch)
     cpu, wall = time.process_time_ns() - cpu, clock() - wall
-    for ns in found:
-        latencies.record(ns)
     told(count)
     return Timed(
         commands=count, events=events // RECORD_BYTES, cpu_ns=cpu, wall_ns=wall,
-        latencies=latencies, calls=len(pieces),
+        latencies=_counted(found), calls=len(pieces),
     )  # fmt: skip
 
 
