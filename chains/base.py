@@ -56,6 +56,10 @@ class ChainTraits:
     """Name of the signature curve: `secp256k1` or `ed25519`."""
     reorg_limit: int
     """Blocks below the head that the follower keeps for finding a common ancestor."""
+    purpose: int = 44
+    """First step of derivation paths: 44, or 84 where witness programs are paid to."""
+    spends_coins: bool = False
+    """A transaction uses up coins (outpoints) of its sender instead of one nonce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +171,41 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """One coin that a transaction spends, with its amount proven by the transaction it comes from.
+
+    Only on chains that spend coins.
+    """
+
+    outpoint: str
+    owner: str
+    """Address whose key must sign."""
+    amount: int
+    digest: bytes
+    """The 32 bytes that this input's signature signs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a payload does, read from its bytes by code that is not the builder's."""
+    """What a payload does, read from its bytes by code that is not the builder's.
+
+    `effects` are all of its outputs, change included.
+    """
 
     network: str
     nonce: int
+    """0 on chains that spend coins."""
     effects: tuple[Effect, ...]
     fee_max: int
     digest: bytes
+    """The bytes to sign; where inputs are signed one by one, what names the transaction."""
+    inputs: tuple[Input, ...] = ()
+
+    def claims(self, sender: str) -> tuple[str, ...]:
+        """Return what two transactions cannot both use: the sender's nonce, or the coins."""
+        if self.inputs:
+            return tuple(one.outpoint for one in self.inputs)
+        return (f"{sender}/{self.nonce}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +332,7 @@ class ChainWriter(Protocol):
         ...
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
-        """Join payload and signature after checking that it is the sender's.
+        """Join payload and signature, one after another by input, checking whose they are.
 
         Refused: bad_signature.
         """

@@ -31,6 +31,6 @@ def prove_control(
         raise Refused(Reason.UNKNOWN_KEY, address)
     digest = chain.control_digest(challenge)
     check_digest(digest)
-    signature = signer.sign_digest(key, digest)
+    signature = signer.sign(key, digest)
     check_signature(signature, digest, public_key)
     return chain.control_proof(challenge, signature, address=address)

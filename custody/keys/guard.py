@@ -115,7 +115,7 @@ def sign_once(guard: Guard, request: SignRequest) -> bytes:
     record = _record(guard, request, decoded, public_key, now_ns)
     position = guard.db.run(lambda conn: _persist(conn, guard, request, record, dead))
     # From here on the nonce is taken, whatever happens to this process.
-    signature = guard.signer.sign_digest(request.key, decoded.digest)
+    signature = guard.signer.sign(request.key, decoded.digest)
     check_signature(signature, decoded.digest, public_key)
     _keep(guard, position, signature)
     return signature
@@ -255,9 +255,7 @@ def _tx_id(guard: Guard, entry: Entry) -> str:
     record = entry.record
     signature = entry.signature
     if signature is None:  # never released, but what it would be is needed to look for it
-        signature = guard.signer.sign_digest(
-            KeyRef(record.account, record.key_index), record.digest
-        )
+        signature = guard.signer.sign(KeyRef(record.account, record.key_index), record.digest)
     return guard.chain.assemble(_unsigned(record), signature).tx_id
 
 

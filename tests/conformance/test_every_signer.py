@@ -59,7 +59,7 @@ def digest(number: int) -> bytes:
 
 
 def test_a_signature_is_the_keys_over_exactly_the_digest(signer: Signer) -> None:
-    signature = signer.sign_digest(KEY, digest(1))
+    signature = signer.sign(KEY, digest(1))
     public_key = signer.public_key(KEY)
     assert len(signature) == 65
     recovered = PublicKey.from_signature_and_message(signature, digest(1), hasher=None)
@@ -72,7 +72,7 @@ def test_a_signature_is_the_keys_over_exactly_the_digest(signer: Signer) -> None
 
 
 def test_the_same_digest_gets_the_same_bytes_after_a_restart(make: Maker, tmp_path: Path) -> None:
-    assert make(tmp_path).sign_digest(KEY, digest(1)) == make(tmp_path).sign_digest(KEY, digest(1))
+    assert make(tmp_path).sign(KEY, digest(1)) == make(tmp_path).sign(KEY, digest(1))
 
 
 def test_a_thousand_signatures_have_distinct_r_and_low_s(signer: Signer) -> None:
@@ -80,7 +80,7 @@ def test_a_thousand_signatures_have_distinct_r_and_low_s(signer: Signer) -> None
     seen = set()
     public_key = signer.public_key(KEY)
     for number in range(1_000):
-        signature = signer.sign_digest(KEY, digest(number))
+        signature = signer.sign(KEY, digest(number))
         r, s = (int.from_bytes(part, "big") for part in (signature[:32], signature[32:64]))
         assert 0 < r < CURVE_ORDER
         assert 0 < s <= CURVE_ORDER // 2
@@ -102,7 +102,7 @@ def _der(r: int, s: int) -> bytes:
 )
 def test_anything_but_32_bytes_is_refused(signer: Signer, bad: bytes) -> None:
     with pytest.raises(Refused) as refused:
-        signer.sign_digest(KEY, bad)
+        signer.sign(KEY, bad)
     assert refused.value.reason is Reason.MALFORMED
 
 
@@ -129,7 +129,7 @@ def test_the_xpub_derives_the_keys_that_sign(signer: Signer, account: str) -> No
     for index in (0, 1, 2, 999, HARDENED - 1):
         public_key = derive_checked(keys, index).public_key
         assert public_key == signer.public_key(KeyRef(account, index))
-        signature = signer.sign_digest(KeyRef(account, index), digest(index))
+        signature = signer.sign(KeyRef(account, index), digest(index))
         check_signature(signature, digest(index), public_key)
 
 
@@ -150,7 +150,7 @@ def test_many_threads_get_the_right_signatures(signer: Signer) -> None:
     expected = {key: signer.public_key(key) for key in keys}
     with ThreadPoolExecutor(8) as pool:
         jobs = [(key, digest(n)) for n in range(8) for key in keys]
-        made = list(pool.map(lambda job: signer.sign_digest(*job), jobs))
+        made = list(pool.map(lambda job: signer.sign(*job), jobs))
     for (key, asked), signature in zip(jobs, made, strict=True):
         check_signature(signature, asked, expected[key])
 

@@ -115,10 +115,27 @@ class SeamSigner:
         """Ask the signer."""
         return self._inner.public_key(key)
 
-    def sign_digest(self, key: KeyRef, digest: bytes) -> bytes:
+    @property
+    def curve(self) -> str:
+        """Ask the signer."""
+        return self._inner.curve
+
+    def make_keys(self, account: str, first: int, count: int) -> None:
+        """Ask the signer."""
+        self._inner.make_keys(account, first, count)
+
+    def check(self) -> None:
+        """Ask the signer."""
+        self._inner.check()
+
+    def close(self) -> None:
+        """Ask the signer."""
+        self._inner.close()
+
+    def sign(self, key: KeyRef, message: bytes) -> bytes:
         """Sign, dying before or after."""
         self._gate.crash.reach("sign.before")
-        signature = self._inner.sign_digest(key, digest)
+        signature = self._inner.sign(key, message)
         self._gate.crash.reach("sign.after")
         return signature
 

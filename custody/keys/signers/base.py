@@ -1,7 +1,8 @@
-"""What every signer does, wherever its keys live. Only custody.keys.guard calls sign_digest."""
+"""What every signer does, wherever its keys live. Only custody.keys.guard calls `sign`."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -16,6 +17,8 @@ ACCOUNTS = MappingProxyType({"deposits": 0, "hot": 1, "gas": 2, "cold": 3})
 """Own wallets and their hardened BIP-44 accounts: a leaked child key falls one account only."""
 DIGEST_BYTES = 32
 SIGNATURE_BYTES = 65
+KEYS_AT_ONCE = 1_000
+"""Most keys that make_keys makes in one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +38,70 @@ class KeyRef:
 class Signer(Protocol):
     """The keys of one chain. There is no verb that gives a private key away."""
 
+    @property
+    def curve(self) -> str:
+        """Return `secp256k1` or `ed25519`."""
+        ...
+
     def network_allowed(self, traits: ChainTraits) -> bool:
         """Return whether these keys may sign for a network."""
         ...
 
     def account_xpub(self, account: str) -> str:
-        """Return an account's extended public key. Refused: unknown_key."""
+        """Return an account's extended public key.
+
+        Refused: unknown_key, also when these keys have no public derivation (Ed25519, keys that
+        were made inside a token).
+        """
         ...
 
     def public_key(self, key: KeyRef) -> bytes:
-        """Return 33 bytes, derived from the private side. Refused: unknown_key."""
-        ...
+        """Return 33 bytes (secp256k1, compressed) or 32 (ed25519), from the private side.
 
-    def sign_digest(self, key: KeyRef, digest: bytes) -> bytes:
-        """Return 65 bytes r ‖ s ‖ recovery id: RFC 6979, low s, verified after making.
-
-        Refused: malformed (a digest that is not exactly 32 bytes), unknown_key.
+        Refused: unknown_key.
         """
         ...
+
+    def sign(self, key: KeyRef, message: bytes) -> bytes:
+        """Sign a 32-byte digest (secp256k1) or a whole message (ed25519).
+
+        secp256k1: 65 bytes r ‖ s ‖ recovery id, low s, verified after making; a nonce that is
+        deterministic (RFC 6979) or the token's own. ed25519: the 64 bytes of RFC 8032, verified.
+
+        Refused: malformed (a digest that is not exactly 32 bytes), unknown_key. Unavailable: the
+        keys cannot be reached now. Corrupt: what came back is not this key's signature.
+        """
+        ...
+
+    def make_keys(self, account: str, first: int, count: int) -> None:
+        """Make sure that an account's keys first..first+count-1 exist, where they must be made.
+
+        Refused: unknown_key, too_large (more than 1,000 at once). Unavailable as sign.
+        """
+        ...
+
+    def check(self) -> None:
+        """Return when these keys can really sign now: it makes and verifies a signature.
+
+        Unavailable, Refused (weak_key, wrong_pin, …) or Corrupt when not.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of tokens, connections and secrets."""
+        ...
+
+
+CHECK_DIGEST = hashlib.sha256(b"strongroom/signer-check/v1").digest()
+"""What `check` signs: the hash of a text that no chain's transaction can have."""
+
+
+def check_key_range(account: str, first: int, count: int) -> None:
+    """Refused: unknown_key, too_large."""
+    if type(count) is not int or not 0 < count <= KEYS_AT_ONCE:
+        raise Refused(Reason.TOO_LARGE, f"1..{KEYS_AT_ONCE} keys at once")
+    KeyRef(account, first)
+    KeyRef(account, first + count - 1)
 
 
 def check_digest(digest: bytes) -> None:

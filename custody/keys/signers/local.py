@@ -19,7 +19,14 @@ from custody.keys.derivation import (
     hmac_sha512,
 )
 from custody.keys.secret import Secret
-from custody.keys.signers.base import ACCOUNTS, KeyRef, check_digest, check_signature
+from custody.keys.signers.base import (
+    ACCOUNTS,
+    CHECK_DIGEST,
+    KeyRef,
+    check_digest,
+    check_key_range,
+    check_signature,
+)
 from custody.keys.signers.keystore import open_keystore
 
 CURVE = "secp256k1"
@@ -115,6 +122,11 @@ class LocalSigner:
         """Open a keystore file. Refused: as open_keystore, and main_network."""
         return cls(open_keystore(path, passphrase), traits)
 
+    @property
+    def curve(self) -> str:
+        """Return secp256k1."""
+        return CURVE
+
     def network_allowed(self, traits: ChainTraits) -> bool:
         """Return whether the network is no main network and of these keys' coin type."""
         return (
@@ -137,13 +149,26 @@ class LocalSigner:
         public_key: bytes = self._expected(key)
         return public_key
 
-    def sign_digest(self, key: KeyRef, digest: bytes) -> bytes:
+    def sign(self, key: KeyRef, message: bytes) -> bytes:
         """Return r ‖ s ‖ recovery id over exactly 32 bytes. Refused: malformed, unknown_key."""
-        check_digest(digest)
+        check_digest(message)
         expected = self.public_key(key)
-        signature = self._external[key.account].child(key.index).sign(digest)
-        check_signature(signature, digest, expected)
+        signature = self._external[key.account].child(key.index).sign(message)
+        check_signature(signature, message, expected)
         return signature
+
+    def make_keys(self, account: str, first: int, count: int) -> None:
+        """Check the numbers; every key of a seed exists already."""
+        check_key_range(account, first, count)
+
+    def check(self) -> None:
+        """Sign a constant with the key of the hot wallet."""
+        self.sign(KeyRef("hot", 0), CHECK_DIGEST)
+
+    def close(self) -> None:
+        """Forget the accounts' keys."""
+        self._accounts.clear()
+        self._external.clear()
 
     def _derive_public(self, key: KeyRef) -> bytes:
         public_key = self._public[key.account].public_key(key.index)

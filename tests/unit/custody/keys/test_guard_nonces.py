@@ -182,7 +182,7 @@ class Dying:
         self.account_xpub = self._signer.account_xpub
         self.public_key = self._signer.public_key
 
-    def sign_digest(self, key: KeyRef, digest: bytes) -> NoReturn:
+    def sign(self, key: KeyRef, digest: bytes) -> NoReturn:
         raise Unavailable("killed")
 
 
@@ -195,7 +195,7 @@ def test_a_crash_between_writing_and_signing_gives_the_same_bytes_later(
         sign_once(room.with_guard(signer=Dying(room)).guard, request)
     assert refusal(room, room.request("wd_2")) is Reason.EQUIVOCATION  # the nonce is taken
     signature = sign_once(room.guard, request)
-    assert signature == room.guard.signer.sign_digest(request.key, request.unsigned.digest)
+    assert signature == room.guard.signer.sign(request.key, request.unsigned.digest)
     with room.guard.db.read() as conn:
         assert len(list(signature_log.entries(conn))) == 1
 
@@ -232,7 +232,7 @@ def test_a_crash_around_each_commit_gives_the_same_bytes_later(
         again = Database.open(url)
         later = room.with_guard(db=again)
         signature = sign_once(later.guard, request)
-        assert signature == room.guard.signer.sign_digest(request.key, request.unsigned.digest)
+        assert signature == room.guard.signer.sign(request.key, request.unsigned.digest)
         with again.read() as conn:
             (entry,) = signature_log.entries(conn)
         assert entry.signature == signature

@@ -244,7 +244,7 @@ def errors(keystore: Path) -> list[Callable[[], object]]:
         lambda: open_keystore(keystore, Secret(b"canary-wrong-one")),
         lambda: seed_from_mnemonic(Secret(b"canary canary canary")),
         lambda: LocalSigner.open(keystore, PASSPHRASE, traits(is_main_network=True)),
-        lambda: signer.sign_digest(KeyRef("hot", 0), b"short"),
+        lambda: signer.sign(KeyRef("hot", 0), b"short"),
         lambda: signer.account_xpub("none"),
         lambda: load_officer_key(key_file, passphrase=Secret(b"canary-wrong-one")),
         lambda: load_officer_key(key_file),

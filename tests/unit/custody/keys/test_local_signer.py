@@ -45,7 +45,7 @@ def of_another_key(_signature: bytes) -> bytes:
 
 def of_another_digest(_signature: bytes) -> bytes:
     signer = LocalSigner(Secret(bytes(32)), traits())
-    return signer.sign_digest(KEY, bytes(32))
+    return signer.sign(KEY, bytes(32))
 
 
 FAULTS = [
@@ -65,11 +65,11 @@ def test_a_faulty_signature_stays_inside(
 ) -> None:
     signer = LocalSigner(Secret(bytes(32)), traits())
     honest = PrivateNode.sign
-    signature = signer.sign_digest(KEY, DIGEST)
+    signature = signer.sign(KEY, DIGEST)
     wrong = fault(signature)
     assert wrong != signature
     monkeypatch.setattr(PrivateNode, "sign", lambda _node, _digest: wrong)
     with pytest.raises(Corrupt):
-        signer.sign_digest(KEY, DIGEST)
+        signer.sign(KEY, DIGEST)
     monkeypatch.setattr(PrivateNode, "sign", honest)
-    assert signer.sign_digest(KEY, DIGEST) == signature
+    assert signer.sign(KEY, DIGEST) == signature
