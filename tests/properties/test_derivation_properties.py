@@ -8,6 +8,7 @@ from bip_utils import Bip32Slip10Secp256k1  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from custody.keys.bip32 import PrivateNode
 from custody.keys.derivation import (
     HARDENED,
     AccountKeys,
@@ -18,7 +19,6 @@ from custody.keys.derivation import (
 )
 from custody.keys.secret import Secret
 from custody.keys.signers import ACCOUNTS, KeyRef, LocalSigner
-from custody.keys.signers.local import PrivateNode
 from tests.unit.custody.keys.networks import traits
 
 EXAMPLES = int(os.environ.get("STRONGROOM_TEST_PATHS", "300"))

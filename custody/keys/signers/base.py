@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from coincurve import PublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from chains.base import ChainTraits
 from core.errors import Corrupt, Reason, Refused
@@ -15,8 +17,13 @@ from custody.keys.derivation import CURVE_ORDER, HARDENED
 
 ACCOUNTS = MappingProxyType({"deposits": 0, "hot": 1, "gas": 2, "cold": 3})
 """Own wallets and their hardened BIP-44 accounts: a leaked child key falls one account only."""
+SECP256K1 = "secp256k1"
+ED25519 = "ed25519"
 DIGEST_BYTES = 32
+MESSAGE_BYTES_MAX = 1 << 16
+"""Longest message that is signed whole."""
 SIGNATURE_BYTES = 65
+EDWARDS_SIGNATURE_BYTES = 64
 KEYS_AT_ONCE = 1_000
 """Most keys that make_keys makes in one call."""
 
@@ -68,8 +75,9 @@ class Signer(Protocol):
         secp256k1: 65 bytes r ‖ s ‖ recovery id, low s, verified after making; a nonce that is
         deterministic (RFC 6979) or the token's own. ed25519: the 64 bytes of RFC 8032, verified.
 
-        Refused: malformed (a digest that is not exactly 32 bytes), unknown_key. Unavailable: the
-        keys cannot be reached now. Corrupt: what came back is not this key's signature.
+        Refused: malformed (a digest that is not exactly 32 bytes, an empty or overlong message),
+        unknown_key. Unavailable: the keys cannot be reached now. Corrupt: what came back is not
+        this key's signature.
         """
         ...
 
@@ -126,3 +134,24 @@ def check_signature(signature: bytes, digest: bytes, public_key: bytes) -> None:
         raise Corrupt("the signer made a signature of nobody") from error
     if recovered.format() != public_key:
         raise Corrupt("the signer signed with another key")
+
+
+def check_message(curve: str, message: bytes) -> None:
+    """Refused: malformed unless message is what a key of this curve signs."""
+    if curve == SECP256K1:
+        check_digest(message)
+    elif type(message) is not bytes or not 0 < len(message) <= MESSAGE_BYTES_MAX:
+        raise Refused(Reason.MALFORMED, f"a message has 1..{MESSAGE_BYTES_MAX} bytes")
+
+
+def check_made(curve: str, signature: bytes, message: bytes, public_key: bytes) -> None:
+    """Check what a signer just made, on either curve. Corrupt when it is not this key's."""
+    if curve == SECP256K1:
+        check_signature(signature, message, public_key)
+        return
+    if len(signature) != EDWARDS_SIGNATURE_BYTES:
+        raise Corrupt("the signer made no signature")
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError) as error:
+        raise Corrupt("the signer signed with another key") from error

@@ -11,6 +11,7 @@ from coincurve import PrivateKey, PublicKey
 
 from core.errors import Corrupt, Reason, Refused
 from custody.keys import derivation
+from custody.keys.bip32 import PrivateNode
 from custody.keys.derivation import (
     CURVE_ORDER,
     HARDENED,
@@ -25,7 +26,7 @@ from custody.keys.derivation import (
 from custody.keys.second import base58check_decode, base58check_encode
 from custody.keys.secret import Secret
 from custody.keys.signers.base import KeyRef
-from custody.keys.signers.local import LocalSigner, PrivateNode
+from custody.keys.signers.local import LocalSigner
 from tests.unit.custody.keys.networks import traits
 
 VECTORS = Path(__file__).parents[3] / "vectors"

@@ -133,7 +133,7 @@ def test_a_short_passphrase_is_refused(tmp_path: Path) -> None:
     assert reason(create_keystore, *new, entropy=ENTROPY, cost=CHEAP) is Reason.MALFORMED
 
 
-@pytest.mark.parametrize("changes", [{"is_main_network": True}, {"curve": "ed25519"}])
+@pytest.mark.parametrize("changes", [{"is_main_network": True}, {"curve": "p256"}])
 def test_a_local_signer_does_not_open_for_other_networks(
     keystore: Path, changes: dict[str, object]
 ) -> None:

@@ -8,10 +8,10 @@ import pytest
 from coincurve import PrivateKey
 
 from core.errors import Corrupt
+from custody.keys.bip32 import PrivateNode
 from custody.keys.derivation import CURVE_ORDER
 from custody.keys.secret import Secret
 from custody.keys.signers import KeyRef, LocalSigner
-from custody.keys.signers.local import PrivateNode
 from tests.unit.custody.keys.networks import traits
 
 DIGEST = bytes(range(32))

@@ -1,0 +1,95 @@
+"""Every backend on every curve it has, and what the facts may know of it. A new one adds rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from coincurve import verify_signature
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from chains.base import ChainTraits
+from core.entropy import SeededEntropy
+from custody.keys.secret import Secret
+from custody.keys.signers import Signer
+from custody.keys.signers.base import ED25519, SECP256K1
+from custody.keys.signers.keystore import CHEAP, create_keystore
+from custody.keys.signers.local import LocalSigner
+from tests.unit.custody.keys.networks import traits
+
+CANARY = b"canary-seed-5ca1ab1e-canary-seed"
+Maker: TypeAlias = Callable[[Path, ChainTraits], Signer]
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """One backend on one curve."""
+
+    backend: str
+    curve: str
+    make: Maker
+    """Opens the keys of a folder; opened again they are the same."""
+    is_seeded: bool = True
+    """All keys come from one seed by a path."""
+    is_deterministic: bool = True
+    """The same message gets the same bytes again; a token draws its own nonces on secp256k1."""
+    many: int = 1_000
+    """How many signatures a test may ask for."""
+
+    @property
+    def name(self) -> str:
+        """Return what pytest calls it."""
+        return f"{self.backend}-{self.curve}"
+
+    @property
+    def has_xpub(self) -> bool:
+        """Return whether addresses derive from an extended public key."""
+        return self.is_seeded and self.curve == SECP256K1
+
+    def open(self, folder: Path) -> Signer:
+        """Open the keys of a folder for a test network."""
+        return self.make(folder, traits(curve=self.curve))
+
+
+def local(folder: Path, network: ChainTraits) -> Signer:
+    """Make a local signer through its keystore file."""
+    path, passphrase = folder / "keystore", Secret(b"correct horse")
+    if not path.exists():
+        entropy = SeededEntropy(1, "keystore")
+        create_keystore(path, passphrase, Secret(CANARY), entropy=entropy, cost=CHEAP)
+    return LocalSigner.open(path, passphrase, network)
+
+
+RIGS = (
+    Rig("local", SECP256K1, local),
+    Rig("local", ED25519, local),
+)
+
+
+def message(number: int) -> bytes:
+    """Return 32 bytes that both curves sign."""
+    return hashlib.sha256(number.to_bytes(4, "big")).digest()
+
+
+def is_signed(curve: str, signature: bytes, signed: bytes, public_key: bytes) -> bool:
+    """Return whether a signature verifies, by libraries that no signer uses for it."""
+    if curve == SECP256K1:
+        r, s = (int.from_bytes(part, "big") for part in (signature[:32], signature[32:64]))
+        return bool(verify_signature(_der(r, s), signed, public_key, hasher=None))
+    try:
+        VerifyKey(public_key).verify(signed, signature)
+    except BadSignatureError:
+        return False
+    return True
+
+
+def _der(r: int, s: int) -> bytes:
+    parts = b""
+    for number in (r, s):
+        body = number.to_bytes(number.bit_length() // 8 + 1, "big")
+        parts += b"\x02" + bytes([len(body)]) + body
+    return b"\x30" + bytes([len(parts)]) + parts
