@@ -61,7 +61,7 @@ _CONFLICT = frozenset(
         Reason.ALREADY_APPROVED,
     }
 )
-_VERIFICATION = frozenset({Reason.BAD_SIGNATURE, Reason.INTENT_MISMATCH})
+_VERIFICATION = frozenset({Reason.BAD_SIGNATURE, Reason.BAD_ATTESTATION, Reason.INTENT_MISMATCH})
 
 
 class Talk:

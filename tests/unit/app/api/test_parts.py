@@ -35,9 +35,11 @@ def reason_of(call: object, *arguments: object) -> Reason:
     return caught.value.reason
 
 
-def test_every_reason_has_one_status_that_blames_the_caller() -> None:
+def test_every_reason_has_one_status_and_all_but_one_blame_the_caller() -> None:
     assert set(problems.STATUS) == set(Reason)
-    assert all(400 <= status < 500 for status in problems.STATUS.values())
+    ours = {reason for reason, status in problems.STATUS.items() if status >= 500}
+    assert ours == {Reason.BAD_ATTESTATION}
+    assert all(400 <= status <= 500 for status in problems.STATUS.values())
     assert not set(problems.OWN_CODES) & {reason.value for reason in Reason}
 
 
