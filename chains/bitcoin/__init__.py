@@ -1,0 +1,1 @@
+"""Chains that spend coins."""
