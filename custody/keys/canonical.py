@@ -70,7 +70,7 @@ def decode(tag: str, version: int, data: bytes) -> tuple[Value, ...]:
 
 def _encode_value(value: Value, depth: int) -> bytes:
     if type(value) is str:
-        if not all(" " <= character <= "~" for character in value):
+        if not (value.isascii() and value.isprintable()):  # exactly 0x20..0x7e
             raise _malformed("text is printable ASCII")
         kind, body = b"s", value.encode("ascii")
     elif type(value) is int:

@@ -1,0 +1,149 @@
+"""The signer's own limits: per asset, for one signature and for every 24 hours.
+
+They hold for every authority, officers' approvals included, and are counted from the signer's own
+log. Of the transactions of one withdrawal (or one other spend) at most one can land, so together
+they count once, with the largest of them; each counts for 24 hours from its own signature.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chains.base import SpendIntent
+from core.clock import DAY_NS
+from core.errors import Reason, Refused
+from core.ids import ChainId
+
+WINDOW_NS = DAY_NS
+_COMPACT_ROWS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimit:
+    """Most minor units of an asset, and native units of fees for moving it."""
+
+    chain: ChainId
+    asset_key: str
+    amount_max: int
+    """In one signature."""
+    window_max: int
+    """In every 24 hours."""
+    fee_max: int
+    fee_window_max: int
+
+
+class Sums(NamedTuple):
+    """Minor units, and native units of fees."""
+
+    amount: int
+    fees: int
+
+
+class _Row(NamedTuple):
+    time_ns: int
+    group: str
+    sums: Sums
+
+
+class SlidingWindow:
+    """Sums over the last 24 hours, (now - 24 h, now], of what was added in order of time.
+
+    Asked with a time before the last one, it answers for that time; only what is older than 24
+    hours before the newest addition is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[_Row] = []
+        self._start = 0
+        self._groups: dict[str, deque[Sums]] = {}
+        self._amount = self._fees = 0
+
+    def add(self, time_ns: int, group: str, amount: int, fees: int) -> None:
+        """Count one signature. time_ns is not before that of the last one."""
+        assert not self._rows or self._rows[-1].time_ns <= time_ns
+        row = _Row(time_ns, group, Sums(amount, fees))
+        self._rows.append(row)
+        self._count(row, in_front=False)
+        self._move(time_ns)
+        if self._start >= _COMPACT_ROWS:
+            del self._rows[: self._start]
+            self._start = 0
+
+    def others(self, now_ns: int, group: str) -> Sums:
+        """Return what all but one group took until now."""
+        mine = self.of(now_ns, group)
+        return Sums(self._amount - mine.amount, self._fees - mine.fees)
+
+    def of(self, now_ns: int, group: str) -> Sums:
+        """Return what one group took until now."""
+        self._move(now_ns)
+        return _largest(self._groups.get(group, ()))
+
+    def _move(self, now_ns: int) -> None:
+        since = now_ns - WINDOW_NS
+        while self._start < len(self._rows) and self._rows[self._start].time_ns <= since:
+            self._forget(self._rows[self._start])
+            self._start += 1
+        while self._start and self._rows[self._start - 1].time_ns > since:
+            self._start -= 1
+            self._count(self._rows[self._start], in_front=True)
+
+    def _count(self, row: _Row, *, in_front: bool) -> None:
+        rows = self._groups.setdefault(row.group, deque())
+        before = _largest(rows)
+        if in_front:
+            rows.appendleft(row.sums)
+        else:
+            rows.append(row.sums)
+        self._change(before, _largest(rows))
+
+    def _forget(self, row: _Row) -> None:
+        rows = self._groups[row.group]
+        before = _largest(rows)
+        rows.popleft()
+        self._change(before, _largest(rows))
+        if not rows:
+            del self._groups[row.group]
+
+    def _change(self, before: Sums, after: Sums) -> None:
+        self._amount += after.amount - before.amount
+        self._fees += after.fees - before.fees
+
+
+def _largest(rows: Sequence[Sums] | deque[Sums]) -> Sums:
+    if not rows:
+        return Sums(0, 0)
+    return Sums(max(row.amount for row in rows), max(row.fees for row in rows))
+
+
+def check_limits(
+    limits: Sequence[SpendLimit],
+    spend: SpendIntent,
+    *,
+    fee_max: int,
+    others: Sums,
+    own: Sums,
+) -> None:
+    """Return when one more signature stays within the limits of its asset.
+
+    others, own: what other spends, and earlier signatures of this one, took in the window that ends
+    now. A chain without any limit in the roster is not limited; an asset without one on a chain
+    that has some is. Refused: signer_limit.
+    """
+    of_chain = [limit for limit in limits if limit.chain == spend.chain]
+    if not of_chain:
+        return
+    limit = next((one for one in of_chain if one.asset_key == spend.asset_key), None)
+    if limit is None:
+        raise Refused(Reason.SIGNER_LIMIT, f"no limit is named for {spend.asset_key}")
+    for what, asked, most in (
+        ("amount", spend.amount, limit.amount_max),
+        ("fee", fee_max, limit.fee_max),
+        ("24 h", others.amount + max(own.amount, spend.amount), limit.window_max),
+        ("fees of 24 h", others.fees + max(own.fees, fee_max), limit.fee_window_max),
+    ):
+        if asked > most:
+            raise Refused(Reason.SIGNER_LIMIT, f"{what}: {asked} is above {most}")

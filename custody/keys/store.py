@@ -1,0 +1,330 @@
+"""The signer's own store: one append-only file that nobody else writes.
+
+What is appended together is one durable write, made before any signature of it leaves; after a
+write that failed the store is of no use until it is opened again. Opening checks the file from its
+first byte to its last: a block whose write never ended is cut (nothing of it had left), anything
+else that does not check is Corrupt, also in the last block. custody.keys.store_blocks has the
+bytes, custody.keys.signing_record what an entry is.
+
+One process at a time: a folder is locked, and a store is used under its `lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
+from custody.keys.anchor import Anchor
+from custody.keys.signing_record import GENESIS, Entry, Mark, Record, decode, entry_of
+from custody.keys.store_blocks import (
+    BLOCK_MAGIC,
+    FILE_BYTES,
+    FILE_HEADER,
+    HEADER_BYTES,
+    Header,
+    is_torn,
+    messages_of,
+    pack_block,
+    parse_header,
+)
+from custody.keys.store_index import Index
+from engine.files import DiskStorage, Storage, WritableFile
+
+NAME = "signatures"
+LOCK_NAME = "lock"
+FIRST_BYTES = 1 << 16
+STEP_BYTES = 1 << 20
+PIECE_BYTES = 1 << 22
+
+
+class Store:
+    """The log of one signer, open for writing. Everything in it is done under `lock`."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        anchor: Anchor | None = None,
+        unlock: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the store of a folder, or begin one; close() calls unlock.
+
+        Corrupt: damaged. Refused: stale_signer (behind its anchor, or another story than its).
+        Unavailable: the disk or the anchor failed.
+        """
+        self.lock = threading.RLock()
+        self.index = Index()
+        self.mark = self._durable = GENESIS
+        self.last_ns = 0
+        """When the last entry was signed; 0 before the first."""
+        self._storage = storage
+        self._anchor = anchor
+        self._staged: list[tuple[Entry, bytes]] = []
+        self._offsets, self._lengths = array("Q"), array("I")
+        self._failed: StrongroomError | None = None
+        self._unlock = unlock
+        if NAME not in storage.names():
+            _begin(storage)
+        self._end, self._ready = self._recover()
+        self._file: WritableFile = storage.open(NAME)
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._file.close)
+            self._settle()
+            opened.pop_all()
+
+    @classmethod
+    def open(cls, folder: Path, *, anchor: Anchor | None = None) -> Store:
+        """Open the store in a folder of a real disk, which is locked until close().
+
+        Unavailable: another process uses the folder; and as Store().
+        """
+        storage = DiskStorage(folder)
+        try:
+            folder.chmod(0o700)
+            handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"lock {folder}: {error.strerror}") from error
+        with contextlib.ExitStack() as opened:
+            opened.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Unavailable(f"another signer uses {folder}") from error
+            store = cls(storage, anchor=anchor, unlock=lambda: os.close(handle))
+            opened.pop_all()
+            return store
+
+    def close(self) -> None:
+        """Let go of the file and of the folder."""
+        with self.lock:
+            if self._failed is None:
+                self._failed = Unavailable("the signer's store is closed")
+            self._file.close()
+            self._unlock()
+            self._unlock = lambda: None
+
+    # ---- writing
+
+    def stage(self, record: Record, signature: bytes) -> Entry:
+        """Put an entry behind the last one; it counts for whoever asks and is not yet durable.
+
+        Refused: too_large, malformed. Unavailable: the store must be opened again.
+        """
+        self.check_usable()
+        assert record.signed_at_ns >= self.last_ns
+        entry, message = entry_of(self.mark, record, signature)
+        self._staged.append((entry, message))
+        self.mark, self.last_ns = entry.mark, record.signed_at_ns
+        self.index.add(entry)
+        return entry
+
+    def commit(self) -> None:
+        """Return when everything staged is durable and the anchor knows of it.
+
+        Unavailable, or Refused stale_signer (another store moved the anchor): the store must be
+        opened again, and nothing that was staged may leave.
+        """
+        self.check_usable()
+        if not self._staged:
+            return
+        messages = [message for _, message in self._staged]
+        block = pack_block(self._durable, messages)
+        self._failed = Unavailable("the signer's store was interrupted while it wrote")
+        try:
+            self._make_room(self._end + len(block))
+            self._file.write_synced(self._end, block)
+            if self._anchor is not None:
+                self._anchor.advance(self._durable, self.mark)
+        except (Unavailable, Refused) as error:
+            self._failed = error
+            raise
+        offset = self._end + HEADER_BYTES
+        for message in messages:
+            self._offsets.append(offset + 4)
+            self._lengths.append(len(message))
+            offset += 4 + len(message)
+        self._end += len(block)
+        self._durable = self.mark
+        self._staged.clear()
+        self._failed = None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the store; what was staged is durable when the block has ended, also by an error.
+
+        Errors as commit(). Whatever is no error ends the store: nobody knows what it interrupted.
+        """
+        with self.lock:
+            self.check_usable()
+            is_known = False
+            try:
+                yield
+                is_known = True
+            except StrongroomError:
+                is_known = True
+                raise
+            finally:
+                if is_known:
+                    self.commit()
+                else:
+                    self._failed = Unavailable("the signer's store was interrupted")
+
+    def append(self, batch: list[tuple[Record, bytes]]) -> list[Entry]:
+        """Stage and commit. Errors as both."""
+        with self.writing():
+            return [self.stage(record, signature) for record, signature in batch]
+
+    # ---- reading
+
+    def entry(self, position: int) -> Entry:
+        """Return one entry, staged ones included. Corrupt: it is not what was written."""
+        if position > len(self._offsets):
+            return self._staged[position - len(self._offsets) - 1][0]
+        offset, length = self._offsets[position - 1], self._lengths[position - 1]
+        entry = decode(self._storage.read(NAME, offset=offset, limit=length))
+        if entry.position != position:
+            raise Corrupt(f"signing record {position} is another one by now")
+        return entry
+
+    def entries(self, after: int = 0, limit: int | None = None) -> list[Entry]:
+        """Return durable entries after a position, at most `limit`, in order."""
+        with self.lock:
+            last = len(self._offsets) if limit is None else min(len(self._offsets), after + limit)
+            return [self.entry(position) for position in range(after + 1, last + 1)]
+
+    # ---- opening
+
+    def _recover(self) -> tuple[int, int]:
+        """Read the whole file; return where it ends, and how far it is zeros after that."""
+        end = FILE_BYTES
+        self._last_block = b""
+        for offset, header, block in blocks_of(self._storage):
+            for entry, start, length in _entries_in(offset, header, block, after=self.mark):
+                self._offsets.append(start)
+                self._lengths.append(length)
+                self.index.add(entry)
+                self.mark, self.last_ns = entry.mark, entry.record.signed_at_ns
+            end, self._last_block = offset + header.size, block
+        self._durable = self.mark
+        return end, end
+
+    def _settle(self) -> None:
+        """Make what was read durable, cut what follows it, and ask the anchor.
+
+        The last block may lie in the page cache alone, even after a sync that failed: it is written
+        over itself, because syncing would prove nothing about pages that failed once.
+        """
+        self._storage.truncate(NAME, self._end)
+        if self._last_block:
+            self._file.write_synced(self._end - len(self._last_block), self._last_block)
+            self._last_block = b""
+        self._make_room(self._end + FIRST_BYTES // 2)
+        if self._anchor is None:
+            return
+        known = self._anchor.read()
+        if known.position > self.mark.position:
+            raise Refused(
+                Reason.STALE_SIGNER,
+                f"the store ends at {self.mark.position}, its anchor knows {known.position}",
+            )
+        if known != GENESIS and self.entry(known.position).hash != known.hash:
+            raise Refused(Reason.STALE_SIGNER, "the anchor knows another story than this store")
+        if known != self.mark:
+            self._anchor.advance(known, self.mark)
+
+    def _make_room(self, end: int) -> None:
+        """Return when there are durable zeros up to `end`."""
+        if end <= self._ready:
+            return
+        step = FIRST_BYTES if self._ready < STEP_BYTES else STEP_BYTES
+        upto = -(-end // step) * step
+        self._file.write_zeros(self._ready, upto)
+        self._file.sync()
+        self._ready = upto
+
+    def check_usable(self) -> None:
+        """Return while it can be used. Unavailable: it must be opened again."""
+        if self._failed is not None:
+            raise Unavailable(f"the signer's store must be opened again: {self._failed}")
+
+
+def read_log(storage: Storage) -> list[Entry]:
+    """Return every entry of a folder, or of a copy of one, without changing anything. Corrupt."""
+    found: list[Entry] = []
+    if NAME not in storage.names():
+        return found
+    for offset, header, block in blocks_of(storage):
+        after = found[-1].mark if found else GENESIS
+        found += [entry for entry, _, _ in _entries_in(offset, header, block, after=after)]
+    return found
+
+
+def blocks_of(storage: Storage) -> Iterator[tuple[int, Header, bytes]]:
+    """Yield offset, header and bytes of each whole block; a torn one is the end. Corrupt."""
+    size = storage.size(NAME)
+    if storage.read(NAME, limit=FILE_BYTES) != FILE_HEADER:
+        raise Corrupt("the signer's store has a damaged header")
+    offset = FILE_BYTES
+    while offset < size:
+        head = storage.read(NAME, offset=offset, limit=HEADER_BYTES)
+        header = parse_header(head)
+        if header is None:
+            _check_end(storage, offset, head.ljust(HEADER_BYTES, b"\0"))
+            return
+        block = storage.read(NAME, offset=offset, limit=header.size)
+        if messages_of(header, block) is None:
+            _check_end(storage, offset, block.ljust(header.size, b"\0"))
+            return
+        yield offset, header, block
+        offset += header.size
+
+
+def _begin(storage: Storage) -> None:
+    file = storage.create(NAME)
+    try:
+        file.write_synced(0, FILE_HEADER)
+    finally:
+        file.close()
+    storage.put_in_place(NAME)
+
+
+def _entries_in(
+    offset: int, header: Header, block: bytes, *, after: Mark
+) -> Iterator[tuple[Entry, int, int]]:
+    """Yield entry, offset in the file and length of each message. Corrupt: they do not follow."""
+    if (header.first, header.previous) != (after.position + 1, after.hash):
+        raise Corrupt(f"signatures offset {offset}: does not follow record {after.position}")
+    for start, message in messages_of(header, block) or ():
+        entry = decode(message)
+        if (entry.position, entry.previous) != (after.position + 1, after.hash):
+            raise Corrupt(f"signatures offset {offset}: does not follow record {after.position}")
+        after = entry.mark
+        yield entry, offset + start, len(message)
+
+
+def _check_end(storage: Storage, offset: int, seen: bytes) -> None:
+    """Return when what stands at offset is zeros or a write that never ended. Corrupt: damage.
+
+    seen: the head of the block there, or all of it where its head is sound.
+    """
+    where = f"signatures offset {offset}"
+    if not is_torn(seen, offset):
+        raise Corrupt(f"{where}: damaged")
+    whole = parse_header(seen[:HEADER_BYTES]) is not None
+    at = offset + (len(seen) if whole else 1)
+    while data := storage.read(NAME, offset=at, limit=PIECE_BYTES):
+        if whole and data.strip(b"\0"):
+            raise Corrupt(f"{where}: damaged, and something follows at {at}")
+        found = data.find(BLOCK_MAGIC)
+        while found >= 0:
+            header = parse_header(storage.read(NAME, offset=at + found, limit=HEADER_BYTES))
+            if header is not None:
+                raise Corrupt(f"{where}: damaged, and a block follows at {at + found}")
+            found = data.find(BLOCK_MAGIC, found + 1)
+        at += max(1, len(data) - HEADER_BYTES)

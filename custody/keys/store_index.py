@@ -1,0 +1,117 @@
+"""What the signer's store knows without reading its file: where things are, and sums of 24 hours.
+
+Rebuilt whenever the store is opened. Keys are 16 bytes of a hash, so that a million signatures fit
+into memory; whoever follows one reads the entry itself and compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from chains.base import SpendIntent, SpendKind
+from core.ids import ChainId
+from custody.keys.limits import SlidingWindow, Sums
+from custody.keys.mandate import Usage
+from custody.keys.signing_record import BY_MANDATE, Entry, nonce_of
+
+_KEY_BYTES = 16
+
+
+class _Nonces:
+    """How many nonces below one were signed for; they come almost in order."""
+
+    __slots__ = ("_above", "_below")
+
+    def __init__(self) -> None:
+        self._below = 0
+        self._above: set[int] = set()
+
+    def add(self, nonce: int) -> None:
+        if nonce < self._below:
+            return
+        self._above.add(nonce)
+        while self._below in self._above:
+            self._above.remove(self._below)
+            self._below += 1
+
+    def below(self, nonce: int) -> int:
+        return min(nonce, self._below) + sum(self._below <= one < nonce for one in self._above)
+
+
+class Index:
+    """Positions by what they are asked for, and the windows."""
+
+    def __init__(self) -> None:
+        self._digests: dict[bytes, int] = {}
+        self._claims: dict[bytes, tuple[int, ...]] = {}
+        self._spends: dict[bytes, tuple[int, ...]] = {}
+        self._withdrawals: dict[bytes, tuple[int, ...]] = {}
+        self._nonces: dict[bytes, _Nonces] = defaultdict(_Nonces)
+        self._windows: dict[tuple[str, ...], SlidingWindow] = defaultdict(SlidingWindow)
+
+    def add(self, entry: Entry) -> None:
+        """Take note of an entry; entries come in the order of their positions."""
+        record, position = entry.record, entry.position
+        self._digests.setdefault(_key(record.chain, record.sender, record.digest), position)
+        for claim in record.claims:
+            _note(self._claims, _key(record.chain, claim), position)
+            nonce = nonce_of(claim, record.sender)
+            if nonce is not None:
+                self._nonces[_key(record.chain, record.sender)].add(nonce)
+        _note(self._spends, _key(record.spend_id), position)
+        if record.kind == SpendKind.WITHDRAWAL:
+            _note(self._withdrawals, _key(record.cause_id), position)
+        windows: list[tuple[str, ...]] = [("limit", record.chain, record.asset_key)]
+        if record.authority == BY_MANDATE:
+            windows.append(("mandate", record.chain, record.kind, record.asset_key))
+            windows.append(("mandate fees", record.chain, record.kind))
+        for window in windows:
+            self._windows[window].add(
+                record.signed_at_ns, record.group, record.amount, record.fee_max
+            )
+
+    def digest(self, chain: ChainId, sender: str, digest: bytes) -> int | None:
+        """Return the position of a digest, None when it was never signed."""
+        return self._digests.get(_key(chain, sender, digest))
+
+    def claim(self, chain: ChainId, claim: str) -> Sequence[int]:
+        """Return the positions of all that hold a claim, oldest first."""
+        return self._claims.get(_key(chain, claim), ())
+
+    def spend(self, spend_id: str) -> Sequence[int]:
+        """Return the positions of all that was signed for a spend, oldest first."""
+        return self._spends.get(_key(spend_id), ())
+
+    def withdrawal(self, withdrawal_id: str) -> Sequence[int]:
+        """Return the positions of all that was signed for a withdrawal, oldest first."""
+        return self._withdrawals.get(_key(withdrawal_id), ())
+
+    def nonces_below(self, chain: ChainId, sender: str, nonce: int) -> int:
+        """Return how many nonces of a sender below one were ever signed for."""
+        known = self._nonces.get(_key(chain, sender))
+        return 0 if known is None else known.below(nonce)
+
+    def spent(self, spend: SpendIntent, group: str, now_ns: int) -> tuple[Sums, Sums]:
+        """Return what others, and what a spend's group, took of its asset in 24 hours."""
+        window = self._windows["limit", spend.chain, spend.asset_key]
+        return window.others(now_ns, group), window.of(now_ns, group)
+
+    def usage(self, spend: SpendIntent, group: str, now_ns: int) -> Usage:
+        """Return what other spends of this kind and chain took under mandates in 24 hours."""
+        asset = self._windows["mandate", spend.chain, spend.kind.value, spend.asset_key]
+        fees = self._windows["mandate fees", spend.chain, spend.kind.value]
+        return Usage(asset.others(now_ns, group).amount, fees.others(now_ns, group).fees)
+
+
+def _key(*parts: str | bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        body = part if isinstance(part, bytes) else part.encode()
+        digest.update(len(body).to_bytes(4, "big") + body)
+    return digest.digest()[:_KEY_BYTES]
+
+
+def _note(positions: dict[bytes, tuple[int, ...]], key: bytes, position: int) -> None:
+    positions[key] = (*positions.get(key, ()), position)
