@@ -6,7 +6,7 @@ Everything else is handed what it needs as arguments.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -21,9 +21,11 @@ from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.authority import Approvals, Authority, Standing
 from custody.keys.derivation import AccountKeys
-from custody.keys.guard import Guard, SignRequest, sign_once
+from custody.keys.desk import KeyDesk
+from custody.keys.guard import Guard, SignRequest
 from custody.keys.mandate import SignedMandate, covers
 from custody.keys.roster import Roster
+from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, Signer
 from custody.spending.drive import Patience
 from custody.spending.rows import Spend, SpendState
@@ -42,7 +44,6 @@ class ChainHome:
     """One chain with everything that is set per chain."""
 
     chain: Chain
-    signer: Signer
     keys: Mapping[str, AccountKeys]
     """Public derivation of every account: no private key stands behind it."""
     mandates: tuple[SignedMandate, ...]
@@ -64,6 +65,7 @@ class Platform:
     clock: Clock
     entropy: Entropy
     roster: Roster
+    signer: KeyService
     chains: Mapping[ChainId, ChainHome]
 
     def close(self) -> None:
@@ -80,11 +82,28 @@ class Platform:
         return found
 
 
-def account_keys(signer: Signer) -> dict[str, AccountKeys]:
+def key_desk(
+    db: Database, clock: Clock, roster: Roster, signers: Mapping[ChainId, tuple[Chain, Signer]]
+) -> KeyDesk:
+    """Return the key service of this process: a guard for each chain and its keys."""
+
+    def is_frozen(chain: ChainId) -> bool:
+        with db.read() as conn:
+            return chain_state.state(conn, chain).frozen
+
+    return KeyDesk(
+        {
+            name: Guard(
+                db=db, chain=chain, signer=signer, roster=roster, clock=clock, is_frozen=is_frozen
+            )
+            for name, (chain, signer) in signers.items()
+        }
+    )
+
+
+def account_keys(xpub_of: Callable[[str], str]) -> dict[str, AccountKeys]:
     """Export every account's xpub once; from here on the platform derives without the signer."""
-    return {
-        account: AccountKeys(signer.account_xpub(account)) for account in (DEPOSITS, *OWN_WALLETS)
-    }
+    return {account: AccountKeys(xpub_of(account)) for account in (DEPOSITS, *OWN_WALLETS)}
 
 
 def prepare(
@@ -133,20 +152,12 @@ def issue_address(platform: Platform, chain_id: ChainId, customer_no: CustomerNo
 
 
 def release_of(platform: Platform, home: ChainHome) -> Release:
-    """Bind the guard of a chain to the authority that each spend claims."""
-    guard = Guard(
-        db=platform.db,
-        chain=home.chain,
-        signer=home.signer,
-        roster=platform.roster,
-        clock=platform.clock,
-        is_frozen=lambda chain: _is_frozen(platform.db, chain),
-    )
+    """Bind the signer to the authority that each spend claims."""
 
     def release(spend: Spend, intent: SpendIntent, unsigned: UnsignedTx) -> bytes:
         authority = _authority(platform, home, spend, intent)
         key = KeyRef(spend.account, spend.key_index)
-        return sign_once(guard, SignRequest(intent, authority, unsigned, key))
+        return sign_one(platform.signer, SignRequest(intent, authority, unsigned, key))
 
     return release
 
@@ -164,11 +175,6 @@ def _refuse_stopped(conn: sa.Connection, spend: Spend, row: Withdrawal) -> None:
         workflow.refuse_if_stopped(conn, row)
     except Refused as refused:
         raise Refused(Reason.POLICY_BLOCKED, refused.detail) from refused
-
-
-def _is_frozen(db: Database, chain: ChainId) -> bool:
-    with db.read() as conn:
-        return chain_state.state(conn, chain).frozen
 
 
 def _authority(platform: Platform, home: ChainHome, spend: Spend, intent: SpendIntent) -> Authority:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
-from app.bootstrap import ChainHome, Platform, account_keys, prepare
+from app.bootstrap import ChainHome, Platform, account_keys, key_desk, prepare
 from app.markets import assets_of, list_markets, load_markets
 from app.settings import ChainSettings, Settings
 from app.settings_values import SettingsError
@@ -23,6 +24,7 @@ from custody.keys.mandate import SignedMandate, parse_mandates
 from custody.keys.private_file import read_private_file
 from custody.keys.roster import Roster, load_roster
 from custody.keys.secret import Secret
+from custody.keys.service import KeyService
 from custody.keys.signers.keystore import open_keystore
 from custody.keys.signers.local import LocalSigner
 from custody.spending.drive import Patience
@@ -55,18 +57,25 @@ def open_platform(
         mandates = parse_mandates(settings.officers.mandates_file.read_bytes())
         passphrase = Secret(read_private_file(settings.keystore.passphrase_file).strip())
         seed = open_keystore(settings.keystore.file, passphrase)
-        homes = {
-            name: _home(name, chain, assets_of(specs, [name]), mandates, seed)
+        chains = {
+            name: open_chain(chain_config(name, chain, assets_of(specs, [name])))
             for name, chain in settings.chains.items()
         }
+        signers = {name: (chain, LocalSigner(seed, chain.traits)) for name, chain in chains.items()}
     except (ValueError, OSError) as error:
         raise SettingsError([str(error)]) from error
+    db, clock = open_database(settings), clock or SystemClock()
+    desk = key_desk(db, clock, roster, signers)
     return Platform(
-        db=open_database(settings),
-        clock=clock or SystemClock(),
+        db=db,
+        clock=clock,
         entropy=entropy or SystemEntropy(),
         roster=roster,
-        chains=homes,
+        signer=desk,
+        chains={
+            name: _home(chain, settings.chains[name], mandates, desk)
+            for name, chain in chains.items()
+        },
     )
 
 
@@ -124,18 +133,12 @@ def chain_config(
 
 
 def _home(
-    name: ChainId,
-    settings: ChainSettings,
-    assets: Sequence[AssetSpec],
-    mandates: Sequence[SignedMandate],
-    seed: Secret,
+    chain: Chain, settings: ChainSettings, mandates: Sequence[SignedMandate], signer: KeyService
 ) -> ChainHome:
-    chain: Chain = open_chain(chain_config(name, settings, assets))
-    signer = LocalSigner(seed, chain.traits)
+    name = chain.traits.chain
     return ChainHome(
         chain=chain,
-        signer=signer,
-        keys=account_keys(signer),
+        keys=account_keys(partial(signer.account_xpub, name)),
         mandates=tuple(signed for signed in mandates if signed.mandate.chain == name),
         terms=WithdrawalTerms(
             network_fee_max=settings.network_fee_max,

@@ -66,7 +66,7 @@ def _finish(stage: Stage, folder: Path) -> None:
 def _prove_reserves(stage: Stage, platform: Platform, folder: Path) -> Published:
     """Publish a report; the stand-alone verifier judges it, its proofs and a changed copy."""
     provers = {
-        chain_id: Prover(home.chain, home.signer) for chain_id, home in platform.chains.items()
+        chain_id: Prover(home.chain, platform.signer) for chain_id, home in platform.chains.items()
     }
     published = publish(
         platform.db, provers, entity="Strongroom demo", folder=folder / "reserves",

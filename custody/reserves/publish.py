@@ -16,9 +16,9 @@ from core.errors import Unavailable
 from core.ids import ChainId, new_id
 from custody import residuals
 from custody.db import Database
-from custody.keys.control import prove_control
 from custody.keys.private_file import write_private_file
-from custody.keys.signers.base import KeyRef, Signer
+from custody.keys.service import KeyService
+from custody.keys.signers.base import KeyRef
 from custody.reserves import assets, report, snapshot, verify
 from custody.reserves.merkle_sum import Tree
 from custody.reserves.report import Sealed
@@ -31,10 +31,10 @@ TRIES_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class Prover:
-    """A chain and the keys of its addresses."""
+    """A chain and who proves control of its addresses."""
 
     chain: Chain
-    signer: Signer
+    signer: KeyService
     scheme: str = "eip191"
 
 
@@ -176,8 +176,7 @@ def _prove(db: Database, provers: Mapping[ChainId, Prover]) -> assets.Prover:
     def prove(chain: ChainId, address: str, challenge: bytes) -> bytes:
         with db.read() as conn:
             own = addresses.of_address(conn, chain, address)
-        prover = provers[chain]
         key = KeyRef(own.account, own.key_index)
-        return prove_control(prover.chain, prover.signer, key, address, challenge)
+        return provers[chain].signer.prove_control(chain, key, address, challenge)
 
     return prove

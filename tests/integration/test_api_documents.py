@@ -192,7 +192,7 @@ def test_a_customer_takes_his_own_proof_home_and_it_verifies(
         schemes: dict[str, verify.Scheme] = {"fake": signer}
         made = publish(
             platform.db,
-            {home.chain.traits.chain: Prover(home.chain, home.signer, "fake")},
+            {home.chain.traits.chain: Prover(home.chain, platform.signer, "fake")},
             entity="house",
             folder=reports,
             leaves_folder=leaves,

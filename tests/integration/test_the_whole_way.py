@@ -107,7 +107,7 @@ def test_money_goes_the_whole_way_on_a_real_node(
     with house.platform.db.read() as conn:
         assert audit(conn) == []
     published = publish(
-        house.platform.db, {CHAIN: Prover(chain, house.home.signer)}, entity="Strongroom test",
+        house.platform.db, {CHAIN: Prover(chain, house.platform.signer)}, entity="Strongroom test",
         folder=tmp_path, leaves_folder=tmp_path / "leaves", clock=house.clock,
         entropy=SeededEntropy(7, "reserves"),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from custody.funding import causes_of as funding_causes
 from custody.keys import audit as keys_audit
 from custody.keys.audit import Auditor
 from custody.keys.derivation import AccountKeys
+from custody.keys.desk import KeyDesk
 from custody.ledger import audit as ledger_audit
 from custody.ledger import balances
 from custody.ledger.accounts import accounts
@@ -33,7 +34,7 @@ from custody.withdrawals.states import RELEASING, TRANSITIONS, WithdrawalState
 from engine.invariants import broken_invariants
 from engine.recovery import ReferenceFactory, replay
 from indexers import reconcile
-from tests.simulation import cast, model
+from tests.simulation import model
 from tests.simulation.machine import CHAIN, ENGINE, Machine
 from tests.simulation.officers import Officers
 from tests.simulation.people import People
@@ -353,7 +354,7 @@ def reserves(bench: Bench) -> Iterator[str]:
         state = chain_state.state(conn, CHAIN)
     if state.frozen or state.final is None or not bench.machine.world.has(state.final):
         return
-    prover = publish.Prover(bench.chain, cast.local_signer(bench.chain.traits))
+    prover = publish.Prover(bench.chain, KeyDesk({}))
     header = snapshot.Header("simulation", "snap_1", bench.machine.clock.now_ns(), NO_REPORT)
     try:
         books_ = publish._freeze(bench.db, {CHAIN: prover}, {})

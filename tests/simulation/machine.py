@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from app.bootstrap import ChainHome, Platform, account_keys, prepare
+from app.bootstrap import ChainHome, Platform, account_keys, key_desk, prepare
 from app.engine_home import open_engine
 from app.steps import Step, engine_steps, worker_steps
 from chains.fake import FakeChain, FakeWorld, FaultScript
@@ -154,10 +154,10 @@ class Machine:
         chain = SeamChain(self.world, faults=self.faults)
         chain.gate = gate
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
+        desk = key_desk(db, self.clock, self.cast.roster, {CHAIN: (chain, signer)})
         home = ChainHome(
             chain=chain,
-            signer=signer,
-            keys=account_keys(signer),
+            keys=account_keys(signer.account_xpub),
             mandates=self.cast.mandates,
             terms=cast.TERMS,
             sweeps=cast.RULES,
@@ -169,6 +169,7 @@ class Machine:
             clock=self.clock,
             entropy=self.dice.entropy(f"{name}/platform"),
             roster=self.cast.roster,
+            signer=desk,
             chains={CHAIN: home},
         )
 

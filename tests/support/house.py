@@ -13,7 +13,7 @@ from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from app.bootstrap import ChainHome, Platform, account_keys, issue_address, prepare
+from app.bootstrap import ChainHome, Platform, account_keys, issue_address, key_desk, prepare
 from app.steps import Step, engine_steps, worker_steps
 from chains.base import AssetSpec, Chain, SpendKind
 from core.clock import SECOND_NS, ManualClock
@@ -237,10 +237,11 @@ def open_house(
     db = Database.open(url)
     db.create_all()
     signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
+    name, roster = chain.traits.chain, make_roster()
+    desk = key_desk(db, clock, roster, {name: (chain, signer)})
     home = ChainHome(
         chain=chain,
-        signer=signer,
-        keys=account_keys(signer),
+        keys=account_keys(signer.account_xpub),
         mandates=make_mandates(chain, assets),
         terms=terms or WithdrawalTerms(network_fee_max=10**7),
         sweeps=sweeps or SweepRules(),
@@ -251,8 +252,9 @@ def open_house(
         db=db,
         clock=clock,
         entropy=SeededEntropy(1, "platform"),
-        roster=make_roster(),
-        chains={chain.traits.chain: home},
+        roster=roster,
+        signer=desk,
+        chains={name: home},
     )
     prepare(platform, assets=assets, markets=markets)
     sequencer = start_engine(platform, storage)

@@ -18,6 +18,7 @@ from core.ids import AssetNo, ChainId, MarketNo
 from custody import catalogue, lease, settlement
 from custody.catalogue import MarketRow
 from custody.db import Database
+from custody.keys.desk import KeyDesk
 from custody.lease import LeaseLost
 from engine.market import Market
 from engine.simulated_files import SimulatedStorage
@@ -75,6 +76,7 @@ def platform(database_url: str) -> Iterator[Platform]:
         clock=ManualClock(),
         entropy=SeededEntropy(1, "platform"),
         roster=make_roster(),
+        signer=KeyDesk({}),
         chains={},
     )
     db.close()

@@ -1,0 +1,113 @@
+"""The key service in this process: one guard per chain, and nothing goes past it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from core.errors import Reason, Refused
+from core.ids import ChainId
+from custody.keys import signature_log as log
+from custody.keys.attestation import AddressClaim, AttestationKey, Owners, attest_address
+from custody.keys.control import prove_control
+from custody.keys.guard import Guard, SignRequest, sign_once
+from custody.keys.service import (
+    ENTRIES_MAX,
+    REQUESTS_MAX,
+    Answer,
+    IssuedKey,
+    SignerStatus,
+)
+from custody.keys.signature_log import Entry
+from custody.keys.signers.base import KeyRef
+
+
+@dataclass(frozen=True, slots=True)
+class Notary:
+    """What attestations are made with: one key, and by chain whose each address is."""
+
+    key: AttestationKey
+    owners: Mapping[ChainId, Owners]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDesk:
+    """A KeyService over guards that share one log and one roster."""
+
+    guards: Mapping[ChainId, Guard]
+    notary: Notary | None = None
+
+    def sign(self, requests: Sequence[SignRequest]) -> list[Answer]:
+        """Have each request judged by its chain's guard; see KeyService."""
+        if len(requests) > REQUESTS_MAX:
+            raise Refused(Reason.TOO_LARGE, f"at most {REQUESTS_MAX} requests at once")
+        return [self._sign(request) for request in requests]
+
+    def attest(self, claim: AddressClaim) -> bytes:
+        """Sign a claim that is true; see KeyService."""
+        guard, notary = self._guard(claim.chain), self.notary
+        if notary is None:
+            raise Refused(Reason.UNKNOWN_KEY, "this signer has no key to attest with")
+        return attest_address(
+            claim,
+            chain=guard.chain,
+            signer=guard.signer,
+            key=notary.key,
+            owners=notary.owners[claim.chain],
+        )
+
+    def public_keys(self, chain: ChainId, account: str, first: int, count: int) -> list[IssuedKey]:
+        """Make and return public keys; see KeyService."""
+        signer = self._guard(chain).signer
+        signer.make_keys(account, first, count)
+        return [
+            IssuedKey(account, index, signer.public_key(KeyRef(account, index)))
+            for index in range(first, first + count)
+        ]
+
+    def account_xpub(self, chain: ChainId, account: str) -> str:
+        """Return an account's extended public key; see KeyService."""
+        return self._guard(chain).signer.account_xpub(account)
+
+    def prove_control(self, chain: ChainId, key: KeyRef, address: str, challenge: bytes) -> bytes:
+        """Prove control of an address; see KeyService."""
+        guard = self._guard(chain)
+        return prove_control(guard.chain, guard.signer, key, address, challenge)
+
+    def entries(self, after: int, limit: int) -> list[Entry]:
+        """Return a page of the log; see KeyService."""
+        with self._any().db.read() as conn:
+            behind = (entry for entry in log.entries(conn) if entry.position > after)
+            return list(islice(behind, min(limit, ENTRIES_MAX)))
+
+    def status(self) -> SignerStatus:
+        """Say how the signer stands; see KeyService."""
+        guard = self._any()
+        with guard.db.read() as conn:
+            return SignerStatus(tuple(self.guards), log.last_position(conn), guard.roster.hash)
+
+    def check(self) -> None:
+        """Have every chain's keys sign; see KeyService."""
+        for guard in self.guards.values():
+            guard.signer.check()
+
+    def close(self) -> None:
+        """Let go of every chain's keys."""
+        for guard in self.guards.values():
+            guard.signer.close()
+
+    def _sign(self, request: SignRequest) -> Answer:
+        try:
+            return sign_once(self._guard(request.intent.chain), request)
+        except Refused as refused:
+            return refused
+
+    def _any(self) -> Guard:
+        return next(iter(self.guards.values()))
+
+    def _guard(self, chain: ChainId) -> Guard:
+        guard = self.guards.get(chain)
+        if guard is None:
+            raise Refused(Reason.UNKNOWN_CHAIN, chain)
+        return guard

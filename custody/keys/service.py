@@ -1,0 +1,105 @@
+"""What the platform asks of its keys, wherever they live: the only seam to a signature.
+
+Everything that crosses is a plain value, so the other side may be another process. It is handed
+intents and the right to carry them out, never a digest alone, and believes none of it
+(custody.keys.guard).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from core.errors import Refused
+from core.ids import ChainId
+from custody.keys.attestation import AddressClaim
+from custody.keys.guard import SignRequest
+from custody.keys.signature_log import Entry
+from custody.keys.signers.base import KeyRef
+
+Answer: TypeAlias = bytes | Refused
+"""A signature, or why there is none."""
+REQUESTS_MAX = 256
+"""Most requests of one `sign`."""
+ENTRIES_MAX = 1_000
+"""Most entries of one `entries`."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A public key that exists in the signer."""
+
+    account: str
+    index: int
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignerStatus:
+    """How a signer stands."""
+
+    chains: tuple[ChainId, ...]
+    position: int
+    """Of the newest entry in its log; 0 while nothing was signed."""
+    roster_hash: bytes
+
+
+class KeyService(Protocol):
+    """The keys of every chain behind their guards. Asking anything again is always safe.
+
+    Every verb may raise Unavailable: the keys, the log or the signer's own nodes cannot be reached.
+    """
+
+    def sign(self, requests: Sequence[SignRequest]) -> list[Answer]:
+        """Return an answer for each request, in their order, each released only once it is logged.
+
+        Refused, inside the list: as custody.keys.guard says. Refused: too_large (more than 256).
+        """
+        ...
+
+    def attest(self, claim: AddressClaim) -> bytes:
+        """Sign that an address is ours, after deriving it again, and whose.
+
+        Refused: unknown_chain, unknown_key (no key to attest with), and as
+        custody.keys.attestation.attest_address.
+        """
+        ...
+
+    def public_keys(self, chain: ChainId, account: str, first: int, count: int) -> list[IssuedKey]:
+        """Make sure that an account's keys first..first+count-1 exist, and return them.
+
+        Refused: unknown_chain, unknown_key, too_large.
+        """
+        ...
+
+    def account_xpub(self, chain: ChainId, account: str) -> str:
+        """Return an account's extended public key. Refused: unknown_chain, unknown_key."""
+        ...
+
+    def prove_control(self, chain: ChainId, key: KeyRef, address: str, challenge: bytes) -> bytes:
+        """Return the portable proof that we control an address.
+
+        Refused: unknown_chain, and as custody.keys.control.
+        """
+        ...
+
+    def entries(self, after: int, limit: int) -> list[Entry]:
+        """Return the log's entries behind a position, in order, at most limit and 1,000 of them."""
+        ...
+
+    def status(self) -> SignerStatus:
+        """Return how the signer stands."""
+        ...
+
+    def check(self) -> None:
+        """Return when every chain's keys can really sign now; raise why not."""
+        ...
+
+
+def sign_one(service: KeyService, request: SignRequest) -> bytes:
+    """Return the signature of one request. Refused: as KeyService.sign."""
+    (answer,) = service.sign([request])
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
