@@ -15,6 +15,7 @@ from infra.devnet.nodes import AnvilNode, start_anvil
 from tests.support.databases import KINDS, Databases
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.proxy import FaultProxy
+from tests.support.vault import real_server
 
 # "default" looks for new cases in every run, "ci" repeats itself: a red build is red again.
 settings.register_profile("default", deadline=None)
@@ -24,6 +25,15 @@ settings.register_profile(
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
 )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests of the signers had nothing to run against."""
+    ran = (report.nodeid for report in terminalreporter.stats.get("passed", []))
+    if real_server() is None and any("test_every_signer" in nodeid for nodeid in ran):
+        terminalreporter.write_line(
+            "not run: signers against a real Vault server (set VAULT_ADDR and VAULT_TOKEN)"
+        )
 
 
 @pytest.fixture(scope="session")

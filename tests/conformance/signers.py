@@ -19,6 +19,10 @@ from custody.keys.signers import Signer
 from custody.keys.signers.base import ED25519, SECP256K1
 from custody.keys.signers.keystore import CHEAP, create_keystore
 from custody.keys.signers.local import LocalSigner
+from custody.keys.signers.pins import PinnedKeys
+from custody.keys.signers.sealed import seal_seed
+from custody.keys.signers.vault import TransitSigner, VaultSigner
+from tests.support.vault import Server, VaultPlace, double_server, real_server
 from tests.unit.custody.keys.networks import traits
 
 CANARY = b"canary-seed-5ca1ab1e-canary-seed"
@@ -39,11 +43,13 @@ class Rig:
     """The same message gets the same bytes again; a token draws its own nonces on secp256k1."""
     many: int = 1_000
     """How many signatures a test may ask for."""
+    note: str = ""
+    """What tells two rigs of one backend apart."""
 
     @property
     def name(self) -> str:
         """Return what pytest calls it."""
-        return f"{self.backend}-{self.curve}"
+        return f"{self.backend}-{self.curve}{self.note}"
 
     @property
     def has_xpub(self) -> bool:
@@ -64,9 +70,53 @@ def local(folder: Path, network: ChainTraits) -> Signer:
     return LocalSigner.open(path, passphrase, network)
 
 
+def vault(folder: Path, network: ChainTraits, server: Server) -> Signer:
+    """Seal a seed in Vault's transit and open it."""
+    place, path = _place(folder, server), folder / "sealed-seed"
+    with place.box() as box:
+        if not path.exists():
+            seal_seed(path, place.wallet, Secret(CANARY), box)
+        return VaultSigner.open(path, place.wallet, box, network)
+
+
+def transit(folder: Path, network: ChainTraits, server: Server) -> Signer:
+    """Let Vault sign."""
+    place = _place(folder, server)
+    return TransitSigner(place.session(), place.wallet, PinnedKeys(folder / "pins"), network)
+
+
+def _place(folder: Path, server: Server) -> VaultPlace:
+    # A folder that is opened again is the same wallet.
+    name = folder / "wallet"
+    place = VaultPlace(folder, server, wallet=name.read_text() if name.exists() else None)
+    name.write_text(place.wallet)
+    return place
+
+
+def _on_vault(server: Callable[[], Server], suffix: str = "") -> tuple[Rig, ...]:
+    def sealed(folder: Path, network: ChainTraits) -> Signer:
+        return vault(folder, network, server())
+
+    def inside(folder: Path, network: ChainTraits) -> Signer:
+        return transit(folder, network, server())
+
+    return (
+        Rig("vault", SECP256K1, sealed, note=suffix),
+        Rig("vault", ED25519, sealed, note=suffix),
+        Rig("transit", ED25519, inside, is_seeded=False, many=200, note=suffix),
+    )
+
+
+def _real() -> tuple[Rig, ...]:
+    server = real_server()
+    return () if server is None else _on_vault(lambda: server, "-real")
+
+
 RIGS = (
     Rig("local", SECP256K1, local),
     Rig("local", ED25519, local),
+    *_on_vault(double_server),
+    *_real(),
 )
 
 

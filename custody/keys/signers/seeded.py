@@ -122,7 +122,7 @@ class SeededSigner:
 
     def network_allowed(self, traits: ChainTraits) -> bool:
         """Return whether the network has these keys' curve and path, and is main as theirs is."""
-        return _place(traits) == _place(self._traits)
+        return place_of(traits) == place_of(self._traits)
 
     def account_xpub(self, account: str) -> str:
         """Return an account's extended public key. Refused: unknown_key."""
@@ -170,5 +170,6 @@ class SeededSigner:
         raise TypeError("a signer is not pickled or copied")
 
 
-def _place(traits: ChainTraits) -> tuple[str, int, int, bool]:
+def place_of(traits: ChainTraits) -> tuple[str, int, int, bool]:
+    """Return what two networks share whose keys are the same."""
     return traits.curve, traits.purpose, traits.coin_type, traits.is_main_network
