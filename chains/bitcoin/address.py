@@ -59,7 +59,7 @@ def script_of(text: object, network: Network) -> bytes:
         script = _program_script(version, data)
     else:
         script = _base58_script(text, network)
-    if script is None or _is_unspendable(script):
+    if script is None or is_unspendable(script):
         raise Refused(Reason.FORBIDDEN_DESTINATION, "nobody, or everybody, can spend from this")
     return script
 
@@ -129,7 +129,8 @@ def _program_script(version: int, program: bytes) -> bytes | None:
     return None  # no rule guards these programs yet: whoever sees the coin can take it
 
 
-def _is_unspendable(script: bytes) -> bool:
+def is_unspendable(script: bytes) -> bool:
+    """Tell whether nobody can hold the key of a script that has an address."""
     if script.startswith(_KEY_HASH[0]):
         program = script[3:23]
     elif script.startswith(_SCRIPT_HASH[0]):

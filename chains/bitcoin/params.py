@@ -68,12 +68,16 @@ class BitcoinParams:
     fee_floor: int
     fee_cap: int
     reorg_limit: int
+    confirmations: int = 6
+    """Blocks, its own included, that make one final to us; no rule of the chain says it."""
 
     def __post_init__(self) -> None:
         if self.network_name not in NETWORKS:
             raise ValueError(f"network_name is one of {', '.join(NETWORKS)}")
         if not 0 < self.fee_floor <= self.fee_cap <= RATE_MAX:
             raise ValueError(f"0 < fee_floor <= fee_cap <= {RATE_MAX}")
+        if self.confirmations < 1:
+            raise ValueError("a block is final at its first confirmation at the earliest")
 
     @property
     def place(self) -> Network:

@@ -1,0 +1,198 @@
+"""One network, as far as signing goes: judging, building, joining, and what the signer asks nodes.
+
+Nothing here holds a private key. Following blocks, choosing coins, fees and broadcasting are not
+here yet, so the registry does not open this chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chains.base import (
+    Block,
+    BlockRef,
+    ChainTraits,
+    Decoded,
+    FeeRate,
+    SignedTx,
+    SpendIntent,
+    UnsignedTx,
+)
+from chains.bitcoin import decode as decoding
+from chains.bitcoin.address import address_of_script, canonical, script_of_key
+from chains.bitcoin.build import Coin, build
+from chains.bitcoin.node import BitcoinNode, Header
+from chains.bitcoin.params import CURVE, PURPOSE, BitcoinParams
+from chains.bitcoin.sighash import ALL
+from chains.bitcoin.signature import (
+    SIGNATURE_BYTES,
+    message_digest,
+    message_proof,
+    recover,
+    strict_encoding,
+)
+from chains.bitcoin.tx import OUTPOINT_BYTES, OutPoint
+from chains.rpc import NodeSet
+from core.errors import Corrupt, Reason, Refused, Unavailable
+
+
+class BitcoinChain:
+    """What the signer needs of chains.base.Chain over one network."""
+
+    def __init__(self, params: BitcoinParams, nodes: NodeSet[BitcoinNode]) -> None:
+        self._params = params
+        self._nodes = nodes
+
+    @property
+    def traits(self) -> ChainTraits:
+        """Return the pinned facts."""
+        return ChainTraits(
+            chain=self._params.chain,
+            network=self._params.network,
+            is_main_network=self._params.is_main_network,
+            coin_type=self._params.place.coin_type,
+            curve=CURVE,
+            reorg_limit=self._params.reorg_limit,
+            purpose=PURPOSE,
+            spends_coins=True,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        for node in self._nodes.nodes:
+            node.client.close()
+
+    # ---- what nodes say ---------------------------------------------------------------------
+
+    def check_identity(self) -> None:
+        """Compare every answering node's first block with the pin. Corrupt: another network."""
+        pinned = self._params.place.genesis_hash
+        for vote in self._nodes.votes(lambda node: node.block_hash(0), "identity"):
+            if vote.value != pinned:
+                raise Corrupt(f"a node of {self._params.chain} starts at {vote.value}")
+
+    def head(self) -> BlockRef:
+        """Return the newest block that a quorum of nodes agrees on."""
+        return self._agreed(self._height())
+
+    def final_head(self) -> BlockRef | None:
+        """Return the newest block with enough confirmations, None while that is the first one."""
+        height = self._height() - self._params.confirmations + 1
+        return self._agreed(height) if height > 0 else None
+
+    def block_at(self, height: int) -> Block | None:
+        """Return the block that a quorum names at a height, None where no quorum has one yet."""
+        header = self._nodes.agree(lambda node: node.header_at(height), f"block {height}")
+        if header is None:
+            return None
+        return Block(_ref(header), header.parent_hash, header.time_s)
+
+    def missing_coins(self, outpoints: Sequence[str]) -> frozenset[str]:
+        """Return the coins that a quorum does not have: spent, in a block or not yet, or unknown.
+
+        Unavailable: too few answers. NodesDisagree: no quorum shares one.
+        """
+        parsed = [_outpoint(text) for text in outpoints]
+        if not parsed:
+            return frozenset()
+        missing = self._nodes.agree(lambda node: node.missing_coins(parsed), "coins")
+        return frozenset(one.text for one in missing)
+
+    def transaction(self, tx_id: str) -> bytes:
+        """Return a whole transaction: what proves the amounts of the coins it made."""
+        return self._nodes.first(lambda node: node.transaction(tx_id), "transaction")
+
+    # ---- what needs no node -----------------------------------------------------------------
+
+    def address_of(self, public_key: bytes) -> str:
+        """Return the address of a compressed public key. Refused: malformed. Source: BIP-84."""
+        address = address_of_script(script_of_key(public_key), self._params.place)
+        assert address is not None, "a key's script has an address"
+        return address
+
+    def parse_address(self, text: str) -> str:
+        """Return canonical text.
+
+        Refused: invalid_address, wrong_network, forbidden_destination.
+        """
+        return canonical(text, self._params.place)
+
+    def build(
+        self, intent: SpendIntent, *, coins: Sequence[Coin], change_address: str, rate: FeeRate
+    ) -> UnsignedTx:
+        """Build the one transaction that carries out the intent. Refused: as build.build."""
+        return build(
+            intent, self._params, coins=coins, change_address=change_address, rate=rate.max_rate
+        )
+
+    def rate_of(self, payload: bytes) -> FeeRate:
+        """Return the rate a payload pays. Refused: as decode.read_spend."""
+        return decoding.rate_of(payload)
+
+    def decode(self, payload: bytes, *, sender: str) -> Decoded:
+        """Read a payload. Refused: as decode.decode; Unavailable when it is locked to a height."""
+        self.parse_address(sender)
+        return decoding.decode(payload, self._params, height=self._height)
+
+    def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
+        """Join a payload and 65 bytes per input, in the inputs' order.
+
+        Refused: bad_signature (length, form, another key's), intent_mismatch (the digest is another
+        payload's), and as decode.read_spend.
+        """
+        spend = decoding.read_spend(unsigned.payload)
+        if spend.tx.tx_hash != unsigned.digest:
+            raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")
+        if len(signature) != SIGNATURE_BYTES * len(spend.coins):
+            raise Refused(Reason.BAD_SIGNATURE, "one signature per input")
+        witnesses = []
+        for number, digest in enumerate(decoding.digests_of(spend)):
+            own = signature[number * SIGNATURE_BYTES : (number + 1) * SIGNATURE_BYTES]
+            public_key = recover(digest, own)
+            if script_of_key(public_key) != spend.coins[number].script:
+                raise Refused(Reason.BAD_SIGNATURE, f"input {number} belongs to another key")
+            witnesses.append((strict_encoding(own) + bytes((ALL,)), public_key))
+        signed = spend.tx.signed(tuple(witnesses))
+        return SignedTx(tx_id=signed.tx_id, raw=signed.serialise())
+
+    def control_digest(self, challenge: bytes) -> bytes:
+        """Return the digest of a signed message, in the format that BIP-137 proves by recovery.
+
+        BIP-322 signs the address too, which this question does not name.
+        """
+        return message_digest(challenge)
+
+    def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
+        """Return header, r and s, as BIP-137 verifiers take them. Refused: bad_signature."""
+        public_key = recover(message_digest(challenge), signature)
+        if self.address_of(public_key) != address:
+            raise Refused(Reason.BAD_SIGNATURE, "the signature is another address's")
+        return message_proof(signature)
+
+    def _height(self) -> int:
+        """Return the height that a quorum has reached."""
+        votes = self._nodes.votes(lambda node: node.height(), "height")
+        return sorted((vote.value for vote in votes), reverse=True)[self._nodes.quorum - 1]
+
+    def _agreed(self, height: int) -> BlockRef:
+        found = self._nodes.agree(lambda node: node.block_hash(height), f"block {height}")
+        if found is None:
+            raise Unavailable(f"node_null: block {height}")
+        return BlockRef(height, found)
+
+
+def _ref(header: Header) -> BlockRef:
+    return BlockRef(header.height, header.hash)
+
+
+def _outpoint(text: str) -> OutPoint:
+    tx_id, _, index = text.partition(":")
+    malformed = Refused(Reason.MALFORMED, "a coin is named `transaction id:index`")
+    try:
+        outpoint = OutPoint(bytes.fromhex(tx_id)[::-1], int(index))
+        size = len(outpoint.serialise())
+    except (ValueError, OverflowError) as error:
+        raise malformed from error
+    if size != OUTPOINT_BYTES or outpoint.text != text:
+        raise malformed
+    return outpoint
