@@ -6,7 +6,7 @@
 #   make bench    measure (one job: make bench JOB=name)
 #   make campaign the long simulation
 .DEFAULT_GOAL := demo
-.PHONY: demo up test check bench campaign setup python devnet postgres lock clean
+.PHONY: demo up test check bench campaign setup python devnet postgres softhsm lock clean
 
 BIN := .venv/bin
 ROOMS := core engine chains custody indexers sweeper app
@@ -23,13 +23,16 @@ devnet:
 postgres: python
 	@infra/scripts/postgres.sh
 
+softhsm:
+	@infra/scripts/softhsm.sh
+
 demo: setup
 	$(BIN)/strongroom demo run
 
 up: setup
 	$(BIN)/strongroom up
 
-test: setup postgres
+test: setup postgres softhsm
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
 
 check: python
@@ -39,10 +42,10 @@ check: python
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py
 
-bench: setup postgres
+bench: setup postgres softhsm
 	$(BIN)/python -m tests.benchmarks $(JOB)
 
-campaign: setup
+campaign: setup softhsm
 	$(BIN)/python -m tests.campaign $(ARGS)
 
 lock: python

@@ -15,13 +15,14 @@ from nacl.signing import VerifyKey
 from chains.base import ChainTraits
 from core.entropy import SeededEntropy
 from custody.keys.secret import Secret
-from custody.keys.signers import Signer
+from custody.keys.signers import Signer, open_pkcs11_signer
 from custody.keys.signers.base import ED25519, SECP256K1
 from custody.keys.signers.keystore import CHEAP, create_keystore
 from custody.keys.signers.local import LocalSigner
 from custody.keys.signers.pins import PinnedKeys
 from custody.keys.signers.sealed import seal_seed
 from custody.keys.signers.vault import TransitSigner, VaultSigner
+from tests.support.tokens import process_token
 from tests.support.vault import Server, VaultPlace, double_server, real_server
 from tests.unit.custody.keys.networks import traits
 
@@ -70,6 +71,14 @@ def local(folder: Path, network: ChainTraits) -> Signer:
     return LocalSigner.open(path, passphrase, network)
 
 
+def pkcs11(folder: Path, network: ChainTraits) -> Signer:
+    """Make a signer on this process's token in software."""
+    hsm = process_token()
+    return open_pkcs11_signer(
+        network, module=hsm.module, label=hsm.label, pin_file=hsm.pin_file, folder=folder
+    )
+
+
 def vault(folder: Path, network: ChainTraits, server: Server) -> Signer:
     """Seal a seed in Vault's transit and open it."""
     place, path = _place(folder, server), folder / "sealed-seed"
@@ -115,6 +124,8 @@ def _real() -> tuple[Rig, ...]:
 RIGS = (
     Rig("local", SECP256K1, local),
     Rig("local", ED25519, local),
+    Rig("pkcs11", SECP256K1, pkcs11, is_seeded=False, is_deterministic=False),
+    Rig("pkcs11", ED25519, pkcs11, is_seeded=False),
     *_on_vault(double_server),
     *_real(),
 )
