@@ -17,6 +17,7 @@ from app.cli import (
     engine,
     journal,
     key,
+    keys,
     ledger,
     market,
     officer,
@@ -48,6 +49,7 @@ app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
 app.add_typer(statement.app, name="statement")
 app.add_typer(key.app, name="key")
+app.add_typer(keys.app, name="keys")
 app.add_typer(customer.app, name="customer")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(market.app, name="market")
