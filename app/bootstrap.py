@@ -23,8 +23,9 @@ from custody.keys.authority import Approvals, Authority, Standing
 from custody.keys.derivation import AccountKeys
 from custody.keys.desk import KeyDesk
 from custody.keys.guard import Guard, SignRequest
-from custody.keys.mandate import SignedMandate, covers
+from custody.keys.mandate import covers
 from custody.keys.roster import Roster
+from custody.keys.roster_files import RosterChain
 from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, Signer
 from custody.spending.drive import Patience
@@ -46,7 +47,6 @@ class ChainHome:
     chain: Chain
     keys: Mapping[str, AccountKeys]
     """Public derivation of every account: no private key stands behind it."""
-    mandates: tuple[SignedMandate, ...]
     terms: WithdrawalTerms
     sweeps: SweepRules
     patience: Patience
@@ -64,9 +64,14 @@ class Platform:
     db: Database
     clock: Clock
     entropy: Entropy
-    roster: Roster
+    rosters: RosterChain
     signer: KeyService
     chains: Mapping[ChainId, ChainHome]
+
+    @property
+    def roster(self) -> Roster:
+        """Return the roster that counts now."""
+        return self.rosters.pinned
 
     def close(self) -> None:
         """Let go of the database and of every node."""
@@ -151,11 +156,11 @@ def issue_address(platform: Platform, chain_id: ChainId, customer_no: CustomerNo
     return platform.db.run(apply)
 
 
-def release_of(platform: Platform, home: ChainHome) -> Release:
+def release_of(platform: Platform) -> Release:
     """Bind the signer to the authority that each spend claims."""
 
     def release(spend: Spend, intent: SpendIntent, unsigned: UnsignedTx) -> bytes:
-        authority = _authority(platform, home, spend, intent)
+        authority = _authority(platform, spend, intent)
         key = KeyRef(spend.account, spend.key_index)
         return sign_one(platform.signer, SignRequest(intent, authority, unsigned, key))
 
@@ -177,7 +182,7 @@ def _refuse_stopped(conn: sa.Connection, spend: Spend, row: Withdrawal) -> None:
         raise Refused(Reason.POLICY_BLOCKED, refused.detail) from refused
 
 
-def _authority(platform: Platform, home: ChainHome, spend: Spend, intent: SpendIntent) -> Authority:
+def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authority:
     with platform.db.read() as conn:
         if intent.kind is SpendKind.WITHDRAWAL:
             row = states.get(conn, WithdrawalId(spend.cause_id))
@@ -186,26 +191,23 @@ def _authority(platform: Platform, home: ChainHome, spend: Spend, intent: SpendI
             return Approvals(approvals.intent_of(row), given, row.initiator)
         own = addresses.find(conn, spend.chain, intent.destination)
     account = None if own is None else own.account
-    signed = _mandate_for(home, intent, account, now_ns=platform.clock.now_ns())
+    mandate_id = _mandate_for(platform.roster, intent, account, now_ns=platform.clock.now_ns())
     if own is None or intent.kind is SpendKind.CANCELLATION:
-        return Standing(signed, None)
-    return Standing(signed, KeyRef(own.account, own.key_index))
+        return Standing(mandate_id, None)
+    return Standing(mandate_id, KeyRef(own.account, own.key_index))
 
 
-def _mandate_for(
-    home: ChainHome, intent: SpendIntent, account: str | None, *, now_ns: int
-) -> SignedMandate:
+def _mandate_for(roster: Roster, intent: SpendIntent, account: str | None, *, now_ns: int) -> str:
     """Return the mandate that covers a spend now; when none does, one whose refusal says why."""
-    same_kind = [one for one in home.mandates if one.mandate.kind is intent.kind]
-    for signed in same_kind:
-        mandate = signed.mandate
+    same_kind = [one for one in roster.mandates_of(intent.chain) if one.kind is intent.kind]
+    for mandate in same_kind:
         if not mandate.valid_from_ns <= now_ns < mandate.valid_until_ns:
             continue
         try:
             covers(mandate, intent, destination_account=account)
         except Refused:
             continue
-        return signed
+        return mandate.mandate_id
     if not same_kind:
         raise Refused(Reason.POLICY_BLOCKED, f"no mandate for a {intent.kind}")
-    return same_kind[-1]
+    return same_kind[-1].mandate_id

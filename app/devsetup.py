@@ -1,7 +1,8 @@
 """Everything a platform needs on a machine of a developer: keys, officers, tokens, files, API keys.
 
     secrets/   keystore, its passphrase, the officers' own keys, the tokens of API keys
-    config.toml  assets.toml  markets.toml  roster.toml  mandates.json  dev.json
+    config.toml  assets.toml  markets.toml  dev.json
+    rosters/   the officers' roster
     data/      the engine's journal          strongroom.db
 
 All of it protects nothing: keys lie beside each other in one folder, passphrases beside keystores.
@@ -9,7 +10,6 @@ All of it protects nothing: keys lie beside each other in one folder, passphrase
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tomllib
@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import migrating
+from app.devroster import THRESHOLD, dev_roster, write_dev_roster
 from app.opening import chain_config, open_database, open_platform
 from app.settings import Settings, read_settings
 from app.toml_text import toml_text
-from chains.base import NATIVE, SpendKind
+from chains.base import NATIVE
 from chains.registry import open_chain
-from core.clock import DAY_NS, Clock, SystemClock
+from core.clock import Clock, SystemClock
 from core.entropy import Entropy, SystemEntropy
 from core.errors import Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody import access, catalogue
 from custody.db import Database
-from custody.keys.mandate import AssetCap, Mandate, SignedMandate, render_mandates, sign_mandate
-from custody.keys.officer_keys import load_officer_key, officer_keygen
+from custody.keys.officer_keys import officer_keygen
 from custody.keys.private_file import read_private_file, write_private_file
-from custody.keys.roster import Officer, render_roster
+from custody.keys.roster import Officer
 from custody.keys.secret import Secret
 from custody.keys.signers.keystore import CHEAP, create_keystore, fresh_seed
 from custody.wallets.inventory import OWN_WALLETS
@@ -44,13 +44,10 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("dev.toml")
 CHAIN = ChainId("devnet")
 OFFICERS = ("ada", "ben", "cleo")
-THRESHOLD = 2
 STAFF = ((access.Role.OPS, "olga"), (access.Role.AUDITOR, "anton"))
 CUSTOMERS = ("alice", "bob")
-MANDATE_DAYS = 3_650
 WALLET_COINS = 100
-CAP_COINS = 1_000_000
-"""Mandates of the development setup allow this many whole coins of every asset per day."""
+ROSTERS = "rosters"
 MARKER, DONE = ".strongroom-dev", "dev.json"
 
 
@@ -129,7 +126,7 @@ def make_dev(
     entropy, clock = entropy or SystemEntropy(), clock or SystemClock()
     template = tomllib.loads(TEMPLATE.read_text("utf-8"))
     _make_keystore(folder, entropy)
-    roster_hash = _make_roster(folder, entropy)
+    officers = _make_officers(folder, entropy)
     start_height = node.height() + 1
     assets = _deploy(node, template)
     chain_table = {
@@ -147,8 +144,10 @@ def make_dev(
         assets=assets,
         markets=tuple(market["name"] for market in template["markets"]),
     )
+    # The roster names the chain's network, which only a chain opened by settings knows.
+    _write_files(setup, template, chain_table, "00" * 32, database_url, overrides or {})
+    roster_hash = _make_roster(setup, officers, clock)
     _write_files(setup, template, chain_table, roster_hash, database_url, overrides or {})
-    _make_mandates(setup, clock)
     db = open_database(setup.settings())
     migrating.upgrade(db)
     _open_accounts(setup, db, customers, clock=clock, entropy=entropy)
@@ -209,14 +208,11 @@ def _make_keystore(folder: Path, entropy: Entropy) -> None:
     )
 
 
-def _make_roster(folder: Path, entropy: Entropy) -> str:
-    officers = [
+def _make_officers(folder: Path, entropy: Entropy) -> list[Officer]:
+    return [
         Officer(person, officer_keygen(_secrets(folder) / f"officer-{person}.pem", entropy=entropy))
         for person in OFFICERS
     ]
-    data = render_roster(officers, threshold=THRESHOLD)
-    (folder / "roster.toml").write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
 
 
 def _deploy(node: AnvilNode, template: Mapping[str, Any]) -> tuple[DevAsset, ...]:
@@ -267,9 +263,8 @@ def _write_files(
         "http": {"host": setup.http_host, "port": setup.http_port},
         "catalogue": {"assets_file": "assets.toml", "markets_file": "markets.toml"},
         "officers": {
-            "roster_file": "roster.toml",
+            "roster_folder": ROSTERS,
             "roster_sha256": roster_hash,
-            "mandates_file": "mandates.json",
         },
         "keystore": {"file": "secrets/keystore", "passphrase_file": "secrets/passphrase"},
     }
@@ -282,41 +277,26 @@ def _write_files(
     (folder / "markets.toml").write_text(toml_text({"market": markets}), "utf-8")
     text = toml_text({**tables, "chains": {CHAIN: chain_table}})
     (folder / "config.toml").write_text(text, "utf-8")
-    (folder / "mandates.json").write_bytes(render_mandates(()))
 
 
-def _make_mandates(setup: DevSetup, clock: Clock) -> None:
-    """Have the officers' quorum sign what may run unattended on the development chain."""
+def _make_roster(setup: DevSetup, officers: Sequence[Officer], clock: Clock) -> str:
+    """Have the officers sign the first roster of the development chain; return its hash."""
     settings = setup.settings().chains[CHAIN]
     chain = open_chain(chain_config(CHAIN, settings, ()))
     traits = chain.traits
     chain.close()
-    caps = tuple(
-        AssetCap(asset.key, CAP_COINS * 10**asset.scale, CAP_COINS * 10**asset.scale)
-        for asset in sorted(setup.assets, key=lambda one: one.key)
+    roster = dev_roster(
+        officers,
+        traits,
+        scales={asset.key: asset.scale for asset in setup.assets},
+        node_urls=[setup.node_url],
+        sweep_fee_max=settings.sweeps.fee_max,
+        network_fee_max=settings.network_fee_max,
+        now_ns=clock.now_ns(),
     )
-    now_ns, signed = clock.now_ns(), []
-    for kind, accounts in (
-        (SpendKind.SWEEP, ("hot",)),
-        (SpendKind.TOP_UP, ("deposits",)),
-        (SpendKind.CANCELLATION, ()),
-    ):
-        mandate = Mandate(
-            mandate_id=f"dev-{kind.value}",
-            kind=kind,
-            chain=CHAIN,
-            network=traits.network,
-            destinations=(),
-            destination_accounts=accounts,
-            caps=() if kind is SpendKind.CANCELLATION else caps,
-            fee_max=settings.sweeps.fee_max,
-            fee_window_max=10_000 * settings.sweeps.fee_max,
-            valid_from_ns=0,
-            valid_until_ns=now_ns + MANDATE_DAYS * DAY_NS,
-        )
-        keys = (load_officer_key(setup.officer_key_file(who)) for who in OFFICERS[:THRESHOLD])
-        signed.append(SignedMandate(mandate, tuple(sign_mandate(key, mandate) for key in keys)))
-    (setup.folder / "mandates.json").write_bytes(render_mandates(signed))
+    files = [setup.officer_key_file(person) for person in OFFICERS[:THRESHOLD]]
+    write_dev_roster(setup.folder / ROSTERS, roster, files)
+    return roster.hash.hex()
 
 
 def _open_accounts(

@@ -197,7 +197,7 @@ def _final_payments(platform: Platform, chain_id: ChainId, home: ChainHome) -> M
 def _i7(platform: Platform) -> Equation:
     findings: list[str] = []
     auditor = Auditor(
-        rosters=[platform.roster],
+        rosters=platform.rosters,
         chains={chain_id: home.chain for chain_id, home in platform.chains.items()},
         public_key_of=lambda chain, key: platform.home(chain).public_key_of(key.account, key.index),
     )

@@ -17,12 +17,11 @@ from chains.base import AssetSpec, Chain
 from chains.registry import ChainConfig, open_chain
 from core.clock import SECOND_NS, Clock, SystemClock
 from core.entropy import Entropy, SystemEntropy
-from core.errors import Refused
+from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.db import Database
-from custody.keys.mandate import SignedMandate, parse_mandates
 from custody.keys.private_file import read_private_file
-from custody.keys.roster import Roster, load_roster
+from custody.keys.roster_files import RosterChain, load_rosters
 from custody.keys.secret import Secret
 from custody.keys.service import KeyService
 from custody.keys.signers.keystore import open_keystore
@@ -48,13 +47,12 @@ def open_platform(
 ) -> Platform:
     """Open everything the settings name; asks no node yet.
 
-    Refused: a key file is not as it must be. Corrupt: the roster is not the pinned one.
-    SettingsError: a data file is not as it must be.
+    Refused: a key file is not as it must be. Corrupt: the roster is not the pinned one, or was not
+    signed by the quorum before it. SettingsError: a data file is not as it must be.
     """
     try:
         specs = load_assets(settings.catalogue.assets_file)
-        roster = open_roster(settings)
-        mandates = parse_mandates(settings.officers.mandates_file.read_bytes())
+        rosters = open_rosters(settings)
         passphrase = Secret(read_private_file(settings.keystore.passphrase_file).strip())
         seed = open_keystore(settings.keystore.file, passphrase)
         chains = {
@@ -65,29 +63,33 @@ def open_platform(
     except (ValueError, OSError) as error:
         raise SettingsError([str(error)]) from error
     db, clock = open_database(settings), clock or SystemClock()
-    desk = key_desk(db, clock, roster, signers)
+    desk = key_desk(db, clock, rosters.pinned, signers)
     return Platform(
         db=db,
         clock=clock,
         entropy=entropy or SystemEntropy(),
-        roster=roster,
+        rosters=rosters,
         signer=desk,
-        chains={
-            name: _home(chain, settings.chains[name], mandates, desk)
-            for name, chain in chains.items()
-        },
+        chains={name: _home(chain, settings.chains[name], desk) for name, chain in chains.items()},
     )
 
 
-def open_roster(settings: Settings) -> Roster:
-    """Return the pinned roster. Corrupt: the file is another one. SettingsError: no SHA-256."""
+def open_rosters(settings: Settings) -> RosterChain:
+    """Return the pinned roster and all before it.
+
+    Corrupt: no such file, or a version is not signed by the quorum before it. SettingsError: no
+    SHA-256.
+    """
     try:
         pinned = bytes.fromhex(settings.officers.roster_sha256)
     except ValueError:
         pinned = b""
     if len(pinned) != hashlib.sha256().digest_size:
         raise SettingsError(["officers.roster_sha256: 64 hex digits"])
-    return load_roster(settings.officers.roster_file, pinned)
+    try:
+        return load_rosters(settings.officers.roster_folder, pinned)
+    except Refused as refused:
+        raise Corrupt(f"the rosters in {settings.officers.roster_folder}: {refused}") from refused
 
 
 def list_everything(settings: Settings, platform: Platform) -> None:
@@ -132,14 +134,11 @@ def chain_config(
     )
 
 
-def _home(
-    chain: Chain, settings: ChainSettings, mandates: Sequence[SignedMandate], signer: KeyService
-) -> ChainHome:
+def _home(chain: Chain, settings: ChainSettings, signer: KeyService) -> ChainHome:
     name = chain.traits.chain
     return ChainHome(
         chain=chain,
         keys=account_keys(partial(signer.account_xpub, name)),
-        mandates=tuple(signed for signed in mandates if signed.mandate.chain == name),
         terms=WithdrawalTerms(
             network_fee_max=settings.network_fee_max,
             expiry_ns=settings.approval_expiry_s * SECOND_NS,

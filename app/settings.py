@@ -126,10 +126,10 @@ class CatalogueSettings:
 class OfficersSettings:
     """Whose signatures count."""
 
-    roster_file: Path
+    roster_folder: Path
+    """Holds the files of every roster so far."""
     roster_sha256: str
-    """64 hex digits; another roster file stops the start."""
-    mandates_file: Path
+    """64 hex digits: hash of the body of the roster that counts; another one stops the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ def worker_steps(platform: Platform, note: Note) -> list[Step]:
 
 def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: Note) -> list[Step]:
     db, clock, chain = platform.db, platform.clock, home.chain
-    release = release_of(platform, home)
+    release = release_of(platform)
     fast, slow = SECOND_NS // 4, 5 * SECOND_NS
     jobs: list[tuple[str, int, Callable[[], int]]] = [
         ("follow", fast, lambda: _follow(platform, home)),

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.demo.stage import Stage
 from app.devsetup import CHAIN, OFFICERS, fund_wallets
-from app.opening import open_roster
+from app.opening import open_rosters
 from chains.base import SpendKind
 from core.clock import DAY_NS
 from core.ids import WithdrawalId
@@ -32,7 +32,7 @@ def fund_own_wallets(stage: Stage) -> None:
     arrived: list[Deposit] = stage.wait_for(
         "the operators' money", lambda: _arrived(stage, len(wallets))
     )
-    roster = open_roster(stage.setup.settings())
+    roster = open_rosters(stage.setup.settings()).pinned
     for row in arrived:
         statement = treasury.statement_of(row, expires_ns=stage.clock.now_ns() + DAY_NS)
         signatures = [

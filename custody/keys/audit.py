@@ -20,7 +20,7 @@ from custody.keys.authority import Standing, check_authority, read_evidence
 from custody.keys.guard import check_effects
 from custody.keys.intent import intent_hash
 from custody.keys.mandate import WINDOW_NS, fits
-from custody.keys.roster import Roster
+from custody.keys.roster_files import RosterChain
 from custody.keys.signature_log import Entry
 from custody.keys.signers.base import KeyRef, check_signature
 
@@ -40,8 +40,8 @@ class Finding:
 class Auditor:
     """What an audit believes instead of the database."""
 
-    rosters: Sequence[Roster]
-    """Every roster that was ever pinned."""
+    rosters: RosterChain
+    """Every roster that ever counted."""
     chains: Mapping[ChainId, ChainWriter]
     public_key_of: PublicKeyOf
 
@@ -57,7 +57,7 @@ def audit(conn: sa.Connection, auditor: Auditor) -> list[Finding]:
         found += _signed_rightly(auditor, entry)
     found += _exclusive(entries)
     found += _lanes(entries)
-    found += _windows(entries)
+    found += _windows(auditor, entries)
     return sorted(found, key=lambda finding: (finding.position, finding.invariant))
 
 
@@ -80,7 +80,7 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
     try:
         chain = auditor.chains[record.chain]
         authority, roster_hash = read_evidence(record.evidence)
-        roster = next(one for one in auditor.rosters if one.hash == roster_hash)
+        roster = auditor.rosters.by_hash(roster_hash)
         check_authority(
             authority,
             record.spend,
@@ -99,8 +99,6 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
         if entry.signature is not None:
             check_signature(entry.signature, record.digest, key)
         yield from _columns_fit(entry)
-    except StopIteration:
-        yield Finding("I8", entry.position, "checked with a roster that was never pinned")
     except KeyError:
         yield Finding("I8", entry.position, f"no chain {record.chain}")
     except (Refused, Corrupt) as error:
@@ -159,7 +157,7 @@ def _lanes(entries: Sequence[Entry]) -> Iterator[Finding]:
                 yield Finding("I9", position, f"nonce {nonce - 1} of {sender} was never signed for")
 
 
-def _windows(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _windows(auditor: Auditor, entries: Sequence[Entry]) -> Iterator[Finding]:
     """I10: every sum of 24 hours was within the mandate at the moment of signing."""
     earlier: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -178,9 +176,10 @@ def _windows(entries: Sequence[Entry]) -> Iterator[Finding]:
         )
         peers.append(entry)
         try:
-            authority, _ = read_evidence(record.evidence)
+            authority, roster_hash = read_evidence(record.evidence)
             if isinstance(authority, Standing):
-                fits(authority.mandate.mandate, record.spend, used)
+                mandate = auditor.rosters.by_hash(roster_hash).mandate(authority.mandate_id)
+                fits(mandate, record.spend, used)
             else:
                 yield Finding("I8", entry.position, "called a mandate and is none")
         except (Refused, Corrupt) as error:

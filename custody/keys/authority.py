@@ -14,9 +14,8 @@ from typing import TypeAlias, cast
 from chains.base import SpendIntent
 from core.errors import Corrupt, Reason, Refused
 from custody.keys import intent as intents
-from custody.keys import mandate as mandates
 from custody.keys.intent import WithdrawalIntent, explains
-from custody.keys.mandate import MandateSignature, SignedMandate, check_mandate, covers
+from custody.keys.mandate import Mandate, covers
 from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
 from custody.keys.signers.base import KeyRef
 
@@ -36,9 +35,12 @@ class Approvals:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A mandate. destination_key says which own key receives, where the mandate names accounts."""
+    """A mandate of the roster.
 
-    mandate: SignedMandate
+    destination_key says which own key receives, where the mandate names accounts.
+    """
+
+    mandate_id: str
     destination_key: KeyRef | None = None
 
 
@@ -52,14 +54,14 @@ def check_authority(
     roster: Roster,
     now_ns: int,
     address_of_key: AddressOfKey,
-) -> tuple[str, ...]:
-    """Return the persons behind a spend at a time; the window of a mandate is the log's business.
+) -> None:
+    """Return when a spend is authorised at a time; the window of a mandate is the log's business.
 
-    Refused: intent_mismatch, fee_above_cap, and as verify_approvals, check_mandate and covers.
+    Refused: intent_mismatch, fee_above_cap, and as verify_approvals, valid_mandate and covers.
     """
     if isinstance(authority, Approvals):
         explains(authority.withdrawal, spend)
-        return verify_approvals(
+        verify_approvals(
             roster,
             authority.withdrawal,
             authority.approvals,
@@ -67,14 +69,22 @@ def check_authority(
             initiator=authority.initiator,
             excluded=authority.excluded,
         )
-    persons = check_mandate(roster, authority.mandate, now_ns=now_ns)
+        return
+    mandate = valid_mandate(roster, authority.mandate_id, now_ns=now_ns)
     account = None
     if (key := authority.destination_key) is not None:
         if address_of_key(key) != spend.destination:
             raise Refused(Reason.FORBIDDEN_DESTINATION, "the destination is not that own key")
         account = key.account
-    covers(authority.mandate.mandate, spend, destination_account=account)
-    return persons
+    covers(mandate, spend, destination_account=account)
+
+
+def valid_mandate(roster: Roster, mandate_id: str, *, now_ns: int) -> Mandate:
+    """Return a mandate that is valid at a time. Refused: not_found, approval_expired."""
+    mandate = roster.mandate(mandate_id)
+    if not mandate.valid_from_ns <= now_ns < mandate.valid_until_ns:
+        raise Refused(Reason.APPROVAL_EXPIRED, f"mandate {mandate_id}")
+    return mandate
 
 
 def evidence_of(authority: Authority, roster: Roster) -> str:
@@ -90,10 +100,7 @@ def evidence_of(authority: Authority, roster: Roster) -> str:
         ]
     else:
         key = authority.destination_key
-        page["mandate"] = mandates.encode(authority.mandate.mandate).hex()
-        page["signatures"] = [
-            [one.public_key.hex(), one.signature.hex()] for one in authority.mandate.signatures
-        ]
+        page["mandate"] = authority.mandate_id
         page["destination_key"] = None if key is None else [key.account, key.index]
     return json.dumps(page, sort_keys=True, separators=(",", ":"))
 
@@ -122,10 +129,5 @@ def read_evidence(text: str) -> tuple[Authority, bytes]:
 
 
 def _read_standing(page: dict[str, object]) -> Standing:
-    rows = cast("list[list[str]]", page["signatures"])
-    signed = SignedMandate(
-        mandates.decode(bytes.fromhex(str(page["mandate"]))),
-        tuple(MandateSignature(bytes.fromhex(key), bytes.fromhex(sig)) for key, sig in rows),
-    )
     key = cast("tuple[str, int] | None", page["destination_key"])
-    return Standing(signed, None if key is None else KeyRef(*key))
+    return Standing(str(page["mandate"]), None if key is None else KeyRef(*key))

@@ -314,7 +314,7 @@ def _persist(
     if isinstance(request.authority, Standing):
         # Records from after now count too: a clock that steps back does not empty the window.
         used = log.usage(conn, intent, after_ns=record.signed_at_ns - WINDOW_NS)
-        fits(request.authority.mandate.mandate, intent, used)
+        fits(guard.roster.mandate(request.authority.mandate_id), intent, used)
     record = replace(record, proven_dead=",".join(str(position) for position in sorted(dead)))
     return log.append(conn, record)
 

@@ -1,13 +1,6 @@
-"""Officers: whose signatures count. A file outside the database, pinned by its hash at start.
+"""The roster: whose signatures count, and what a signer may do at all. Pinned outside the database.
 
-    version = 1
-    threshold = 2
-
-    [[officers]]
-    person = "ada"
-    public_key = "<64 hex digits, Ed25519>"
-    active_from_ns = 0                       # optional
-    active_until_ns = 9223372036854775807    # optional; not active from then on
+custody.keys.roster_text has its file, custody.keys.roster_files how one roster follows another.
 
 A person may hold several keys and counts once. An approval is an officer's Ed25519 signature over
 
@@ -21,14 +14,8 @@ so that it is worth nothing for another withdrawal, chain, policy, rule or any o
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
-import re
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -36,18 +23,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from core.errors import Corrupt, Reason, Refused
+from core.errors import Reason, Refused
+from core.ids import ChainId
 from custody.keys import canonical
 from custody.keys.intent import TIME_LIMIT_NS, WithdrawalIntent, intent_hash
+from custody.keys.mandate import Mandate
+from custody.keys.signers.base import KeyRef
 
 APPROVAL_TAG = "strongroom/approval"
 APPROVAL_VERSION = 1
-FILE_VERSION = 1
-OFFICERS_MAX = 64
 APPROVALS_MAX = 64
-THRESHOLD_MIN = 2
-_PERSON = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
-_KEY_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Verdict(enum.StrEnum):
@@ -84,15 +69,70 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
-    """The officers and how many distinct persons make a quorum.
+class Node:
+    """The signer's own read-only nodes of one chain, and how many of them must agree."""
 
-    `hash` is that of the file's bytes.
+    chain: ChainId
+    urls: tuple[str, ...]
+    quorum: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimit:
+    """Most minor units of one asset that the signer signs for, whatever the authority.
+
+    The windows are 24 hours of the signer's own log; fees are native units.
     """
 
+    chain: ChainId
+    asset_key: str
+    amount_max: int
+    window_max: int
+    fee_max: int
+    fee_window_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContractWallet:
+    """A contract that holds our money, and the own keys that are its owners."""
+
+    chain: ChainId
+    address: str
+    owners: tuple[KeyRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """A contract that accounts of ours may delegate their code to."""
+
+    chain: ChainId
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """One version of the roster: everything that a signer believes without asking.
+
+    `hash` is SHA-256 of the body's bytes.
+    """
+
+    serial: int
+    """1, 2, 3, …"""
+    previous: bytes
+    """Hash of the version before, empty in the first."""
+    issued_ns: int
+    """When it was issued: officers of the version before, active then, signed it."""
     threshold: int
+    """How many distinct persons make a quorum."""
     officers: tuple[Officer, ...]
-    hash: bytes
+    attestation_key: bytes | None = None
+    """Ed25519 key that the signer attests addresses with."""
+    nodes: tuple[Node, ...] = ()
+    limits: tuple[SpendLimit, ...] = ()
+    mandates: tuple[Mandate, ...] = ()
+    wallets: tuple[ContractWallet, ...] = ()
+    delegates: tuple[Delegate, ...] = ()
+    hash: bytes = b""
 
     def officer(self, public_key: bytes, now_ns: int) -> Officer:
         """Return the active officer of a key. Refused: not_an_officer."""
@@ -101,52 +141,30 @@ class Roster:
                 return officer
         raise Refused(Reason.NOT_AN_OFFICER, "the key is not in the roster or not active now")
 
+    def mandate(self, mandate_id: str) -> Mandate:
+        """Return a mandate by its id. Refused: not_found."""
+        for mandate in self.mandates:
+            if mandate.mandate_id == mandate_id:
+                return mandate
+        raise Refused(Reason.NOT_FOUND, f"no mandate {mandate_id!r} in roster {self.serial}")
 
-def parse_roster(data: bytes) -> Roster:
-    """Return the roster of a file's bytes. Refused: malformed, unknown_version."""
-    try:
-        page = tomllib.loads(data.decode("ascii"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refused(Reason.MALFORMED, "a roster is an ASCII TOML file") from error
-    if page.get("version") != FILE_VERSION:
-        raise Refused(Reason.UNKNOWN_VERSION, "roster")
-    rows = page.get("officers")
-    if set(page) != {"version", "threshold", "officers"} or not isinstance(rows, list):
-        raise Refused(Reason.MALFORMED, "a roster has version, threshold and officers")
-    officers = tuple(_parse_officer(row) for row in rows)
-    persons = {officer.person for officer in officers}
-    threshold = page["threshold"]
-    if len(officers) > OFFICERS_MAX or len({o.public_key for o in officers}) != len(officers):
-        raise Refused(Reason.MALFORMED, "a key stands in the roster twice, or it is too long")
-    if type(threshold) is not int or not THRESHOLD_MIN <= threshold <= len(persons):
-        raise Refused(
-            Reason.MALFORMED, f"threshold must be {THRESHOLD_MIN}..{len(persons)} distinct persons"
-        )
-    return Roster(threshold, officers, hashlib.sha256(data).digest())
+    def mandates_of(self, chain: ChainId) -> tuple[Mandate, ...]:
+        """Return the mandates of one chain."""
+        return tuple(mandate for mandate in self.mandates if mandate.chain == chain)
 
+    def limit(self, chain: ChainId, asset_key: str) -> SpendLimit | None:
+        """Return the limit of an asset, None when there is none."""
+        for limit in self.limits:
+            if (limit.chain, limit.asset_key) == (chain, asset_key):
+                return limit
+        return None
 
-def load_roster(path: Path, expected_hash: bytes) -> Roster:
-    """Read the roster and compare it with the pinned hash. Corrupt when it is another file."""
-    data = path.read_bytes()
-    if not hmac.compare_digest(hashlib.sha256(data).digest(), expected_hash):
-        raise Corrupt(f"the roster {path.name} is not the pinned one")
-    return parse_roster(data)
-
-
-def render_roster(officers: Sequence[Officer], *, threshold: int) -> bytes:
-    """Return the bytes of a roster file; sha256 of them is what a start pins.
-
-    Refused: malformed.
-    """
-    lines = [f"version = {FILE_VERSION}", f"threshold = {threshold}"]
-    for officer in officers:
-        lines += ["", "[[officers]]", f'person = "{officer.person}"']
-        lines += [f'public_key = "{officer.public_key.hex()}"']
-        lines += [f"active_from_ns = {officer.active_from_ns}"]
-        lines += [f"active_until_ns = {officer.active_until_ns}"]
-    data = ("\n".join(lines) + "\n").encode("ascii")
-    assert parse_roster(data).officers == tuple(officers)
-    return data
+    def wallet(self, chain: ChainId, address: str) -> ContractWallet | None:
+        """Return the contract wallet at an address, None when it is none of ours."""
+        for wallet in self.wallets:
+            if (wallet.chain, wallet.address) == (chain, address):
+                return wallet
+        return None
 
 
 def approval_message(intent: WithdrawalIntent, verdict: Verdict) -> bytes:
@@ -237,20 +255,3 @@ def verify_approvals(
         reason = min(reasons, key=order.index, default=Reason.QUORUM_NOT_MET)
         raise Refused(reason, f"{len(persons)} of {roster.threshold} persons approve")
     return tuple(sorted(persons))
-
-
-def _parse_officer(row: object) -> Officer:
-    if not isinstance(row, dict):
-        raise Refused(Reason.MALFORMED, "an officer is a table")
-    page = cast("dict[str, object]", row)
-    person, key = page.get("person"), page.get("public_key")
-    since = page.get("active_from_ns", 0)
-    until = page.get("active_until_ns", TIME_LIMIT_NS - 1)
-    known = {"person", "public_key", "active_from_ns", "active_until_ns"}
-    if not set(page) <= known or type(person) is not str or type(key) is not str:
-        raise Refused(Reason.MALFORMED, "an officer has person and public_key")
-    if not _PERSON.fullmatch(person) or not _KEY_HEX.fullmatch(key):
-        raise Refused(Reason.MALFORMED, "an officer's person or public_key")
-    if type(since) is not int or type(until) is not int or not 0 <= since < until < TIME_LIMIT_NS:
-        raise Refused(Reason.MALFORMED, "an officer's active_from_ns and active_until_ns")
-    return Officer(person, bytes.fromhex(key), since, until)

@@ -130,7 +130,7 @@ def test_another_roster_than_the_pinned_one_stops_the_start(
 ) -> None:
     other = changed(setup, tmp_path, roster_sha256=f'"{"22" * 32}"')
     code, said = ended(other, "worker", tmp_path / "log")
-    assert (code, "not the pinned one" in said) == (8, True)
+    assert (code, "roster_mismatch" in said) == (8, True)
 
 
 def test_a_journal_that_the_books_do_not_know_stops_the_engine(

@@ -9,7 +9,7 @@ import pytest
 
 from chains.base import NATIVE, BroadcastOutcome, SpendKind
 from core.errors import Corrupt, Reason, Refused
-from custody.keys.roster import Roster, parse_roster, render_roster
+from custody.keys.roster import Officer
 from custody.ledger.chart import AccountKind, customer_owner
 from custody.withdrawals.states import WithdrawalState
 from custody.withdrawals.workflow import WithdrawalTerms
@@ -29,31 +29,24 @@ def held_by_chain(scene: Scene, address: str = OUTSIDE) -> int:
     return int(scene.node.call("eth_getBalance", address, "latest"), 16)
 
 
-def without(person: str) -> Roster:
-    """Return the roster after one officer was removed from it."""
-    kept = [officer for officer in make_roster().officers if officer.person != person]
-    return parse_roster(render_roster(kept, threshold=2))
+def without(person: str) -> tuple[Officer, ...]:
+    """Return the officers after one was removed."""
+    return tuple(one for one in make_roster().officers if one.person != person)
 
 
-def until(person: str, at_ns: int) -> Roster:
-    """Return the roster in which one officer's time ends."""
-    officers = [
+def until(person: str, at_ns: int) -> tuple[Officer, ...]:
+    """Return the officers when the time of one ends."""
+    return tuple(
         dataclasses.replace(officer, active_until_ns=at_ns) if officer.person == person else officer
         for officer in make_roster().officers
-    ]
-    return parse_roster(render_roster(officers, threshold=2))
-
-
-def pin(scene: Scene, roster: Roster) -> None:
-    """Start the processes again with another roster."""
-    scene.house.platform = dataclasses.replace(scene.house.platform, roster=roster)
+    )
 
 
 @pytest.mark.parametrize("way", ["removed from the file", "his time ended"])
 def test_W04_approvals_are_counted_again_when_the_payment_is_signed(stage: Stage, way: str) -> None:
     scene = stage()
     if way == "his time ended":
-        pin(scene, until("cleo", scene.house.clock.now_ns() + 600 * SECOND_NS))
+        scene.house.pin(officers=until("cleo", scene.house.clock.now_ns() + 600 * SECOND_NS))
     alice = scene.funded()
     before = held_by_chain(scene)
     withdrawal_id = scene.approved(alice, ETHER, by=("ada", "cleo"))
@@ -61,7 +54,7 @@ def test_W04_approvals_are_counted_again_when_the_payment_is_signed(stage: Stage
     if way == "his time ended":
         scene.house.clock.advance(601 * SECOND_NS)
     else:
-        pin(scene, without("cleo"))
+        scene.house.pin(officers=without("cleo"))
     scene.go()
     row = scene.withdrawal(withdrawal_id)
     assert (row.state, row.reason) == (WithdrawalState.FAILED, "not_an_officer")

@@ -13,8 +13,10 @@ from core.entropy import SeededEntropy
 from core.ids import AssetNo, MarketNo
 from custody.catalogue import MarketRow
 from custody.keys.intent import TIME_LIMIT_NS
-from custody.keys.mandate import AssetCap, Mandate, SignedMandate, sign_mandate
-from custody.keys.roster import Officer, Roster, parse_roster, render_roster
+from custody.keys.mandate import AssetCap, Mandate
+from custody.keys.roster import Officer, Roster, SpendLimit
+from custody.keys.roster_files import RosterChain
+from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
 from custody.keys.signers.base import KeyRef
 from custody.keys.signers.local import LocalSigner
@@ -45,8 +47,7 @@ class Cast:
 
     officers: dict[str, list[Ed25519PrivateKey]]
     stranger: Ed25519PrivateKey
-    roster: Roster
-    mandates: tuple[SignedMandate, ...]
+    rosters: RosterChain
     assets: tuple[AssetSpec, ...]
     token: str
     odd: str
@@ -54,38 +55,47 @@ class Cast:
     hot: str
     gas: str
 
+    @property
+    def roster(self) -> Roster:
+        """Return the roster that counts."""
+        return self.rosters.pinned
+
     def spec(self, asset_key: str) -> AssetSpec:
         """Return a listed asset."""
         return next(spec for spec in self.assets if spec.key == asset_key)
 
 
 def gather(world: FakeWorld) -> Cast:
-    """Deploy the tokens of a fresh world and have the officers sign their mandates."""
+    """Deploy the tokens of a fresh world and write the officers' roster."""
     token = world.add_token("TOK")
     odd = world.add_token("ODD", kept_ppm=10_000)
     unlisted = world.add_token("SCAM", listed=False)
     officers = {name: [officer_key(name)] for name in PEOPLE}
     officers["ada"].append(officer_key("ada/second"))
-    roster = parse_roster(
-        render_roster(
-            [
-                Officer(name, key.public_key().public_bytes_raw())
-                for name, keys in officers.items()
-                for key in keys
-            ],
-            threshold=2,
-        )
-    )
     assets = world.listed_assets()
     chain = FakeChain(world)
     keys = local_signer(chain.traits)
     hot, gas = (chain.address_of(keys.public_key(KeyRef(name, 0))) for name in ("hot", "gas"))
-    signers = [officers["ada"][0], officers["bea"][0]]
+    listed = sorted([NATIVE, token, odd])
+    roster = Roster(
+        serial=1,
+        previous=b"",
+        issued_ns=0,
+        threshold=2,
+        officers=tuple(
+            Officer(name, key.public_key().public_bytes_raw())
+            for name, own in officers.items()
+            for key in own
+        ),
+        limits=tuple(
+            SpendLimit(chain.traits.chain, key, 10**15, 10**16, 60_000, 10**9) for key in listed
+        ),
+        mandates=_mandates(chain.traits, hot=hot, keys=listed),
+    )
     return Cast(
         officers=officers,
         stranger=officer_key("stranger"),
-        roster=roster,
-        mandates=_mandates(chain.traits, signers, hot=hot, keys=[NATIVE, token, odd]),
+        rosters=RosterChain((sealed(roster),)),
         assets=assets,
         token=token,
         odd=odd,
@@ -116,9 +126,7 @@ def local_signer(traits: ChainTraits) -> LocalSigner:
     return LocalSigner(SEED, traits)
 
 
-def _mandates(
-    traits: ChainTraits, signers: list[Ed25519PrivateKey], *, hot: str, keys: list[str]
-) -> tuple[SignedMandate, ...]:
+def _mandates(traits: ChainTraits, *, hot: str, keys: list[str]) -> tuple[Mandate, ...]:
     mandates = []
     for kind in (SpendKind.SWEEP, SpendKind.TOP_UP, SpendKind.CANCELLATION):
         pays = kind is not SpendKind.CANCELLATION
@@ -135,6 +143,5 @@ def _mandates(
             valid_from_ns=0,
             valid_until_ns=TIME_LIMIT_NS - 1,
         )
-        signatures = tuple(sign_mandate(key, mandate) for key in signers)
-        mandates.append(SignedMandate(mandate, signatures))
+        mandates.append(mandate)
     return tuple(mandates)

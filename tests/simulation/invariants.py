@@ -204,7 +204,7 @@ def _key(bench: Bench, asset_no: int) -> str:
 def signatures(bench: Bench) -> Iterator[str]:
     """I7, I8, I9, I10 by the auditor of the signature log, who believes keys and rosters only."""
     auditor = Auditor(
-        rosters=[bench.machine.cast.roster],
+        rosters=bench.machine.cast.rosters,
         chains={CHAIN: bench.chain},
         public_key_of=lambda _chain, key: bench.keys[key.account].public_key_checked(key.index),
     )

@@ -158,7 +158,6 @@ class Machine:
         home = ChainHome(
             chain=chain,
             keys=account_keys(signer.account_xpub),
-            mandates=self.cast.mandates,
             terms=cast.TERMS,
             sweeps=cast.RULES,
             patience=PATIENCE,
@@ -168,7 +167,7 @@ class Machine:
             db=db,
             clock=self.clock,
             entropy=self.dice.entropy(f"{name}/platform"),
-            roster=self.cast.roster,
+            rosters=self.cast.rosters,
             signer=desk,
             chains={CHAIN: home},
         )

@@ -18,9 +18,8 @@ TABLES: dict[str, dict[str, object]] = {
     "data": {"folder": "data"},
     "catalogue": {"assets_file": "assets.toml", "markets_file": "/etc/markets.toml"},
     "officers": {
-        "roster_file": "roster.toml",
+        "roster_folder": "rosters",
         "roster_sha256": "ab" * 32,
-        "mandates_file": "mandates.json",
     },
     "keystore": {"file": "keystore", "passphrase_file": "passphrase"},
     "chains": {"devnet": CHAIN},

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,15 +23,11 @@ from core.ids import AssetNo, CustomerNo, WithdrawalId
 from custody import catalogue, settlement
 from custody.catalogue import MarketRow
 from custody.db import Database
-from custody.keys.mandate import AssetCap, Mandate, SignedMandate, sign_mandate
-from custody.keys.roster import (
-    Officer,
-    Roster,
-    Verdict,
-    parse_roster,
-    render_roster,
-    sign_approval,
-)
+from custody.keys.desk import KeyDesk
+from custody.keys.mandate import AssetCap, Mandate
+from custody.keys.roster import Officer, Roster, SpendLimit, Verdict, sign_approval
+from custody.keys.roster_files import RosterChain
+from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
 from custody.keys.signers.local import LocalSigner
 from custody.ledger import balances
@@ -58,27 +55,33 @@ def officer_key(person: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(SeededEntropy(1, person).token_bytes(32))
 
 
-def make_roster(threshold: int = 2) -> Roster:
-    """Return the roster of the three officers."""
-    officers = [
+def make_roster(threshold: int = 2, **fields: Any) -> Roster:
+    """Return the roster of the three officers, with what else is in it."""
+    officers = tuple(
         Officer(person, officer_key(person).public_key().public_bytes_raw()) for person in OFFICERS
-    ]
-    return parse_roster(render_roster(officers, threshold=threshold))
-
-
-def make_mandates(chain: Chain, assets: Sequence[AssetSpec]) -> tuple[SignedMandate, ...]:
-    """Return wide mandates for everything that runs unattended, signed by two officers."""
-    caps = tuple(
-        AssetCap(key, HUGE, HUGE) for key in sorted({"native", *(spec.key for spec in assets)})
     )
-    signed = []
+    first = Roster(serial=1, previous=b"", issued_ns=0, threshold=threshold, officers=officers)
+    return sealed(dataclasses.replace(first, **fields))
+
+
+def house_roster(chain: Chain, assets: Sequence[AssetSpec]) -> Roster:
+    """Return the roster of a house: its officers, wide mandates, wide limits."""
+    keys = sorted({"native", *(spec.key for spec in assets)})
+    limits = (SpendLimit(chain.traits.chain, key, HUGE, HUGE, HUGE, HUGE) for key in keys)
+    return make_roster(limits=tuple(limits), mandates=make_mandates(chain, keys))
+
+
+def make_mandates(chain: Chain, keys: Sequence[str]) -> tuple[Mandate, ...]:
+    """Return wide mandates for everything that runs unattended."""
+    caps = tuple(AssetCap(key, HUGE, HUGE) for key in keys)
+    mandates = []
     for kind, accounts in (
         (SpendKind.SWEEP, ("hot",)),
         (SpendKind.TOP_UP, ("deposits",)),
         (SpendKind.CANCELLATION, ()),
     ):
         mandate = Mandate(
-            mandate_id=f"test-{kind}",
+            mandate_id=f"test-{kind.value}",
             kind=kind,
             chain=chain.traits.chain,
             network=chain.traits.network,
@@ -90,9 +93,8 @@ def make_mandates(chain: Chain, assets: Sequence[AssetSpec]) -> tuple[SignedMand
             valid_from_ns=0,
             valid_until_ns=FAR_NS,
         )
-        signatures = tuple(sign_mandate(officer_key(person), mandate) for person in OFFICERS[:2])
-        signed.append(SignedMandate(mandate, signatures))
-    return tuple(signed)
+        mandates.append(mandate)
+    return tuple(mandates)
 
 
 @dataclass(slots=True)
@@ -192,6 +194,28 @@ class House:
             self.platform.db.run(add)
         return self.withdrawal(withdrawal_id)
 
+    def pin(self, **changes: Any) -> None:
+        """Start the processes again with the next roster."""
+        rosters, desk = self.platform.rosters, self.platform.signer
+        after = sealed(
+            dataclasses.replace(
+                rosters.pinned,
+                serial=rosters.pinned.serial + 1,
+                previous=rosters.pinned.hash,
+                issued_ns=rosters.pinned.issued_ns + 1,
+                **changes,
+            )
+        )
+        assert isinstance(desk, KeyDesk)
+        guards = {
+            name: dataclasses.replace(guard, roster=after) for name, guard in desk.guards.items()
+        }
+        self.platform = dataclasses.replace(
+            self.platform,
+            rosters=RosterChain((*rosters.versions, after)),
+            signer=dataclasses.replace(desk, guards=guards),
+        )
+
     def withdrawal(self, withdrawal_id: WithdrawalId) -> Withdrawal:
         """Return a withdrawal as it stands."""
         with self.platform.db.read() as conn:
@@ -237,12 +261,11 @@ def open_house(
     db = Database.open(url)
     db.create_all()
     signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
-    name, roster = chain.traits.chain, make_roster()
+    name, roster = chain.traits.chain, house_roster(chain, assets)
     desk = key_desk(db, clock, roster, {name: (chain, signer)})
     home = ChainHome(
         chain=chain,
         keys=account_keys(signer.account_xpub),
-        mandates=make_mandates(chain, assets),
         terms=terms or WithdrawalTerms(network_fee_max=10**7),
         sweeps=sweeps or SweepRules(),
         patience=Patience(resend_after_ns=2 * SECOND_NS, bump_after_ns=10 * SECOND_NS),
@@ -252,7 +275,7 @@ def open_house(
         db=db,
         clock=clock,
         entropy=SeededEntropy(1, "platform"),
-        roster=roster,
+        rosters=RosterChain((roster,)),
         signer=desk,
         chains={name: home},
     )

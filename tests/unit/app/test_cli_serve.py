@@ -23,14 +23,8 @@ from app.toml_text import toml_text
 from core.errors import Reason
 from core.ids import AssetNo, ChainId, TransferId
 from custody.keys.intent import WithdrawalIntent, encode, intent_hash
-from custody.keys.roster import (
-    Approval,
-    Officer,
-    Verdict,
-    check_approval,
-    parse_roster,
-    render_roster,
-)
+from custody.keys.roster import Approval, Officer, Roster, Verdict, check_approval
+from custody.keys.roster_text import sealed
 from custody.ledger.accounts import accounts
 from custody.ledger.chart import AccountKey, AccountKind
 from custody.ledger.records import Chain, Transfer
@@ -220,7 +214,7 @@ def test_an_officer_makes_a_key_and_signs_what_was_read(tmp_path: Path) -> None:
     public = json.loads(made.stdout)["public_key"]
     others = [Officer(name, bytes([n]) * 32) for n, name in enumerate(("ben", "cleo"), 1)]
     officers = [Officer("ada", bytes.fromhex(public)), *others]
-    roster = parse_roster(render_roster(officers, threshold=2))
+    roster = sealed(Roster(1, b"", 0, 2, tuple(officers)))
     file = tmp_path / "wd_1.intent"
     file.write_text(encode(INTENT).hex() + "\n")
     words = ("-o", "json", "officer", "approve", file, "--key", tmp_path / "ada.pem")

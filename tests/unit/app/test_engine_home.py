@@ -19,6 +19,7 @@ from custody import catalogue, lease, settlement
 from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.desk import KeyDesk
+from custody.keys.roster_files import RosterChain
 from custody.lease import LeaseLost
 from engine.market import Market
 from engine.simulated_files import SimulatedStorage
@@ -75,7 +76,7 @@ def platform(database_url: str) -> Iterator[Platform]:
         db=db,
         clock=ManualClock(),
         entropy=SeededEntropy(1, "platform"),
-        roster=make_roster(),
+        rosters=RosterChain((make_roster(),)),
         signer=KeyDesk({}),
         chains={},
     )

@@ -18,8 +18,10 @@ from custody.db import Database
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import Guard, SignRequest, sign_once
 from custody.keys.intent import WithdrawalIntent
-from custody.keys.mandate import AssetCap, Mandate, SignedMandate, sign_mandate
-from custody.keys.roster import Approval, sign_approval
+from custody.keys.mandate import AssetCap, Mandate
+from custody.keys.roster import Approval, Roster, SpendLimit, sign_approval
+from custody.keys.roster_files import RosterChain
+from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
 from custody.keys.signers import KeyRef, LocalSigner
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
@@ -28,6 +30,7 @@ CHAIN = ChainId("fake")
 HOT = KeyRef("hot", 0)
 GAS = KeyRef("gas", 0)
 RATE = FeeRate(22, 2)
+UNATTENDED_KINDS = (SpendKind.SWEEP, SpendKind.TOP_UP, SpendKind.CANCELLATION)
 SEED = Secret(SeededEntropy(1, "seed of the tests").token_bytes(32))
 
 
@@ -116,7 +119,40 @@ class Guardroom:
         unsigned = self.unsigned(what, nonce=nonce, rate=rate)
         return SignRequest(what, self.approved(intent), unsigned, HOT)
 
-    def mandate(self, kind: SpendKind, **changes: Any) -> SignedMandate:
+    @property
+    def rosters(self) -> RosterChain:
+        return RosterChain((self.guard.roster,))
+
+    def standing(self, kind: SpendKind, key: KeyRef | None = None) -> Standing:
+        """Return the standing mandate of a kind."""
+        return Standing(f"mandate {kind.value}", key)
+
+    def with_mandate(self, kind: SpendKind, /, **changes: Any) -> Guardroom:
+        """Return the room under a roster in which one mandate is another."""
+        mandates = tuple(
+            self.mandate(kind, **changes) if mandate.kind is kind else mandate
+            for mandate in self.guard.roster.mandates
+        )
+        return self.with_roster(mandates=mandates)
+
+    def with_roster(self, **changes: Any) -> Guardroom:
+        """Return the room under another roster."""
+        return self.with_guard(roster=sealed(replace(self.guard.roster, **changes)))
+
+    def roster(self) -> Roster:
+        """Return the roster of the tests: three officers, wide limits, a mandate of each kind."""
+        return sealed(
+            replace(
+                ROSTER,
+                limits=tuple(
+                    SpendLimit(CHAIN, key, 10**12, 10**12, 10**6, 10**9)
+                    for key in sorted((NATIVE, self.token))
+                ),
+                mandates=tuple(self.mandate(kind) for kind in UNATTENDED_KINDS),
+            )
+        )
+
+    def mandate(self, kind: SpendKind, /, **changes: Any) -> Mandate:
         caps = (AssetCap(NATIVE, 5_000, 12_000), AssetCap(self.token, 5_000, 12_000))
         mandate = Mandate(
             mandate_id=f"mandate {kind.value}",
@@ -131,8 +167,7 @@ class Guardroom:
             valid_from_ns=0,
             valid_until_ns=self.clock.now_ns() + 400 * DAY_NS,
         )
-        mandate = replace(mandate, **changes)
-        return SignedMandate(mandate, tuple(sign_mandate(key, mandate) for key in (ADA, BEA)))
+        return replace(mandate, **changes)
 
     def cancellation(
         self, of: SpendIntent, *, nonce: int = 0, rate: FeeRate = RATE, name: str = ""
@@ -146,7 +181,7 @@ class Guardroom:
             destination=of.source,
             amount=0,
         )
-        standing = Standing(self.mandate(SpendKind.CANCELLATION))
+        standing = self.standing(SpendKind.CANCELLATION)
         return SignRequest(spend, standing, self.unsigned(spend, nonce=nonce, rate=rate), HOT)
 
     def sweep(
@@ -165,7 +200,7 @@ class Guardroom:
             amount=amount,
             fee_max=2_000,
         )
-        standing = Standing(self.mandate(SpendKind.SWEEP))
+        standing = self.standing(SpendKind.SWEEP)
         return SignRequest(spend, standing, self.unsigned(spend, nonce=nonce), key)
 
     def sign(self, request: SignRequest) -> SignedTx:
@@ -189,6 +224,7 @@ def guardroom(database: Database) -> Guardroom:
     signer = LocalSigner(SEED, chain.traits)
     guard = Guard(database, chain, signer, ROSTER, clock, lambda _chain: False)
     room = Guardroom(guard, world, clock, token)
+    room = room.with_guard(roster=room.roster())
     world.fund(room.address("hot"), 10**9)
     return room
 

@@ -11,7 +11,9 @@ from chains.base import NATIVE, SpendIntent, SpendKind
 from core.entropy import SeededEntropy
 from core.ids import ChainId
 from custody.keys.intent import WithdrawalIntent
-from custody.keys.roster import Officer, Roster, parse_roster, render_roster
+from custody.keys.roster import Officer, Roster
+from custody.keys.roster_files import RosterSignature, SignedRoster, sign_roster
+from custody.keys.roster_text import sealed
 
 NOW_NS = 1_700_000_000_000_000_000
 HOUR_NS = 3_600_000_000_000
@@ -27,9 +29,25 @@ def officer(person: str, *, key: str = "", **fields: Any) -> Officer:
     return Officer(person, officer_key(key or person).public_key().public_bytes_raw(), **fields)
 
 
-def roster_of(*officers: Officer, threshold: int = 2) -> Roster:
-    """Return the roster as read back from its file."""
-    return parse_roster(render_roster(officers, threshold=threshold))
+def roster_of(*officers: Officer, threshold: int = 2, **fields: Any) -> Roster:
+    """Return a first roster."""
+    return sealed(replace(Roster(1, b"", 0, threshold, officers), **fields))
+
+
+def next_roster(previous: Roster, **changes: Any) -> Roster:
+    """Return the version after a roster, issued a nanosecond later."""
+    following = {
+        "serial": previous.serial + 1,
+        "previous": previous.hash,
+        "issued_ns": previous.issued_ns + 1,
+    }
+    return sealed(replace(previous, **{**following, **changes}))
+
+
+def signed_by(roster: Roster, *names: str) -> SignedRoster:
+    """Return a roster with the signatures of some officers."""
+    signatures: list[RosterSignature] = [sign_roster(officer_key(name), roster) for name in names]
+    return SignedRoster(roster, tuple(signatures))
 
 
 ADA, BEA, CAI = (officer_key(name) for name in ("ada", "bea", "cai"))

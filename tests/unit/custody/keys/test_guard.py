@@ -18,7 +18,6 @@ from core.ids import ChainId
 from custody.keys import signature_log
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import SignRequest, sign_once
-from custody.keys.mandate import SignedMandate, sign_mandate
 from custody.keys.roster import Verdict, sign_approval
 from custody.keys.signers import KeyRef
 from tests.unit.custody.keys.guardroom import HOT, Guardroom
@@ -298,45 +297,21 @@ def test_a_frozen_chain_signs_nothing(room: Guardroom) -> None:
     room.sign(request)
 
 
-def mandated(room: Guardroom, request: SignRequest, **changes: Any) -> SignRequest:
-    assert isinstance(request.authority, Standing)
-    mandate = replace(request.authority.mandate.mandate, **changes)
-    signed = SignedMandate(mandate, tuple(sign_mandate(key, mandate) for key in (ADA, BEA)))
-    return replace(request, authority=replace(request.authority, mandate=signed))
-
-
-def forged(room: Guardroom, request: SignRequest) -> SignRequest:
-    assert isinstance(request.authority, Standing)
-    signed = request.authority.mandate
-    wider = replace(signed.mandate, fee_window_max=10**18)
-    return replace(request, authority=Standing(replace(signed, mandate=wider)))
-
-
-def by_one(room: Guardroom, request: SignRequest) -> SignRequest:
-    assert isinstance(request.authority, Standing)
-    signed = request.authority.mandate
-    return replace(request, authority=Standing(replace(signed, signatures=signed.signatures[:1])))
-
-
 def swept_to_a_thief(room: Guardroom, request: SignRequest) -> SignRequest:
     return intent_of(destination=thief(room))(room, request)
 
 
+def naming(mandate_id: str) -> Change:
+    """Return a change that names another mandate."""
+    return lambda _room, request: replace(request, authority=Standing(mandate_id))
+
+
 MANDATES: list[tuple[str, Change, Reason]] = [
-    ("changed after signing", forged, Reason.BAD_SIGNATURE),
-    ("signed by one", by_one, Reason.QUORUM_NOT_MET),
+    ("a mandate of nobody", naming("mandate of a thief"), Reason.NOT_FOUND),
+    ("another mandate", naming("mandate top_up"), Reason.INTENT_MISMATCH),
     ("to a stranger", swept_to_a_thief, Reason.FORBIDDEN_DESTINATION),
     ("above the cap", intent_of(amount=5_001), Reason.POLICY_BLOCKED),
     ("dearer than the cap", intent_of(fee_max=10_001), Reason.FEE_ABOVE_CAP),
-    ("expired", lambda r, q: mandated(r, q, valid_until_ns=1), Reason.APPROVAL_EXPIRED),
-    (
-        "not yet valid",
-        lambda r, q: mandated(r, q, valid_from_ns=r.clock.now_ns() + 1),
-        Reason.APPROVAL_EXPIRED,
-    ),
-    ("other kind", lambda r, q: mandated(r, q, kind=SpendKind.TOP_UP), Reason.INTENT_MISMATCH),
-    ("other network", lambda r, q: mandated(r, q, network="1:main"), Reason.INTENT_MISMATCH),
-    ("no cap for it", lambda r, q: mandated(r, q, caps=()), Reason.ASSET_MISMATCH),
     ("withdrawal", intent_of(kind=SpendKind.WITHDRAWAL), Reason.INTENT_MISMATCH),
 ]
 
@@ -353,8 +328,32 @@ def test_a_sweep_outside_its_mandate_is_refused_and_inside_signs(
     room.sign(request)
 
 
+FAR_NS = 1 << 62
+OTHER_MANDATES: list[tuple[str, dict[str, Any], Reason]] = [
+    ("expired", {"valid_until_ns": 1}, Reason.APPROVAL_EXPIRED),
+    ("not yet valid", {"valid_from_ns": FAR_NS - 1}, Reason.APPROVAL_EXPIRED),
+    ("other kind", {"kind": SpendKind.TOP_UP}, Reason.INTENT_MISMATCH),
+    ("other network", {"network": "1:main"}, Reason.INTENT_MISMATCH),
+    ("no cap for it", {"caps": ()}, Reason.ASSET_MISMATCH),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [pytest.param(changes, reason, id=name) for name, changes, reason in OTHER_MANDATES],
+)
+def test_a_mandate_that_does_not_hold_signs_nothing(
+    room: Guardroom, changes: dict[str, Any], reason: Reason
+) -> None:
+    request = room.sweep("sw_1", 5_000)
+    changes = {"valid_until_ns": FAR_NS, **changes}
+    assert refusal(room.with_mandate(SpendKind.SWEEP, **changes), request) is reason
+    room.sign(request)
+
+
 def test_a_top_up_goes_to_an_address_the_guard_derives_itself(room: Guardroom) -> None:
-    standing = Standing(room.mandate(SpendKind.TOP_UP, destinations=()), KeyRef("deposits", 3))
+    room = room.with_mandate(SpendKind.TOP_UP, destinations=())
+    standing = room.standing(SpendKind.TOP_UP, KeyRef("deposits", 3))
     sweep = room.sweep("tu_1", 700)
     gas = KeyRef("gas", 0)
     spend = replace(

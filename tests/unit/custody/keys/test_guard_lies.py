@@ -10,7 +10,7 @@ from chains.base import BlockRef, FeeRate, SpendKind, TxStatus
 from chains.fake.chain import FakeChain
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys.authority import Approvals, Standing
+from custody.keys.authority import Approvals
 from custody.keys.guard import SignRequest, sign_once
 from custody.keys.signers import KeyRef
 from tests.unit.custody.keys.guardroom import GAS, HOT, Guardroom
@@ -112,7 +112,7 @@ def test_cold_coins_are_not_swept_under_a_mandate(room: Guardroom) -> None:
 
 
 def test_a_spend_to_its_own_sender_or_of_nothing_is_refused(room: Guardroom) -> None:
-    standing = Standing(room.mandate(SpendKind.SWEEP))
+    standing = room.standing(SpendKind.SWEEP)
     sweep = room.sweep("sw_1", 100)
     home = replace(sweep.intent, source=room.address("hot"))
     own = SignRequest(home, standing, room.forged(home), HOT)

@@ -16,7 +16,6 @@ from core.clock import DAY_NS
 from core.errors import Reason, Refused, StrongroomError, Unavailable
 from custody.db import Database, TransactionHooks
 from custody.keys import signature_log
-from custody.keys.authority import Standing
 from custody.keys.guard import SignRequest, last_unsigned, sign_once
 from custody.keys.signers import KeyRef
 from tests.support.databases import Databases
@@ -311,7 +310,7 @@ def test_a_top_up_and_a_withdrawal_may_share_a_cause(room: Guardroom) -> None:
         source=room.guard.address_of(GAS),
         destination=sweep.intent.source,
     )
-    standing = Standing(room.mandate(SpendKind.TOP_UP), KeyRef("deposits", 0))
+    standing = room.standing(SpendKind.TOP_UP, KeyRef("deposits", 0))
     room.sign(SignRequest(gas, standing, room.unsigned(gas), GAS))
 
 

@@ -9,7 +9,6 @@ import pytest
 from chains.base import FeeRate, SpendKind
 from core.clock import DAY_NS
 from core.errors import Reason, Refused
-from custody.keys.authority import Standing
 from custody.keys.guard import SignRequest, sign_once
 from custody.keys.signers import KeyRef
 from tests.unit.custody.keys.guardroom import GAS, Guardroom
@@ -46,8 +45,7 @@ def test_the_window_of_a_mandate_is_counted_from_the_log(room: Guardroom) -> Non
 def test_fees_of_a_mandate_have_a_window_too(room: Guardroom) -> None:
     """462 each; room for three in a day."""
     sweeps = [room.sweep(f"sw_{n}", 1, index=n) for n in range(4)]
-    narrow = room.mandate(SpendKind.SWEEP, fee_window_max=2_000 + 2 * 462)
-    sweeps = [replace(one, authority=Standing(narrow)) for one in sweeps]
+    room = room.with_mandate(SpendKind.SWEEP, fee_window_max=2_000 + 2 * 462)
     for sweep in sweeps[:3]:
         room.sign(sweep)
     assert refusal(room, sweeps[3]) is Reason.POLICY_BLOCKED
@@ -74,5 +72,5 @@ def test_each_kind_of_spend_has_its_own_window(room: Guardroom) -> None:
         source=room.guard.address_of(GAS),
         destination=room.address("deposits", 1),
     )
-    standing = Standing(room.mandate(SpendKind.TOP_UP), KeyRef("deposits", 1))
+    standing = room.standing(SpendKind.TOP_UP, KeyRef("deposits", 1))
     room.sign(SignRequest(spend, standing, room.unsigned(spend), GAS))

@@ -14,7 +14,7 @@ from core.ids import ChainId
 from custody.db import Database
 from custody.keys import signature_log as log
 from custody.keys.audit import Auditor, Finding, audit
-from custody.keys.authority import Approvals, Standing, check_authority, evidence_of, read_evidence
+from custody.keys.authority import Approvals, check_authority, evidence_of, read_evidence
 from custody.keys.guard import sign_once
 from custody.keys.intent import encode, intent_hash
 from custody.keys.signature_log import Record
@@ -22,7 +22,7 @@ from custody.keys.signers import KeyRef
 from tests.support.databases import Databases
 from tests.unit.custody.keys.conftest import create_tables
 from tests.unit.custody.keys.guardroom import CHAIN, Guardroom, guardroom
-from tests.unit.custody.keys.officers import ROSTER, officer, officer_key, roster_of
+from tests.unit.custody.keys.officers import officer, officer_key, roster_of
 
 DEARER = FeeRate(26, 3)
 
@@ -31,7 +31,7 @@ def findings(room: Guardroom) -> list[Finding]:
     def public_key_of(_chain: ChainId, key: KeyRef) -> bytes:
         return room.guard.signer.public_key(key)
 
-    auditor = Auditor((ROSTER,), {CHAIN: room.chain}, public_key_of)
+    auditor = Auditor(room.rosters, {CHAIN: room.chain}, public_key_of)
     with room.guard.db.read() as conn:
         return audit(conn, auditor)
 
@@ -138,7 +138,8 @@ def with_rewritten_withdrawal(room: Guardroom, record: Record) -> Record:
     authority, _ = read_evidence(record.evidence)
     assert isinstance(authority, Approvals)
     withdrawal = replace(authority.withdrawal, destination=room.world.outsider("thief"))
-    return replace(changed, evidence=evidence_of(replace(authority, withdrawal=withdrawal), ROSTER))
+    rewritten = replace(authority, withdrawal=withdrawal)
+    return replace(changed, evidence=evidence_of(rewritten, room.guard.roster))
 
 
 def with_another_roster(room: Guardroom, record: Record) -> Record:
@@ -239,9 +240,10 @@ def test_a_database_takeover_signs_nothing(room: Guardroom) -> None:
 def test_evidence_reads_back_as_it_was(room: Guardroom) -> None:
     request = room.request()
     sweep = room.sweep("sw_1", 5)
-    top_up = Standing(room.mandate(SpendKind.TOP_UP), KeyRef("deposits", 3))
+    top_up = room.standing(SpendKind.TOP_UP, KeyRef("deposits", 3))
     for authority in (request.authority, sweep.authority, top_up):
-        assert read_evidence(evidence_of(authority, ROSTER)) == (authority, ROSTER.hash)
+        roster = room.guard.roster
+        assert read_evidence(evidence_of(authority, roster)) == (authority, roster.hash)
 
 
 def test_a_removed_officer_still_counts_for_what_was_signed_before(room: Guardroom) -> None:

@@ -6,16 +6,14 @@ import dataclasses
 
 import pytest
 
-from app.bootstrap import with_chain
 from chains.base import NATIVE, SpendIntent, SpendKind
 from chains.fake import FakeWorld
 from core.errors import Reason, Refused
 from core.ids import CustomerNo
-from custody.keys.mandate import SignedMandate, sign_mandate
 from custody.spending import rows
 from custody.spending.rows import Spend, SpendState
 from sweeper import run as sweeps
-from tests.support.house import OFFICERS, House, officer_key
+from tests.support.house import House
 
 
 def spends(house: House, *kinds: SpendKind) -> list[Spend]:
@@ -74,13 +72,10 @@ def test_a_heap_is_swept_with_its_largest_deposits(
 def test_a_renewed_mandate_counts_although_the_old_one_is_still_there(
     house: House, world: FakeWorld
 ) -> None:
-    sweeping = next(m for m in house.home.mandates if m.mandate.kind is SpendKind.SWEEP)
-    expired = dataclasses.replace(sweeping.mandate, mandate_id="old", valid_until_ns=1)
-    old = SignedMandate(
-        expired, tuple(sign_mandate(officer_key(person), expired) for person in OFFICERS[:2])
-    )
-    home = dataclasses.replace(house.home, mandates=(old, *house.home.mandates))
-    house.platform = with_chain(house.platform, home.chain.traits.chain, home)
+    roster = house.platform.roster
+    sweeping = next(mandate for mandate in roster.mandates if mandate.kind is SpendKind.SWEEP)
+    expired = dataclasses.replace(sweeping, mandate_id="old", valid_until_ns=1)
+    house.pin(mandates=(expired, *roster.mandates))
     paid(house, world, "alice", NATIVE, 10**6)
     world.mine(3)
     for _ in range(5):
