@@ -16,6 +16,7 @@ from chains.base import (
     FeeRate,
     SignedTx,
     SpendIntent,
+    TxStatus,
     UnsignedTx,
 )
 from chains.bitcoin import decode as decoding
@@ -32,7 +33,7 @@ from chains.bitcoin.signature import (
     strict_encoding,
 )
 from chains.bitcoin.tx import OUTPOINT_BYTES, OutPoint
-from chains.rpc import NodeSet
+from chains.rpc import NodeSet, Vote
 from core.errors import Corrupt, Reason, Refused, Unavailable
 
 
@@ -87,16 +88,28 @@ class BitcoinChain:
             return None
         return Block(_ref(header), header.parent_hash, header.time_s)
 
-    def missing_coins(self, outpoints: Sequence[str]) -> frozenset[str]:
-        """Return the coins that a quorum does not have: spent, in a block or not yet, or unknown.
+    def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:
+        """Return which of these coins are spent, in a block or by a transaction that waits for one.
 
-        Unavailable: too few answers. NodesDisagree: no quorum shares one.
+        Only their owner's signature spends coins, so one node's word is enough: whatever one of the
+        answering nodes calls spent is. Unavailable: fewer than a quorum have this block and know
+        all the coins. Refused: malformed (no coin's name).
         """
-        parsed = [_outpoint(text) for text in outpoints]
-        if not parsed:
+        asked = [_outpoint(text) for text in outpoints]
+        if not asked:
             return frozenset()
-        missing = self._nodes.agree(lambda node: node.missing_coins(parsed), "coins")
-        return frozenset(one.text for one in missing)
+        votes = self._nodes.votes(lambda node: node.spent_coins(asked, at), "coins")
+        return frozenset(one.text for vote in votes for one in vote.value)
+
+    def tx_status(self, tx_id: str) -> TxStatus:
+        """Return where a transaction stands, as a quorum says.
+
+        Its fee and what it moved are not said yet: they need the coins it spent.
+        """
+        votes = self._nodes.votes(lambda node: node.block_of(tx_id), "transaction")
+        block = self._nodes.settle([Vote(one.node, one.value[1]) for one in votes], "transaction")
+        is_known = any(vote.value[0] for vote in votes)
+        return TxStatus(known=is_known, block=block, succeeded=block is not None)
 
     def transaction(self, tx_id: str) -> bytes:
         """Return a whole transaction: what proves the amounts of the coins it made."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chains.base import BlockRef
 from chains.bitcoin.hashes import sha256_twice
 from chains.bitcoin.tx import OutPoint, parse_tx
 from chains.rpc import RpcCall, RpcClient, RpcCounters, RpcError, required
@@ -14,6 +15,7 @@ from core.errors import Refused, Unavailable
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEADER_BYTES = 80
 _OUT_OF_RANGE = -8
+_UNKNOWN = -5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +68,51 @@ class BitcoinNode:
         time_s = int.from_bytes(raw[68:72], "little")
         return Header(height, found, raw[4:36][::-1].hex(), time_s)
 
-    def missing_coins(self, outpoints: Sequence[OutPoint]) -> frozenset[OutPoint]:
-        """Return those the node does not have: spent on its chain or in its pool, or unknown."""
-        calls = [
-            RpcCall("gettxout", (one.tx_hash[::-1].hex(), one.index, True)) for one in outpoints
-        ]
+    def spent_coins(self, outpoints: Sequence[OutPoint], at: BlockRef) -> frozenset[OutPoint]:
+        """Return those that a transaction in a block or in the node's pool spends.
+
+        Unavailable: the node does not have the block on its best chain, or has never seen a coin
+        (a node without an index of transactions has not seen any that is spent).
+        """
+        if self.block_hash(at.height) != at.hash:
+            raise Unavailable(f"unknown_block: {at.height}")
+        calls = [RpcCall("gettxout", (one.tx_id, one.index, True)) for one in outpoints]
         answers = self.client.ask_many(calls)
-        missing = set()
+        gone = []
         for outpoint, answer in zip(outpoints, answers, strict=True):
             if isinstance(answer, RpcError):
                 required(answer, "gettxout")
             if answer is None:
-                missing.add(outpoint)
+                gone.append(outpoint)
             elif not isinstance(answer, dict):
                 raise self._malformed("gettxout")
-        return frozenset(missing)
+        for outpoint in gone:
+            if outpoint.index >= len(parse_tx(self.transaction(outpoint.tx_id)).outputs):
+                raise Unavailable(f"unknown_coin: {outpoint.text}")
+        return frozenset(gone)
+
+    def block_of(self, tx_id: str) -> tuple[bool, BlockRef | None]:
+        """Return whether the node knows a transaction, and the block of its best chain that has it.
+
+        A transaction whose block was left is known and in no block.
+        """
+        answer = self.client.ask("getrawtransaction", tx_id, True)  # noqa: FBT003
+        if isinstance(answer, RpcError) and answer.code == _UNKNOWN:
+            return False, None
+        fields = required(answer, "getrawtransaction")
+        if not isinstance(fields, dict) or fields.get("txid") != tx_id:
+            raise self._malformed("getrawtransaction")
+        confirmations = fields.get("confirmations", 0)
+        if type(confirmations) is not int:
+            raise self._malformed("getrawtransaction")
+        if confirmations < 1:
+            return True, None
+        block_hash = fields.get("blockhash")
+        header = self.client.read("getblockheader", block_hash)
+        height = header.get("height") if isinstance(header, dict) else None
+        if type(height) is not int or self.block_hash(height) != block_hash:
+            raise self._malformed("getblockheader")
+        return True, BlockRef(height, str(block_hash))
 
     def transaction(self, tx_id: str) -> bytes:
         """Return a whole transaction, which proves itself by its hash."""

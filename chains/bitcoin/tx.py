@@ -101,9 +101,14 @@ class OutPoint:
     index: int
 
     @property
+    def tx_id(self) -> str:
+        """Return the transaction's id as nodes write it."""
+        return self.tx_hash[::-1].hex()
+
+    @property
     def text(self) -> str:
-        """Return `transaction id:index`, as nodes write it."""
-        return f"{self.tx_hash[::-1].hex()}:{self.index}"
+        """Return `transaction id:index`."""
+        return f"{self.tx_id}:{self.index}"
 
     def serialise(self) -> bytes:
         """Return the 36 bytes."""

@@ -26,8 +26,11 @@ class CoinNode:
     salt: int = 0
     """Nodes with another salt are on another branch."""
     genesis: str = LOCAL.genesis_hash
-    missing: set[tuple[str, int]] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    """Coins that are spent here, or that were never seen."""
     transactions: dict[str, str] = field(default_factory=dict)
+    mined: dict[str, int] = field(default_factory=dict)
+    """Heights of transactions that are in a block."""
     is_silent: bool = False
 
     def headers(self) -> list[bytes]:
@@ -72,18 +75,30 @@ class CoinNode:
             return -8, "Block height out of range"
         return self.block_hash(height)
 
-    def _getblockheader(self, block_hash: str, _: object) -> object:
-        headers = {sha256_twice(one)[::-1].hex(): one.hex() for one in self.headers()}
-        return headers.get(block_hash, (-5, "Block not found"))
+    def _getblockheader(self, block_hash: str, verbose: object = True) -> object:
+        headers = [(sha256_twice(one)[::-1].hex(), one.hex()) for one in self.headers()]
+        for number, (name, raw) in enumerate(headers, 1):
+            if name == block_hash:
+                return {"hash": name, "height": number} if verbose else raw
+        return -5, "Block not found"
 
     def _gettxout(self, tx_id: str, index: int, _: object) -> object:
-        if (tx_id, index) in self.missing:
+        if f"{tx_id}:{index}" in self.missing:
             return None
         return {"bestblock": self.block_hash(self.height), "confirmations": 1, "value": 1.5}
 
-    def _getrawtransaction(self, tx_id: str) -> object:
+    def _getrawtransaction(self, tx_id: str, verbose: object = False) -> object:
         found = self.transactions.get(tx_id)
-        return found or (-5, "No such mempool or blockchain transaction")
+        if found is None:
+            return -5, "No such mempool or blockchain transaction"
+        if not verbose:
+            return found
+        if tx_id not in self.mined:
+            return {"txid": tx_id, "hex": found}
+        height = self.mined[tx_id]
+        confirmations = self.height - height + 1
+        place = {"blockhash": self.block_hash(height), "confirmations": confirmations}
+        return {"txid": tx_id, "hex": found, **place}
 
 
 def chain_on(

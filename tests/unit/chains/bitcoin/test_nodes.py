@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from chains.base import BlockRef
 from chains.bitcoin.params import NETWORKS, BitcoinParams
 from chains.rpc import NodesDisagree
 from core.errors import Corrupt, Reason, Refused, Unavailable
@@ -15,6 +16,8 @@ from tests.support.coin_node import GENESIS_TIME_S, SPACING_S, CoinNode, chain_o
 
 COIN = coin_of(funding(address_of(HOT), 5_000))
 NAME = f"{COIN.tx_id}:0"
+OTHER = f"{'ab' * 32}:7"
+KNOWN = {COIN.tx_id: COIN.previous.hex()}
 
 
 def test_the_head_is_what_a_quorum_has_reached() -> None:
@@ -46,7 +49,7 @@ def test_a_header_proves_its_hash_its_parent_and_its_time() -> None:
 class Liar(CoinNode):
     """A node that answers for every block with the bytes of another one."""
 
-    def _getblockheader(self, block_hash: str, _: object) -> object:
+    def _getblockheader(self, block_hash: str, verbose: object = True) -> object:
         return self.headers()[0].hex()
 
 
@@ -62,7 +65,7 @@ class Silent(CoinNode):
     def _gettxout(self, *_: object) -> object:
         return [1]
 
-    def _getrawtransaction(self, _: str) -> object:
+    def _getrawtransaction(self, tx_id: str, *_: object) -> object:
         return "zz"
 
 
@@ -76,7 +79,8 @@ def test_answers_of_another_shape_are_no_answers() -> None:
     for ask in (
         chain.head,
         chain.check_identity,
-        lambda: chain.missing_coins([NAME]),
+        lambda: chain.spent_coins([NAME], BlockRef(1, "0x12")),
+        lambda: chain.tx_status(COIN.tx_id),
         lambda: chain.transaction(COIN.tx_id),
     ):
         with pytest.raises(Unavailable, match="malformed"):
@@ -89,23 +93,55 @@ def test_a_node_of_another_network_is_noticed() -> None:
         chain_on(CoinNode(), CoinNode(genesis=NETWORKS["main"].genesis_hash)).check_identity()
 
 
-def test_a_coin_is_missing_when_a_quorum_has_it_no_more() -> None:
-    other = f"{'ab' * 32}:7"
-    there, gone = CoinNode(), CoinNode(missing={(COIN.tx_id, 0)})
-    assert chain_on(there).missing_coins([]) == frozenset()
-    assert chain_on(there).missing_coins([NAME, other]) == frozenset()
-    assert chain_on(gone).missing_coins([NAME, other]) == {NAME}
-    assert chain_on(gone, gone, there).missing_coins([NAME]) == {NAME}
-    assert chain_on(gone, there, there).missing_coins([NAME]) == frozenset()
+def spent(*nodes: CoinNode, coins: tuple[str, ...] = (NAME, OTHER)) -> frozenset[str]:
+    """Return what these nodes say is spent."""
+    chain = chain_on(*nodes)
+    return chain.spent_coins(coins, chain.head())
+
+
+def test_a_coin_is_spent_when_one_node_has_it_no_more() -> None:
+    there, gone = CoinNode(transactions=KNOWN), CoinNode(missing={NAME}, transactions=KNOWN)
+    assert spent(there) == frozenset()
+    assert spent(gone) == {NAME}
+    assert spent(gone, there, there) == {NAME}
+    assert spent(gone, coins=()) == frozenset()
+
+
+@pytest.mark.parametrize("missing", [{OTHER}, {f"{COIN.tx_id}:1"}], ids=["transaction", "output"])
+def test_a_coin_that_a_node_has_never_seen_is_no_answer(missing: set[str]) -> None:
+    node = CoinNode(missing=missing, transactions=KNOWN)
+    with pytest.raises(Unavailable):
+        spent(node, coins=(*missing, NAME))
+    assert spent(node, CoinNode(), CoinNode(), coins=(*missing, NAME)) == frozenset()
+
+
+def test_a_node_without_the_block_has_no_voice() -> None:
+    behind = CoinNode(height=199, missing={NAME}, transactions=KNOWN)
+    elsewhere = CoinNode(salt=1, missing={NAME}, transactions=KNOWN)
+    chain = chain_on(CoinNode(), CoinNode(), CoinNode(), behind, elsewhere)
+    assert chain.spent_coins([NAME], chain.head()) == frozenset()
+    with pytest.raises(Unavailable):
+        chain_on(behind, elsewhere).spent_coins([NAME], chain.head())
+
+
+def test_a_transaction_is_where_a_quorum_finds_it() -> None:
+    nowhere, waiting = CoinNode(), CoinNode(transactions=KNOWN)
+    mined = CoinNode(transactions=KNOWN, mined={COIN.tx_id: 150})
+    assert not chain_on(nowhere).tx_status(COIN.tx_id).known
+    status = chain_on(waiting, nowhere, nowhere).tx_status(COIN.tx_id)
+    assert (status.known, status.block, status.succeeded) == (True, None, False)
+    status = chain_on(mined, mined, nowhere).tx_status(COIN.tx_id)
+    assert status.succeeded
+    assert status.block == BlockRef(150, mined.block_hash(150))
     with pytest.raises(NodesDisagree):
-        chain_on(gone, there).missing_coins([NAME])
+        chain_on(mined, waiting).tx_status(COIN.tx_id)
 
 
 def test_a_silent_node_is_no_voice() -> None:
     silent = CoinNode(is_silent=True)
-    assert chain_on(CoinNode(), CoinNode(), silent).missing_coins([NAME]) == frozenset()
+    assert spent(CoinNode(), CoinNode(), silent) == frozenset()
     with pytest.raises(Unavailable):
-        chain_on(CoinNode(), silent).missing_coins([NAME])
+        spent(CoinNode(), silent)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +151,7 @@ def test_a_silent_node_is_no_voice() -> None:
 )  # fmt: skip
 def test_a_coin_has_one_name(name: str) -> None:
     with pytest.raises(Refused) as refused:
-        chain_on(CoinNode()).missing_coins([name])
+        spent(CoinNode(), coins=(name,))
     assert refused.value.reason is Reason.MALFORMED
 
 
