@@ -47,9 +47,9 @@ def read_private_file(path: Path) -> bytes:
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
             if mode & 0o077:
                 raise Refused(Reason.FORBIDDEN, f"{path} has mode {mode:o}; wanted {OWNER_ONLY:o}")
-            data = stream.read(FILE_BYTES_MAX + 1)
+            if os.fstat(stream.fileno()).st_size > FILE_BYTES_MAX:
+                # Before reading: the frame of an error holds no part of a secret.
+                raise Refused(Reason.TOO_LARGE, str(path))
+            return stream.read(FILE_BYTES_MAX)
     except FileNotFoundError as error:
         raise Refused(Reason.NOT_FOUND, str(path)) from error
-    if len(data) > FILE_BYTES_MAX:
-        raise Refused(Reason.TOO_LARGE, str(path))
-    return data

@@ -144,7 +144,7 @@ class Auth:
     def wrap(self, answer: Answer, ttl: str) -> Answer:
         """Put an answer behind a token that works once."""
         token = "hvs.double-wrapped-" + secrets.token_hex(12)
-        life_s = int(ttl.removesuffix("s"))
+        life_s = _seconds(ttl)
         self.wrapped[token] = (answer, time.monotonic() + life_s)
         return Answer(200, wrap_info={"token": token, "accessor": "", "ttl": life_s})
 
@@ -153,8 +153,8 @@ class Auth:
             self.roles[name] = Role(
                 role_id=secrets.token_hex(16),
                 policies=_list(body.get("token_policies", [])),
-                ttl_s=int(body.get("token_ttl", 3600)),
-                max_ttl_s=int(body.get("token_max_ttl", 0)),
+                ttl_s=_seconds(body.get("token_ttl", 3600)),
+                max_ttl_s=_seconds(body.get("token_max_ttl", 0)),
                 uses=int(body.get("secret_id_num_uses", 0)),
             )
             return Answer(204)
@@ -210,6 +210,10 @@ class Auth:
 
 def _list(value: str | list[str]) -> list[str]:
     return value.split(",") if isinstance(value, str) else value
+
+
+def _seconds(value: str | int) -> int:
+    return int(str(value).removesuffix("s"))
 
 
 def _policy(text: str) -> dict[str, set[str]]:
