@@ -1,1 +1,1 @@
-"""Chains that spend coins."""
+"""Bitcoin, as far as signing goes: see chains.bitcoin.chain for what is not here yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 BECH32 = 1
@@ -60,6 +61,11 @@ def read_program(text: str) -> tuple[str, int, bytes] | None:
     Versions go to 16, programs have 2 to 40 bytes, 20 or 32 at version 0; the checksum is of the
     version's own kind and padding is zero.
     """
+    return _read_program(text) if len(text) <= LENGTH_MAX else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_program(text: str) -> tuple[str, int, bytes] | None:
     read = read_text(text)
     if read is None or not read.values or read.values[0] > 16:
         return None
@@ -74,6 +80,7 @@ def read_program(text: str) -> tuple[str, int, bytes] | None:
     return read.human_part, version, program
 
 
+@lru_cache(maxsize=1 << 16)
 def write_program(human_part: str, version: int, program: bytes) -> str:
     """Return the text of a witness program."""
     values = [version, *_quintets(program)]

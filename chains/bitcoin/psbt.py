@@ -73,21 +73,25 @@ def read_psbt(data: bytes) -> Psbt:
     tx = parse_tx(shared[GLOBAL_TX, b""], may_be_signed=False)
     if any(one.script for one in tx.inputs):
         raise undecodable("an input is already signed")
-    inputs = tuple(_read_input(cursor) for _ in tx.inputs)
+    known: dict[bytes, Tx] = {}
+    inputs = tuple(_read_input(cursor, known) for _ in tx.inputs)
     for _ in tx.outputs:
         _check_fields(_read_map(cursor), _OUTPUT)
     cursor.end()
     return Psbt(tx, inputs)
 
 
-def _read_input(cursor: Cursor) -> PsbtInput:
+def _read_input(cursor: Cursor, known: dict[bytes, Tx]) -> PsbtInput:
+    """Read one input; what many coins come from is told with each of them and parsed once."""
     fields = _read_map(cursor)
     _check_fields(fields, _INPUT)
     previous = fields.get((IN_PREVIOUS_TX, b""))
     output = fields.get((IN_OUTPUT, b""))
     scope = fields.get((IN_SCOPE, b""))
+    if previous is not None and previous not in known:
+        known[previous] = parse_tx(previous)
     return PsbtInput(
-        previous=None if previous is None else parse_tx(previous),
+        previous=None if previous is None else known[previous],
         output=None if output is None else parse_output(output),
         scope=None if scope is None else int.from_bytes(scope, "little"),
     )
