@@ -188,7 +188,7 @@ def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authori
             row = states.get(conn, WithdrawalId(spend.cause_id))
             _refuse_stopped(conn, spend, row)
             given = tuple(approvals.of(conn, row.withdrawal_id))
-            return Approvals(approvals.intent_of(row), given, row.initiator)
+            return Approvals(approvals.intent_of(row), given)
         own = addresses.find(conn, spend.chain, intent.destination)
     account = None if own is None else own.account
     mandate_id = _mandate_for(platform.roster, intent, account, now_ns=platform.clock.now_ns())

@@ -25,11 +25,13 @@ AddressOfKey: TypeAlias = Callable[[KeyRef], str]
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """A withdrawal and what officers said of it. `excluded` may not approve, like the initiator."""
+    """A withdrawal and what officers said of it.
+
+    `excluded` may not approve, like the initiator that the withdrawal names.
+    """
 
     withdrawal: WithdrawalIntent
     approvals: tuple[Approval, ...]
-    initiator: str
     excluded: tuple[str, ...] = ()
 
 
@@ -66,7 +68,6 @@ def check_authority(
             authority.withdrawal,
             authority.approvals,
             now_ns=now_ns,
-            initiator=authority.initiator,
             excluded=authority.excluded,
         )
         return
@@ -92,7 +93,6 @@ def evidence_of(authority: Authority, roster: Roster) -> str:
     page: dict[str, object] = {"roster": roster.hash.hex()}
     if isinstance(authority, Approvals):
         page["withdrawal"] = intents.encode(authority.withdrawal).hex()
-        page["initiator"] = authority.initiator
         page["excluded"] = sorted(authority.excluded)
         page["approvals"] = [
             [one.public_key.hex(), one.verdict.value, one.signature.hex()]
@@ -123,7 +123,7 @@ def read_evidence(text: str) -> tuple[Authority, bytes]:
             for key, verdict, signature in rows
         )
         excluded = tuple(cast("list[str]", page["excluded"]))
-        return Approvals(withdrawal, approvals, str(page["initiator"]), excluded), roster_hash
+        return Approvals(withdrawal, approvals, excluded), roster_hash
     except (ValueError, KeyError, TypeError, AssertionError, Refused) as error:
         raise Corrupt("evidence in the log of signatures cannot be read") from error
 

@@ -5,9 +5,10 @@ Both are canonical messages (custody.keys.canonical has the byte format); the fi
     strongroom/spend-intent, version 1
         spend_id s · kind s · cause_id s · chain s · network s · asset_key s · source s ·
         destination s · amount i · fee_max i
-    strongroom/withdrawal-intent, version 1
-        withdrawal_id s · customer_no i · chain s · network s · asset_key s · destination s · amount
-        i · fee_minor i · network_fee_max i · policy_version i · expires_ns i · rule s
+    strongroom/withdrawal-intent, version 2
+        withdrawal_id s · customer_no i · initiator s · chain s · network s · asset_key s ·
+        destination s · amount i · fee_minor i · network_fee_max i · policy_version i ·
+        expires_ns i · rule s
 
 `kind` is one of withdrawal, sweep, top_up, cancellation. Amounts are minor units, times unix
 nanoseconds. The hash of an intent is SHA-256 of its message. tests/vectors/intents.json holds
@@ -29,7 +30,8 @@ from custody.keys import canonical
 
 SPEND_TAG = "strongroom/spend-intent"
 WITHDRAWAL_TAG = "strongroom/withdrawal-intent"
-VERSION = 1
+SPEND_VERSION = 1
+WITHDRAWAL_VERSION = 2
 TEXT_MAX = 256
 TIME_LIMIT_NS = 1 << 63
 
@@ -43,6 +45,8 @@ class WithdrawalIntent:
 
     withdrawal_id: str
     customer_no: int
+    initiator: str
+    """Who asked: a person, or `customer:<number>`; may not approve it."""
     chain: ChainId
     network: str
     asset_key: str
@@ -66,9 +70,9 @@ Intent: TypeAlias = SpendIntent | WithdrawalIntent
 def encode(intent: Intent) -> bytes:
     """Return the canonical message of an intent. Refused: malformed, amount_out_of_range."""
     _check(intent)
-    tag = SPEND_TAG if isinstance(intent, SpendIntent) else WITHDRAWAL_TAG
+    tag, version = _SPEND if isinstance(intent, SpendIntent) else _WITHDRAWAL
     values = [value.value if isinstance(value, SpendKind) else value for value in astuple(intent)]
-    return canonical.encode(tag, VERSION, values)
+    return canonical.encode(tag, version, values)
 
 
 def decode(data: bytes) -> Intent:
@@ -78,7 +82,8 @@ def decode(data: bytes) -> Intent:
     """
     is_spend = data[1 : 1 + len(SPEND_TAG)] == SPEND_TAG.encode()
     kind: type[Intent] = SpendIntent if is_spend else WithdrawalIntent
-    values = canonical.decode(SPEND_TAG if is_spend else WITHDRAWAL_TAG, VERSION, data)
+    tag, version = _SPEND if is_spend else _WITHDRAWAL
+    values = canonical.decode(tag, version, data)
     names = [field.name for field in fields(kind)]
     if len(values) != len(names):
         raise Refused(Reason.MALFORMED, "wrong number of fields")
@@ -163,6 +168,8 @@ def _check(intent: Intent) -> None:
             raise Refused(Reason.MALFORMED, f"{field.name} of an intent")
 
 
+_SPEND = (SPEND_TAG, SPEND_VERSION)
+_WITHDRAWAL = (WITHDRAWAL_TAG, WITHDRAWAL_VERSION)
 _INTEGER_LIMITS = {
     "customer_no": CUSTOMER_NO_LIMIT,
     "amount": AMOUNT_LIMIT,

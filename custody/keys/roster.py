@@ -220,7 +220,6 @@ def verify_approvals(
     approvals: Sequence[Approval],
     *,
     now_ns: int,
-    initiator: str,
     excluded: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the distinct persons whose approvals count now, sorted; at least the threshold.
@@ -242,7 +241,7 @@ def verify_approvals(
             continue
         if approval.verdict is Verdict.REJECT:
             raise Refused(Reason.REJECTED_BY_OFFICER, officer.person)
-        if officer.person == initiator or officer.person in excluded:
+        if officer.person == intent.initiator or officer.person in excluded:
             reasons.append(Reason.INITIATOR_CANNOT_APPROVE)
         elif now_ns >= intent.expires_ns:
             reasons.append(Reason.APPROVAL_EXPIRED)

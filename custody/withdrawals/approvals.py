@@ -60,7 +60,7 @@ def add(
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{withdrawal_id} is {row.state}")
     if now_ns >= row.expires_at_ns:
         raise Refused(Reason.APPROVAL_EXPIRED, withdrawal_id)
-    if officer.person == row.initiator and approval.verdict is Verdict.APPROVE:
+    if officer.person == intent.initiator and approval.verdict is Verdict.APPROVE:
         raise Refused(Reason.INITIATOR_CANNOT_APPROVE, officer.person)
     _insert(conn, row, officer.person, approval, now_ns)
     if approval.verdict is Verdict.REJECT:
@@ -88,7 +88,6 @@ def has_quorum(conn: sa.Connection, row: Withdrawal, *, roster: Roster, now_ns: 
             intent_of(row),
             of(conn, row.withdrawal_id),
             now_ns=now_ns,
-            initiator=row.initiator,
         )
     except Refused:
         return False
@@ -101,10 +100,10 @@ def intent_of(row: Withdrawal) -> WithdrawalIntent:
     if not isinstance(intent, WithdrawalIntent) or intents.intent_hash(intent) != row.intent_hash:
         raise Corrupt(f"{row.withdrawal_id} holds another intent")
     payment = (intent.chain, intent.destination, intent.amount, intent.fee_minor)
-    terms = (intent.withdrawal_id, intent.customer_no, intent.expires_ns)
+    terms = (intent.withdrawal_id, intent.customer_no, intent.initiator, intent.expires_ns)
     if (payment, terms) != (
         (row.chain, row.destination, row.amount, row.fee),
-        (row.withdrawal_id, row.customer_no, row.expires_at_ns),
+        (row.withdrawal_id, row.customer_no, row.initiator, row.expires_at_ns),
     ):
         raise Corrupt(f"{row.withdrawal_id} was changed after its intent was made")
     return intent

@@ -257,6 +257,7 @@ def _compose(
     intent = WithdrawalIntent(
         withdrawal_id=withdrawal_id,
         customer_no=asked.customer_no,
+        initiator=asked.initiator,
         chain=asset.chain,
         network=chain_state.state(conn, asset.chain).network,
         asset_key=asset.spec.key,

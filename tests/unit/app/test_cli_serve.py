@@ -39,6 +39,7 @@ from tests.support.configs import TABLES
 INTENT = WithdrawalIntent(
     withdrawal_id="wd_1",
     customer_no=1,
+    initiator="customer:1",
     chain=ChainId("devnet"),
     network="devnet/1",
     asset_key="native",

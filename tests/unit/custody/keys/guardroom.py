@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +56,7 @@ class Guardroom:
         intent = WithdrawalIntent(
             withdrawal_id=name,
             customer_no=7,
+            initiator="customer:7",
             chain=CHAIN,
             network=self.chain.traits.network,
             asset_key=NATIVE,
@@ -71,7 +73,7 @@ class Guardroom:
         self, intent: WithdrawalIntent, *keys: Ed25519PrivateKey, **changes: Any
     ) -> Approvals:
         verdicts = tuple(sign_approval(key, intent) for key in keys or (ADA, BEA))
-        return replace(Approvals(intent, verdicts, initiator="customer:7"), **changes)
+        return replace(Approvals(intent, verdicts), **changes)
 
     def spend_of(self, intent: WithdrawalIntent, name: str = "sp_1", **changes: Any) -> SpendIntent:
         spend = SpendIntent(
@@ -227,6 +229,16 @@ def guardroom(database: Database) -> Guardroom:
     room = room.with_guard(roster=room.roster())
     world.fund(room.address("hot"), 10**9)
     return room
+
+
+def asked_by(person: str) -> Callable[[Approvals], Approvals]:
+    """Return a change of who asked, approved by the same officers."""
+
+    def change(authority: Approvals) -> Approvals:
+        intent = replace(authority.withdrawal, initiator=person)
+        return Approvals(intent, tuple(sign_approval(key, intent) for key in (ADA, BEA)))
+
+    return change
 
 
 def harvested(*owners: Approvals) -> tuple[Approval, ...]:

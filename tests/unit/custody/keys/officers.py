@@ -56,6 +56,7 @@ ROSTER = roster_of(officer("ada"), officer("bea"), officer("cai"))
 WITHDRAWAL = WithdrawalIntent(
     withdrawal_id="wd_1",
     customer_no=7,
+    initiator="customer:7",
     chain=ChainId("local"),
     network="31337:0xabc",
     asset_key=NATIVE,

@@ -20,7 +20,7 @@ from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import SignRequest, sign_once
 from custody.keys.roster import Verdict, sign_approval
 from custody.keys.signers import KeyRef
-from tests.unit.custody.keys.guardroom import HOT, Guardroom
+from tests.unit.custody.keys.guardroom import HOT, Guardroom, asked_by
 from tests.unit.custody.keys.officers import ADA, BEA, CAI, HOUR_NS, officer, officer_key, roster_of
 
 Change = Callable[[Guardroom, SignRequest], SignRequest]
@@ -185,7 +185,7 @@ AUTHORITIES: list[tuple[str, Callable[[Approvals], Approvals], Reason]] = [
         lambda a: replace(a, approvals=a.approvals[:1] * 2),
         Reason.ALREADY_APPROVED,
     ),
-    ("the initiator", lambda a: replace(a, initiator="ada"), Reason.INITIATOR_CANNOT_APPROVE),
+    ("the initiator", asked_by("ada"), Reason.INITIATOR_CANNOT_APPROVE),
     ("the editor", lambda a: replace(a, excluded=("bea",)), Reason.INITIATOR_CANNOT_APPROVE),
     (
         "a stranger",
@@ -282,9 +282,7 @@ def test_harvested_approvals_assemble_into_nothing(room: Guardroom) -> None:
     spend = room.spend_of(twin)
     for size in (2, 3):
         for chosen in itertools.combinations(harvest, size):
-            request = SignRequest(
-                spend, Approvals(twin, chosen, "customer:7"), room.unsigned(spend), HOT
-            )
+            request = SignRequest(spend, Approvals(twin, chosen), room.unsigned(spend), HOT)
             assert refusal(room, request) is Reason.BAD_SIGNATURE
     room.sign(SignRequest(spend, room.approved(twin), room.unsigned(spend), HOT))
 

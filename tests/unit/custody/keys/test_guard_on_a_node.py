@@ -67,6 +67,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         withdrawal = WithdrawalIntent(
             withdrawal_id="wd_1",
             customer_no=1,
+            initiator="customer:1",
             chain=traits.chain,
             network=traits.network,
             asset_key=harness.token,
@@ -90,7 +91,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             fee_max=withdrawal.network_fee_max,
         )
         verdicts = (sign_approval(ADA, withdrawal), sign_approval(BEA, withdrawal))
-        yield Desk(harness, guard, spend, Approvals(withdrawal, verdicts, "customer:1"))
+        yield Desk(harness, guard, spend, Approvals(withdrawal, verdicts))
         database.close()
 
 
@@ -246,7 +247,7 @@ def test_an_approved_destination_that_loses_money_is_refused(desk: Desk, destina
     request = replace(
         desk.request(replace(honest(desk), data=data, nonce=1).bytes()),
         intent=spend,
-        authority=Approvals(withdrawal, verdicts, "customer:1"),
+        authority=Approvals(withdrawal, verdicts),
     )
     with pytest.raises(Refused) as refused:
         sign_once(desk.guard, replace(request, unsigned=replace(request.unsigned, nonce=1)))

@@ -30,7 +30,7 @@ from tests.unit.custody.keys.officers import (
 
 
 def verified(*approvals: Approval, **changes: Any) -> tuple[str, ...]:
-    arguments: dict[str, Any] = {"now_ns": NOW_NS, "initiator": "customer:7", **changes}
+    arguments: dict[str, Any] = {"now_ns": NOW_NS, **changes}
     roster = arguments.pop("roster", ROSTER)
     intent = arguments.pop("intent", WITHDRAWAL)
     return verify_approvals(roster, intent, approvals, **arguments)
@@ -75,6 +75,7 @@ def test_the_same_person_may_not_approve_and_reject() -> None:
     [
         {"withdrawal_id": "wd_2"},
         {"customer_no": 8},
+        {"initiator": "customer:8"},
         {"chain": "other"},
         {"network": "1:main"},
         {"asset_key": "0xToken"},
@@ -109,7 +110,9 @@ def test_approvals_expire_at_the_nanosecond() -> None:
 def test_when_several_reasons_hold_the_first_of_the_list_is_given() -> None:
     bad = replace(yes("cai"), signature=bytes(64))
     assert refusal(bad, yes("ada"), yes("ada")) is Reason.ALREADY_APPROVED
-    assert refusal(bad, yes("ada"), initiator="ada") is Reason.INITIATOR_CANNOT_APPROVE
+    own = withdrawal(initiator="ada")
+    both = (sign_approval(ADA, own), sign_approval(BEA, own))
+    assert refusal(bad, *both, intent=own) is Reason.INITIATOR_CANNOT_APPROVE
     assert refusal(bad, yes("ada")) is Reason.BAD_SIGNATURE
     assert refusal() is Reason.QUORUM_NOT_MET
 

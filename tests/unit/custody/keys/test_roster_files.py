@@ -207,7 +207,7 @@ def test_a_removed_officers_open_approvals_are_void_under_the_new_roster() -> No
     given = tuple(sign_approval(key, WITHDRAWAL) for key in (ADA, BEA))
 
     def persons(roster: Roster) -> tuple[str, ...]:
-        return verify_approvals(roster, WITHDRAWAL, given, now_ns=NOW_NS, initiator="customer:7")
+        return verify_approvals(roster, WITHDRAWAL, given, now_ns=NOW_NS)
 
     assert persons(FIRST) == ("ada", "bea")
     assert check_signed(CHAIN[1], FIRST)

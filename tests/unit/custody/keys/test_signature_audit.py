@@ -225,7 +225,7 @@ def test_a_database_takeover_signs_nothing(room: Guardroom) -> None:
     spend = room.spend_of(withdrawal, "sp_thief")
     attempts = [
         replace(victim.authority, withdrawal=withdrawal),  # copied approvals
-        Approvals(withdrawal, (), "nobody"),  # a state called APPROVED
+        Approvals(withdrawal, ()),  # a state called APPROVED
         room.approved(withdrawal, officer_key("eve"), officer_key("mallory")),  # replaced officers
     ]
     for authority in attempts:
