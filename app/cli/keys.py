@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli import drill
+from app.cli.keys_parts import networks_of, officer_key_of, person_of, terminal_of
 from app.cli.officer import passphrase_of
-from app.cli.options import settings
 from app.cli.output import Exit, emit, emit_one, errors_as_exit_codes, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from app.cli.terminal import NobodyThere, TtyTerminal
+    from app.cli.keys_parts import Screen
     from custody.keys.ceremony import Home, Order
-    from custody.keys.key_facts import Network
 
 app = typer.Typer(help="Make, back up, prove and replace the keys.")
 transcript = typer.Typer(help="Check what a ceremony left behind.")
 app.add_typer(transcript, name="transcript")
+app.command()(drill.drill)
+app.command()(drill.drills)
 
 ChainOption = Annotated[
     list[str] | None, typer.Option("--chain", help="A chain of the settings; all without it.")
@@ -65,23 +65,23 @@ def ceremony(
         from custody.keys.shares import Scheme
 
         machine = quiet_machine()
-        terminal = _terminal(needed=share_files is None)
+        terminal = terminal_of(needed=share_files is None)
         for path in (transcript_file, xpubs_file):
             _refuse_existing(path)
-        (leader, leader_key), (watcher, watcher_key) = _person(presiding), _person(witness)
+        (leader, leader_key), (watcher, watcher_key) = person_of(presiding), person_of(witness)
         order = Order(
             ceremony=name,
             presiding=leader,
             witness=watcher,
             holders=tuple(holder),
-            networks=_networks(chain),
+            networks=networks_of(chain),
             scheme=Scheme(threshold, len(holder), iteration_exponent=exponent),
             with_dice=dice,
             with_passphrase=with_passphrase,
             tool=_tool(),
             machine=machine,
         )
-        officers = (_officer_key(leader_key, terminal), _officer_key(watcher_key, terminal))
+        officers = (officer_key_of(leader_key, terminal), officer_key_of(watcher_key, terminal))
         home = _keystore_home(keystore, passphrase_file, terminal)
         _hold(order, home, officers, terminal, share_files, transcript_file, xpubs_file)
         emit_one({"transcript": transcript_file, "xpubs": xpubs_file, "keystore": keystore})
@@ -91,7 +91,7 @@ def _hold(
     order: Order,
     home: Home,
     officers: tuple[Ed25519PrivateKey, Ed25519PrivateKey],
-    terminal: TtyTerminal | NobodyThere,
+    terminal: Screen,
     share_files: Path | None,
     transcript_file: Path,
     xpubs_file: Path | None,
@@ -151,38 +151,7 @@ def verify(
         )
 
 
-def _terminal(*, needed: bool) -> TtyTerminal | NobodyThere:
-    from app.cli.terminal import NobodyThere, open_terminal
-    from core.errors import Reason, Refused
-
-    found = open_terminal()
-    if found is None and needed:
-        raise Refused(Reason.FORBIDDEN, "shares are shown on a terminal, and here is none")
-    return found or NobodyThere()
-
-
-def _networks(names: Sequence[str] | None) -> tuple[Network, ...]:
-    from app.opening import chain_config
-    from chains.registry import open_chain
-    from core.errors import Reason, Refused
-    from core.ids import ChainId
-    from custody.keys.key_facts import Network
-
-    chosen = settings().chains
-    wanted = [ChainId(name) for name in names] if names else list(chosen)
-    found = []
-    for name in wanted:
-        if name not in chosen:
-            raise Refused(Reason.UNKNOWN_CHAIN, name)
-        chain = open_chain(chain_config(name, chosen[name], ()))
-        found.append(Network(chain.traits, chain.address_of))
-        chain.close()
-    return tuple(found)
-
-
-def _keystore_home(
-    path: Path, passphrase_file: Path | None, terminal: TtyTerminal | NobodyThere
-) -> Home:
+def _keystore_home(path: Path, passphrase_file: Path | None, terminal: Screen) -> Home:
     from core.entropy import SystemEntropy
     from core.errors import Reason, Refused
     from custody.keys.homes import KeystoreHome
@@ -193,25 +162,6 @@ def _keystore_home(
         if terminal.ask_secret("Again: ") != passphrase:
             raise Refused(Reason.WRONG_PASSPHRASE, "not the same twice")
     return KeystoreHome(path, passphrase, entropy=SystemEntropy())
-
-
-def _person(text: str) -> tuple[str, Path]:
-    person, sign, file = text.partition("=")
-    if not (person and sign and file):
-        fail(Exit.USAGE, f"{text}: a person and a key file look like ada=ada.pem", reason="usage")
-    return person, Path(file)
-
-
-def _officer_key(path: Path, terminal: TtyTerminal | NobodyThere) -> Ed25519PrivateKey:
-    from core.errors import Reason, Refused
-    from custody.keys.officer_keys import load_officer_key
-
-    try:
-        return load_officer_key(path)
-    except Refused as refused:
-        if refused.reason is not Reason.WRONG_PASSPHRASE:
-            raise
-    return load_officer_key(path, passphrase=terminal.ask_secret(f"Passphrase of {path.name}: "))
 
 
 def _refuse_existing(path: Path | None) -> None:

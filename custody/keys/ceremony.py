@@ -73,8 +73,9 @@ class Home(Protocol):
         """Return a line for the transcript."""
         ...
 
-    def allows(self, traits: ChainTraits) -> bool:
-        """Return whether keys in this home may sign for a network."""
+    @property
+    def for_main_networks(self) -> bool:
+        """Return whether keys in this home may be of a main network."""
         ...
 
     def store(self, seed: Secret) -> None:
@@ -184,7 +185,7 @@ class Ceremony:
         if self._officers[0].public_key() == self._officers[1].public_key():
             raise Refused(Reason.QUORUM_NOT_MET, "both roles have one key")
         for network in order.networks:
-            if not self._home.allows(network.traits):
+            if network.traits.is_main_network and not self._home.for_main_networks:
                 raise Refused(
                     Reason.MAIN_NETWORK, f"{self._home.about} never holds keys of a main network"
                 )

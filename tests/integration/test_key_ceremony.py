@@ -159,3 +159,32 @@ def test_shares_go_to_files_when_that_is_asked_for(place: Path) -> None:
     assert strangers.returncode == 5
     again = subprocess.run([STRONGROOM, *words_of(place, *more)], capture_output=True, text=True)
     assert again.returncode == 6, "an old transcript is not overwritten"
+
+
+def test_a_drill_restores_from_typed_shares_and_leaves_only_its_log(place: Path) -> None:
+    more = ("--passphrase-file", str(place / "passphrase"), "--share-files", str(place / "shares"))
+    command = [STRONGROOM, *words_of(place, *more)]
+    subprocess.run(command, capture_output=True, check=True, start_new_session=True)
+    shares = [read_share_file(path) for path in sorted((place / "shares").iterdir())]
+    before = {path.name for path in place.iterdir()}
+    drill = [
+        *("--config", place / "strongroom.toml", "keys", "drill", "2026-q4"),
+        *("--by", f"ada={place / 'ada.pem'}", "--log", place / "drills.log"),
+        *("--from-shares", place / "transcript.txt"),
+    ]
+    with typist(*drill, cwd=str(place)) as table:
+        table.wait_for("An empty line ends it.\r\n\r\n")
+        table.type("academic acid")
+        table.type("")
+        for share in shares[2:]:
+            table.wait_for("An empty line ends it.\r\n\r\n")
+            table.type(share.reveal().decode())
+        assert table.finish() == 0
+        assert "the same addresses  shares 3 ed, 4 fay, 5 gus" in table.stays
+        assert not [share for share in shares if share.reveal().decode() in table.stays]
+    assert {path.name for path in place.iterdir()} - before == {"drills.log"}
+    seen = subprocess.run(
+        [STRONGROOM, "keys", "drills", str(place / "drills.log")], capture_output=True, text=True
+    )
+    assert seen.returncode == 0
+    assert "ceremony test-1" in seen.stdout

@@ -36,7 +36,7 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
         if not (writes or (isinstance(mode, str) and set(mode) & set("wax+"))):
             return
         text = str(path)
-    elif event in _CHANGES:
+    elif event in _CHANGES and not isinstance(arguments[0], int):
         text = str(arguments[0])
     else:
         return

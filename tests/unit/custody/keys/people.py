@@ -91,10 +91,7 @@ class MemoryHome:
     def __init__(self, *, main_networks: bool = False) -> None:
         self.seed: Secret | None = None
         self.returns: Secret | None = None
-        self._main_networks = main_networks
-
-    def allows(self, traits: ChainTraits) -> bool:
-        return self._main_networks or not traits.is_main_network
+        self.for_main_networks = main_networks
 
     def store(self, seed: Secret) -> None:
         self.seed = seed
