@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from chains.base import ChainTraits
-from core.entropy import SeededEntropy
+from core.entropy import SeededEntropy, SystemEntropy
 from custody.keys.secret import Secret
 from custody.keys.signers import Signer, open_pkcs11_signer
 from custody.keys.signers.base import ED25519, SECP256K1
+from custody.keys.signers.both import BothSigner
 from custody.keys.signers.keystore import CHEAP, create_keystore
 from custody.keys.signers.local import LocalSigner
 from custody.keys.signers.pins import PinnedKeys
-from custody.keys.signers.sealed import seal_seed
+from custody.keys.signers.pkcs11_box import TokenBox
+from custody.keys.signers.sealed import seal_seed, seal_split_seed
 from custody.keys.signers.vault import TransitSigner, VaultSigner
 from tests.support.tokens import process_token
 from tests.support.vault import Server, VaultPlace, double_server, real_server
@@ -94,6 +97,19 @@ def transit(folder: Path, network: ChainTraits, server: Server) -> Signer:
     return TransitSigner(place.session(), place.wallet, PinnedKeys(folder / "pins"), network)
 
 
+def both(folder: Path, network: ChainTraits) -> Signer:
+    """Split a seed between a token and Vault and open it again."""
+    place, path, hsm = _place(folder, double_server()), folder / "split-seed", process_token()
+    module = TokenBox.open_token(hsm.module, hsm.label, hsm.pin_file, entropy=SystemEntropy())
+    with contextlib.closing(module), place.box() as box:
+        if not path.exists():
+            seed = Secret(CANARY)
+            seal_split_seed(
+                path, place.wallet, seed, first=module, second=box, entropy=SystemEntropy()
+            )
+        return BothSigner.open(path, place.wallet, network, module=module, vault=box)
+
+
 def _place(folder: Path, server: Server) -> VaultPlace:
     # A folder that is opened again is the same wallet.
     name = folder / "wallet"
@@ -126,6 +142,8 @@ RIGS = (
     Rig("local", ED25519, local),
     Rig("pkcs11", SECP256K1, pkcs11, is_seeded=False, is_deterministic=False),
     Rig("pkcs11", ED25519, pkcs11, is_seeded=False),
+    Rig("both", SECP256K1, both),
+    Rig("both", ED25519, both),
     *_on_vault(double_server),
     *_real(),
 )
