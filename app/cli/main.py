@@ -15,6 +15,7 @@ from app.cli import (
     demo,
     deposit,
     engine,
+    intent,
     journal,
     key,
     keys,
@@ -23,6 +24,7 @@ from app.cli import (
     officer,
     order,
     reserve,
+    roster,
     serve,
     sim,
     statement,
@@ -47,6 +49,8 @@ app.add_typer(journal.app, name="journal")
 app.add_typer(engine.app, name="engine")
 app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
+app.add_typer(roster.app, name="roster")
+app.add_typer(intent.app, name="intent")
 app.add_typer(statement.app, name="statement")
 app.add_typer(key.app, name="key")
 app.add_typer(keys.app, name="keys")

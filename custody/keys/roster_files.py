@@ -96,6 +96,21 @@ def load_rosters(folder: Path, pinned_hash: bytes) -> RosterChain:
     return check_chain([_read(folder, serial) for serial in range(1, last + 1)], pinned_hash)
 
 
+def newest(folder: Path) -> SignedRoster:
+    """Return the roster of the highest serial in a folder, not checked. Refused: not_found, …"""
+    paths = sorted(folder.glob("roster-*.toml"))
+    if not paths:
+        raise Refused(Reason.NOT_FOUND, f"no roster in {folder}")
+    return parse_file(paths[-1].read_bytes())
+
+
+def add_signature(signed: SignedRoster, signature: RosterSignature) -> SignedRoster:
+    """Return a roster with one signature more; a key signs once. Refused: bad_signature."""
+    check_signature(signature.public_key, signature.signature, roster_message(signed.roster))
+    others = [one for one in signed.signatures if one.public_key != signature.public_key]
+    return SignedRoster(signed.roster, (*others, signature))
+
+
 def check_chain(signed: Sequence[SignedRoster], pinned_hash: bytes) -> RosterChain:
     """Return the chain of rosters, oldest first, when each follows the one before.
 

@@ -75,9 +75,12 @@ def parse_body(data: bytes) -> Roster:
     return roster
 
 
-def parse_draft(data: bytes) -> Roster:
+def parse_draft(
+    data: bytes, *, previous: Roster | None = None, issued_ns: int | None = None
+) -> Roster:
     """Return the roster of a TOML file of any spelling; its hash is that of the canonical body.
 
+    serial, previous and issued_ns may be left out of the file when issued_ns is given here.
     Refused: malformed, unknown_version, too_large.
     """
     if len(data) > BODY_BYTES_MAX:
@@ -86,6 +89,9 @@ def parse_draft(data: bytes) -> Roster:
         page = tomllib.loads(data.decode("ascii"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Refused(Reason.MALFORMED, "a roster is an ASCII TOML file") from error
+    if issued_ns is not None:
+        follows = (1, "") if previous is None else (previous.serial + 1, previous.hash.hex())
+        page = {"serial": follows[0], "previous": follows[1], "issued_ns": issued_ns, **page}
     if page.get("version") != FILE_VERSION:
         raise Refused(Reason.UNKNOWN_VERSION, "roster")
     if not set(_HEAD) <= set(page) or not set(page) <= {*_HEAD, *_TABLES, "signer"}:

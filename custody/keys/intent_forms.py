@@ -1,0 +1,97 @@
+"""An intent as it travels in files: canonical bytes, their hex digits, or JSON of the same fields.
+
+The JSON form is one object: `type` (the domain tag), `version`, and every field under its name in
+custody.keys.intent, integers as strings of decimal digits:
+
+    {"type": "strongroom/spend-intent", "version": "1", "spend_id": "sp_1", "amount": "15", …}
+
+What is shown and hashed is always the canonical bytes; the form they came in leaves no trace.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+from chains.base import SpendIntent, SpendKind
+from core.errors import Reason, Refused
+from custody.keys import intent as intents
+from custody.keys.intent import Intent, WithdrawalIntent
+
+FORM_BYTES_MAX = 1 << 16
+_KINDS: dict[tuple[str, str], type[Intent]] = {
+    (intents.SPEND_TAG, str(intents.SPEND_VERSION)): SpendIntent,
+    (intents.WITHDRAWAL_TAG, str(intents.WITHDRAWAL_VERSION)): WithdrawalIntent,
+}
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
+_INTEGERS = frozenset(
+    field.name for kind in _KINDS.values() for field in fields(kind) if field.type == "int"
+)
+
+
+def read_any(data: bytes) -> bytes:
+    """Return the canonical bytes of an intent in any of its forms.
+
+    Refused: malformed, too_large, unknown_version, amount_out_of_range.
+    """
+    if len(data) > FORM_BYTES_MAX:
+        raise Refused(Reason.TOO_LARGE, "an intent has at most 64 KiB in any form")
+    if data[:1] < b" " and data.strip():
+        return intents.encode(intents.decode(data))  # binary: it starts with the tag's length
+    text = data.strip()
+    if text.startswith(b"{"):
+        return intents.encode(_from_json(text))
+    try:
+        raw = bytes.fromhex(text.decode("ascii")) if text.isalnum() else b""
+    except ValueError:
+        raw = b""
+    if not raw:
+        raise Refused(Reason.MALFORMED, "an intent is canonical bytes, their hex digits, or JSON")
+    return intents.encode(intents.decode(raw))
+
+
+def to_json(intent: Intent) -> dict[str, str]:
+    """Return the JSON form of an intent, not yet as text."""
+    found = next(key for key, kind in _KINDS.items() if isinstance(intent, kind))
+    values = {field.name: getattr(intent, field.name) for field in fields(intent)}
+    return {"type": found[0], "version": found[1]} | {
+        name: value.value if isinstance(value, SpendKind) else str(value)
+        for name, value in values.items()
+    }
+
+
+def _from_json(text: bytes) -> Intent:
+    try:
+        page = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise Refused(Reason.MALFORMED, "not the JSON form of an intent") from error
+    if not all(type(value) is str for value in page.values()):
+        raise Refused(Reason.MALFORMED, "every field of an intent's JSON form is a string")
+    found = (page.pop("type", ""), page.pop("version", ""))
+    if found not in _KINDS:
+        raise Refused(Reason.UNKNOWN_VERSION, f"{found[0]} {found[1]}")
+    kind = _KINDS[found]
+    if set(page) != {field.name for field in fields(kind)}:
+        raise Refused(Reason.MALFORMED, "fields of an intent are missing or unknown")
+    return kind(**{name: _value(name, value) for name, value in page.items()})
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _INTEGERS:
+        if not _DIGITS.fullmatch(text):
+            raise Refused(Reason.MALFORMED, f"{name} is a string of decimal digits")
+        return int(text)
+    if name == "kind":
+        if text not in {member.value for member in SpendKind}:
+            raise Refused(Reason.MALFORMED, "unknown kind of spend")
+        return SpendKind(text)
+    return text
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    page = dict(pairs)
+    if len(page) != len(pairs):
+        raise ValueError("a name stands in the object twice")
+    return page
