@@ -41,24 +41,33 @@ def softhsm_module() -> Path:
 class SoftHsm:
     """A folder of tokens with its own configuration, a token in it, and a file with its PIN."""
 
-    def __init__(self, label: str = "") -> None:
+    def __init__(self, folder: Path, label: str = "") -> None:
+        """Find what stands in a folder; `make` puts it there."""
         self.module = softhsm_module()
-        self.folder = temporary_folder("softhsm")
-        self.tokens = self.folder / "tokens"
-        self.tokens.mkdir()
-        self.configuration = self.folder / "softhsm2.conf"
-        self.configuration.write_text(
-            f"directories.tokendir = {self.tokens}\n"
+        self.folder, self.tokens = folder, folder / "tokens"
+        self.configuration, self.pin_file = folder / "softhsm2.conf", folder / "pin"
+        self.label = label
+
+    @classmethod
+    def make(cls, label: str = "", *, resets_on_fork: bool = True) -> SoftHsm:
+        """Make a folder with one token.
+
+        resets_on_fork: whether a child has to initialise the module again, as hardware demands.
+        """
+        made = cls(temporary_folder("softhsm"))
+        made.tokens.mkdir()
+        made.configuration.write_text(
+            f"directories.tokendir = {made.tokens}\n"
             "objectstore.backend = file\n"
             "log.level = ERROR\n"
             "slots.removable = false\n"
             "slots.mechanisms = ALL\n"
-            "library.reset_on_fork = true\n"
+            f"library.reset_on_fork = {str(resets_on_fork).lower()}\n"
         )
-        self.pin_file = self.folder / "pin"
-        self.pin_file.touch(0o600)
-        self.pin_file.write_text(PIN)
-        self.label = self.add_token(label)
+        made.pin_file.touch(0o600)
+        made.pin_file.write_text(PIN)
+        made.label = made.add_token(label)
+        return made
 
     @property
     def environment(self) -> dict[str, str]:
@@ -108,9 +117,9 @@ class SoftHsm:
 
 
 @contextlib.contextmanager
-def softhsm(label: str = "") -> Iterator[SoftHsm]:
-    """Lend a folder with one token; it goes with the block."""
-    made = SoftHsm(label)
+def softhsm(label: str = "", *, resets_on_fork: bool = True) -> Iterator[SoftHsm]:
+    """Lend what SoftHsm.make makes; it goes with the block."""
+    made = SoftHsm.make(label, resets_on_fork=resets_on_fork)
     try:
         yield made
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.campaign import builds, engine_killed, journal_replayed, killed, native
+from tests.campaign import builds, engine_killed, journal_replayed, killed, native, signer_token
 from tests.simulation import campaign as simulation
 
 Campaign = Callable[[Sequence[str]], list[str]]
@@ -19,6 +19,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "journal-replayed": journal_replayed.campaign,
     "native": native.campaign,
     "builds": builds.campaign,
+    "signer-token": signer_token.campaign,
     "simulation": simulation.campaign,
 }
 

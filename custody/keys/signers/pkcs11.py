@@ -59,10 +59,10 @@ class Pkcs11Signer:
         path = folder / f"token-{network}-{traits.curve}-{traits.coin_type}.keys"
         self._file = KeyFile(path, self._name, self._tag)
         with contextlib.ExitStack() as undo:
-            undo.callback(token.forget, self._look_around)
-            token.expect(self._look_around)
+            token.expect(keys.judge)
             self._file.read()
-            token.run(lambda lane: self._look_for_keys(lane.session))
+            undo.callback(token.forget, self._look_for_keys)
+            token.expect(self._look_for_keys)
             undo.pop_all()
 
     @property
@@ -136,7 +136,7 @@ class Pkcs11Signer:
 
     def close(self) -> None:
         """Log out when nobody else in this process uses the token."""
-        self._token.forget(self._look_around)
+        self._token.forget(self._look_for_keys)
         close_token(self._token)
 
     # one session
@@ -190,7 +190,7 @@ class Pkcs11Signer:
 
     def _make_secrets(self, lane: Lane) -> None:
         keys.make_secrets(lane.session)
-        keys.judge_wrapping(lane.session)
+        keys.judge(lane.session)
 
     def _make(self, key: KeyRef) -> KeyEntry:
         entry = self._token.run(lambda lane: self._make_in(lane, key))
@@ -212,16 +212,11 @@ class Pkcs11Signer:
 
     # judging
 
-    def _look_around(self, session: Any) -> None:
-        keys.judge(session)
-        self._look_for_keys(session)
-
     def _look_for_keys(self, session: Any) -> None:
         if not len(self._file):
             return
         if keys.find_secret(session, MAC) is None or keys.find_secret(session, KEK) is None:
             raise Corrupt("the token is blank, or another one: it has none of this signer's keys")
-        keys.judge_wrapping(session)
         for key, public_key in self._file.token_keys():
             if keys.find_public_key(session, self._label(key), self._curve) != public_key:
                 raise Corrupt(f"the token is another one: it does not have {self._label(key)}")

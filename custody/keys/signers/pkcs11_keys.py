@@ -17,7 +17,7 @@ from typing import Any
 
 from coincurve import PublicKey
 
-from core.errors import Corrupt, Reason, Refused, Unavailable
+from core.errors import Corrupt, Reason, Refused
 from custody.keys.derivation import CURVE_ORDER
 from custody.keys.signers.base import ED25519, SECP256K1, check_made
 from custody.keys.signers.pkcs11_module import binding
@@ -296,7 +296,7 @@ def tag(key: Any, data: bytes) -> bytes:
 def judge(session: Any) -> None:
     """Look at every key that the token keeps and refuse a token with a weak one.
 
-    Refused: weak_key. It may be asked at any time and changes nothing.
+    It also tries to unwrap a key in a form that can be read. Refused: weak_key.
     """
     pkcs11 = binding()
     a, classes = pkcs11.Attribute, pkcs11.ObjectClass
@@ -306,6 +306,9 @@ def judge(session: Any) -> None:
             if complaint is not None:
                 name = key[a.LABEL]
                 raise Refused(Reason.WEAK_KEY, f"the token's key {name!r}: {complaint}")
+    kek = find_secret(session, KEK)
+    if kek is not None:
+        _judge_wrapping(session, kek)
 
 
 def _complaints(key: Any, *, is_public: bool) -> Iterator[str]:
@@ -348,15 +351,8 @@ def _can_be_set(key: Any, attribute: Any, value: bool) -> bool:
     return True
 
 
-def judge_wrapping(session: Any) -> None:
-    """Show that what the KEK unwraps cannot be had in a form that can be read.
-
-    Refused: weak_key. Unavailable: there is no KEK.
-    """
-    pkcs11 = binding()
-    kek, curve = find_secret(session, KEK), CURVES[SECP256K1]
-    if kek is None:
-        raise Unavailable("the token has no key-encryption key yet")
+def _judge_wrapping(session: Any, kek: Any) -> None:
+    pkcs11, curve = binding(), CURVES[SECP256K1]
     made = make_wrapped_key(session, kek, curve)
     if made is None:
         raise Refused(Reason.WEAK_KEY, "the token does not wrap keys")

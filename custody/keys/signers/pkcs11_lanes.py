@@ -76,12 +76,15 @@ class Lanes:
         self._threads: list[threading.Thread] = []
         self._hiring = threading.Lock()
         self._late: Job[Any] | None = None
+        self._is_closed = False
 
     def run_each(self, works: Sequence[Callable[[Lane], T]], *, patience_ms: int) -> Iterator[T]:
         """Yield what each work returns, in order; all are begun at once.
 
         Unavailable: an answer took longer than patience_ms, or an earlier one still does.
         """
+        if self._is_closed:
+            raise Unavailable("the token was closed")
         late = self._late
         if late is not None:
             if late.is_under_way():
@@ -111,6 +114,7 @@ class Lanes:
 
     def close(self, patience_ms: int) -> None:
         """End the threads after what they are doing."""
+        self._is_closed = True
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -132,6 +136,8 @@ class Lanes:
             if not job.begin():
                 continue
             try:
+                if self._is_closed:
+                    raise Unavailable("the token was closed")
                 job.result.append(self._attempt(job.work, lane))
             except StrongroomError as error:
                 job.error = error

@@ -12,6 +12,7 @@ caller waits no longer than `patience_ms`. What the token answers decides what h
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -118,8 +119,11 @@ class Token:
     def expect(self, check: Callable[[Any], None]) -> None:
         """Have something checked in every session that logs in: which keys must be there.
 
-        The check raises Corrupt or Refused; it was called before this returns.
+        The check raises Corrupt or Refused; it was called before this returns. One that is expected
+        already is not called again.
         """
+        if self._opened is not None and check in self._checks:
+            return
         was_open = self._opened is not None
         self._checks.append(check)
         patience_ms = START_LOCK_S * 1_000 + self._patience_ms  # others may be starting too
@@ -259,14 +263,20 @@ class Token:
             for check in tuple(self._checks):
                 check(self._session)
         except pkcs11.PKCS11Error as error:
-            self._is_lost = True
+            self._log_out()
             return Unavailable(f"the token does not open: {type(error).__name__}")
         except StrongroomError as error:
-            self._is_lost = True
+            self._log_out()
             return error
         finally:
             module.leave()
         return None
+
+    def _log_out(self) -> None:
+        session, self._session, self._opened = self._session, None, None
+        if session is not None:
+            with contextlib.suppress(binding().PKCS11Error):  # a lost token forgot us already
+                session.close()
 
     # the end
 
@@ -279,16 +289,15 @@ class Token:
         self._users -= 1
         if self._users:
             return False
-        self._lanes.close(self._patience_ms)
-        if self._session is not None and self._module.enter((self._opened or (-1, 0))[0]):
-            try:
-                self._session.close()  # logs the whole process out of this token
-            except binding().PKCS11Error:
-                pass  # a lost token has forgotten us already
-            finally:
-                self._module.leave()
-        self._session = None
+        self.stop()
+        if self._opened is not None and self._module.enter(self._opened[0]):
+            self._log_out()
+            self._module.leave()
         return True
+
+    def stop(self) -> None:
+        """End the threads, after what they are doing."""
+        self._lanes.close(self._patience_ms)
 
     def after_fork(self) -> None:
         """In a child: the parent's session, threads and locks are not ours. Open again at need."""
@@ -346,4 +355,11 @@ def _after_fork() -> None:
         token.after_fork()
 
 
+def _at_exit() -> None:
+    # python-pkcs11 unloads the library when the interpreter ends: nobody may be inside it then.
+    for token in list(_tokens.values()):
+        token.stop()
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
