@@ -13,6 +13,7 @@ with a BIP-44 account. The version is pinned: a rotated key would have other add
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from custody.keys.signers.base import (
     ACCOUNTS,
     CHECK_DIGEST,
     ED25519,
+    KEYS_AT_ONCE,
     KeyRef,
     check_key_range,
     check_made,
@@ -98,13 +100,26 @@ class TransitSigner:
         Refused: malformed, unknown_key. Unavailable, Refused, Corrupt as VaultSession.call; Corrupt
         also when another key signed.
         """
-        check_message(ED25519, message)
-        expected = self.public_key(key)
-        made = self._ask(key.account, [(key, message)])[0]
-        if made.public_key != expected:
-            raise Corrupt(f"Vault has another key for {key} than before")
-        check_made(ED25519, made.signature, message, expected)
-        return made.signature
+        (signature,) = self.sign_many([(key, message)])
+        return signature
+
+    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
+        """Return a signature for each, in their order: one request for each account.
+
+        Errors as sign; then none is returned.
+        """
+        for _, message in jobs:
+            check_message(ED25519, message)
+        expected = [self.public_key(key) for key, _ in jobs]
+        signatures = [b""] * len(jobs)
+        for account in dict.fromkeys(key.account for key, _ in jobs):
+            numbers = [n for n, (key, _) in enumerate(jobs) if key.account == account]
+            for first in range(0, len(numbers), KEYS_AT_ONCE):
+                some = numbers[first : first + KEYS_AT_ONCE]
+                made = self._ask(account, [jobs[n] for n in some])
+                for n, one in zip(some, made, strict=True):
+                    signatures[n] = _checked(one, *jobs[n], expected[n])
+        return signatures
 
     def make_keys(self, account: str, first: int, count: int) -> None:
         """Learn and pin the public keys of a range in one call: each proves itself by signing."""
@@ -142,6 +157,13 @@ class TransitSigner:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a signer is not pickled or copied")
+
+
+def _checked(made: Made, key: KeyRef, message: bytes, expected: bytes) -> bytes:
+    if made.public_key != expected:
+        raise Corrupt(f"Vault has another key for {key} than before")
+    check_made(ED25519, made.signature, message, expected)
+    return made.signature
 
 
 def account_key(wallet: str, account: str, *, mount: str = "transit") -> TransitKey:

@@ -40,6 +40,29 @@ def test_a_thousand_deposit_keys_are_learned_in_one_request(room: Room) -> None:
     assert room.double.asked("transit/sign") == before + 1
 
 
+def test_many_messages_are_signed_in_one_request_for_each_account(room: Room) -> None:
+    jobs = [(KeyRef(name, n % 7), bytes([n])) for n in range(60) for name in ("hot", "gas")]
+    one_by_one = [room.signer.sign(*job) for job in jobs]
+    before = room.double.asked("transit/sign")
+    assert room.signer.sign_many(jobs) == one_by_one
+    assert room.double.asked("transit/sign") == before + 2
+    assert room.signer.sign_many([]) == []
+
+
+def test_one_bad_signature_among_many_returns_none(room: Room) -> None:
+    def swap(content: dict[str, dict[str, list[dict[str, object]]]]) -> object:
+        first, second = content["data"]["batch_results"]
+        first["signature"], second["signature"] = second["signature"], first["signature"]
+        return content
+
+    jobs = [(KEY, b"one"), (KEY, b"two")]
+    honest = room.signer.sign_many(jobs)
+    room.double.faults.append(Fault(path="transit/sign", lie=swap))
+    with pytest.raises(Corrupt):
+        room.signer.sign_many(jobs)
+    assert room.signer.sign_many(jobs) == honest
+
+
 def test_every_account_has_a_key_of_its_own(room: Room) -> None:
     keys = {room.signer.public_key(KeyRef(name, 0)) for name in ACCOUNTS}
     assert len(keys) == len(ACCOUNTS)
