@@ -1,7 +1,7 @@
 """Whose each deposit key is, as the signer knows it: one append-only file beside its seed.
 
     16      magic, "strongroom/owner" and per key, once
-    1       number of the account (custody.keys.signers.base.ACCOUNTS)
+    1       number of the account (custody.keys.signers.base.ACCOUNT_NUMBERS)
     4       index of the key, big-endian
     8       customer number, big-endian
     4       CRC-32 of the 13 bytes before
@@ -25,19 +25,21 @@ from typing import NoReturn
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import CustomerNo
 from custody.keys.private_file import OWNER_ONLY
-from custody.keys.signers.base import ACCOUNTS, KeyRef
+from custody.keys.signers.base import ACCOUNT_NUMBERS, KeyRef
 
 MAGIC = b"strongroom/owner"
 RECORD = struct.Struct(">BIQI")
 _BODY = struct.Struct(">BIQ")
-_NAMES: Mapping[int, str] = MappingProxyType({number: name for name, number in ACCOUNTS.items()})
+_NAMES: Mapping[int, str] = MappingProxyType(
+    {number: name for name, number in ACCOUNT_NUMBERS.items()}
+)
 
 
 class OwnersInMemory:
     """The same promise for the simulator and tests: kept as long as this object."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, dict[int, int]] = {name: {} for name in ACCOUNTS}
+        self._owners: dict[str, dict[int, int]] = {name: {} for name in ACCOUNT_NUMBERS}
 
     def owner(self, key: KeyRef) -> CustomerNo | None:
         """Return whose a key is, None when it was never claimed."""
@@ -83,7 +85,7 @@ class OwnerBook(OwnersInMemory):
         with self._lock:
             if not self._is_new(key, customer_no):
                 return
-            body = _BODY.pack(ACCOUNTS[key.account], key.index, customer_no)
+            body = _BODY.pack(ACCOUNT_NUMBERS[key.account], key.index, customer_no)
             try:
                 _write(self._file, body + zlib.crc32(body).to_bytes(4, "big"), self._end)
             except OSError as error:

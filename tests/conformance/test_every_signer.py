@@ -156,7 +156,18 @@ def test_what_is_no_message_is_refused(rig: Rig, signer: Signer, bad: bytes) -> 
 
 @pytest.mark.parametrize(
     ("account", "index"),
-    [("", 0), ("Hot", 0), ("m/44'/60'/0'", 0), ("hot", -1), ("hot", HARDENED), ("hot", True)],
+    [
+        ("", 0),
+        ("Hot", 0),
+        ("hot.1", 0),
+        ("hot.02", 0),
+        ("hot.17", 0),
+        ("savings.2", 0),
+        ("m/44'/60'/0'", 0),
+        ("hot", -1),
+        ("hot", HARDENED),
+        ("hot", True),
+    ],
 )
 def test_a_key_outside_the_layout_is_refused(account: str, index: int) -> None:
     assert refusal(KeyRef, account, index) is Reason.UNKNOWN_KEY
@@ -195,6 +206,24 @@ def test_keys_without_public_derivation_have_no_xpub(rig: Rig, signer: Signer) -
 def test_accounts_are_hardened(rig: Rig, signer: Signer) -> None:
     nodes = [parse_xpub(signer.account_xpub(account)) for account in ACCOUNTS]
     assert [node.child_number - HARDENED for node in nodes] == [0, 1, 2, 3]
+
+
+@rigs(has_xpub=True)
+def test_the_next_keys_of_a_wallet_are_an_account_of_their_own(rig: Rig, signer: Signer) -> None:
+    """K03 holds from generation to generation: what falls with one is not the other."""
+    for account, number in (("hot.2", 17), ("cold.16", 243), ("deposits.3", 32)):
+        node = parse_xpub(signer.account_xpub(account))
+        assert node.child_number - HARDENED == number
+        public_key = AccountKeys(signer.account_xpub(account)).public_key(7)
+        assert public_key == signer.public_key(KeyRef(account, 7))
+
+
+def test_the_next_keys_of_a_wallet_sign_and_are_others(rig: Rig, signer: Signer) -> None:
+    old, new = KeyRef("hot", 0), KeyRef("hot.2", 0)
+    signer.make_keys("hot.2", 0, 1)
+    assert signer.public_key(old) != signer.public_key(new)
+    signature = signer.sign(new, message(2))
+    check_made(rig.curve, signature, message(2), signer.public_key(new))
 
 
 @rigs(is_seeded=True)

@@ -33,6 +33,8 @@ from custody.keys.signers.vault_transit import (
 )
 from infra.devnet.vault_double import VaultDouble
 
+NEXT_HOT = "hot.2"
+"""The keys that the hot wallet would be moved to."""
 QUICK = Patience(call_s=2.0, try_s=0.5, backoff_s=0.01, pause_s=0.2, relogin_every_s=0.0)
 """For tests: as patient in kind, in a hundredth of the time."""
 
@@ -147,12 +149,13 @@ class VaultPlace:
             self._make_role(admin, name, paths)
         with contextlib.closing(self.session("operator")) as session:
             create_key(session, self.sealing, SEALING_TYPE)
-            for account in ACCOUNTS:
+            for account in (*ACCOUNTS, NEXT_HOT):
                 create_key(session, account_key(self.wallet, account), SIGNING_TYPE)
 
     def _signer_paths(self) -> list[str]:
         verbs = [f"transit/{verb}/{self.sealing.name}" for verb in ("encrypt", "decrypt")]
-        return verbs + [f"transit/sign/{account_key(self.wallet, name).name}" for name in ACCOUNTS]
+        accounts = (*ACCOUNTS, NEXT_HOT)
+        return verbs + [f"transit/sign/{account_key(self.wallet, name).name}" for name in accounts]
 
     def _make_role(self, admin: Any, name: str, paths: list[str]) -> None:
         capabilities = {"capabilities": ["create", "read", "update"]}

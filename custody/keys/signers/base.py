@@ -17,6 +17,18 @@ from custody.keys.derivation import CURVE_ORDER, HARDENED
 
 ACCOUNTS = MappingProxyType({"deposits": 0, "hot": 1, "gas": 2, "cold": 3})
 """Own wallets and their hardened BIP-44 accounts: a leaked child key falls one account only."""
+ACCOUNT_STRIDE = 16
+"""Account numbers of one generation of keys: a wallet's next keys are this many accounts on."""
+GENERATIONS_MAX = 16
+ACCOUNT_NUMBERS = MappingProxyType(
+    {
+        name if generation == 1 else f"{name}.{generation}": number
+        + ACCOUNT_STRIDE * (generation - 1)
+        for generation in range(1, GENERATIONS_MAX + 1)
+        for name, number in ACCOUNTS.items()
+    }
+)
+"""Every account there can be: `hot` is account 1', `hot.2`, its successor, account 17'."""
 SECP256K1 = "secp256k1"
 ED25519 = "ed25519"
 DIGEST_BYTES = 32
@@ -36,10 +48,28 @@ class KeyRef:
     index: int
 
     def __post_init__(self) -> None:
-        if self.account not in ACCOUNTS:
+        if self.account not in ACCOUNT_NUMBERS:
             raise Refused(Reason.UNKNOWN_KEY, f"no account {self.account!r}")
         if type(self.index) is not int or not 0 <= self.index < HARDENED:
             raise Refused(Reason.UNKNOWN_KEY, "a key's index lies in 0..2^31-1")
+
+
+def wallet_of(account: str) -> str:
+    """Return the wallet whose keys an account has, of whatever generation."""
+    return account.partition(".")[0]
+
+
+def generation_of(account: str) -> int:
+    """Return which keys of its wallet an account has: 1 for the first ones."""
+    return int(account.partition(".")[2] or 1)
+
+
+def account_of(wallet: str, generation: int) -> str:
+    """Return the account of a wallet's keys of one generation. Refused: unknown_key."""
+    name = wallet if generation == 1 else f"{wallet}.{generation}"
+    if wallet not in ACCOUNTS or name not in ACCOUNT_NUMBERS:
+        raise Refused(Reason.UNKNOWN_KEY, f"{wallet!r} has no keys of generation {generation}")
+    return name
 
 
 class Signer(Protocol):

@@ -21,7 +21,7 @@ from core.clock import Clock
 from core.errors import Corrupt, Reason, Refused
 from custody.keys.signers import pkcs11_keys as keys
 from custody.keys.signers.base import (
-    ACCOUNTS,
+    ACCOUNT_NUMBERS,
     CHECK_DIGEST,
     KeyRef,
     check_key_range,
@@ -228,7 +228,7 @@ class Pkcs11Signer:
         return entry
 
     def _label(self, key: KeyRef) -> str:
-        assert key.account in ACCOUNTS
+        assert key.account in ACCOUNT_NUMBERS
         return f"{self._name}/{key.account}/{key.index}"
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ Purpose and coin come from the chain's traits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn, Protocol
 
@@ -17,7 +18,7 @@ from custody.keys.bip32 import PrivateNode
 from custody.keys.derivation import HARDENED, AccountKeys, format_xpub
 from custody.keys.secret import Secret
 from custody.keys.signers.base import (
-    ACCOUNTS,
+    ACCOUNT_NUMBERS,
     CHECK_DIGEST,
     ED25519,
     SECP256K1,
@@ -47,41 +48,52 @@ class Keys(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """One account on secp256k1: the parent of its private keys, and its public road."""
+
+    external: PrivateNode
+    public: AccountKeys
+
+
 class SecpKeys:
     """Accounts of BIP-44 on secp256k1."""
 
     def __init__(self, seed: Secret, purpose: int, coin_type: int) -> None:
-        coin = PrivateNode.master(seed).child(HARDENED + purpose).child(HARDENED + coin_type)
-        self._accounts = {name: coin.child(HARDENED + n) for name, n in ACCOUNTS.items()}
-        self._external = {name: node.child(0) for name, node in self._accounts.items()}
-        self._public = {name: AccountKeys(self.account_xpub(name)) for name in ACCOUNTS}
+        self._coin = PrivateNode.master(seed).child(HARDENED + purpose).child(HARDENED + coin_type)
+        self._accounts: dict[str, _Account] = {}
 
     def account_xpub(self, account: str) -> str:
         """Return an account's extended public key. Refused: unknown_key."""
-        if account not in self._accounts:
-            raise Refused(Reason.UNKNOWN_KEY, f"no account {account!r}")
-        return format_xpub(self._accounts[account].public())
+        return self._account(account).public.xpub
 
     def public_key(self, key: KeyRef) -> bytes:
         """Return 33 bytes by the private and the public road. Corrupt when they disagree."""
-        public_key = self._public[key.account].public_key(key.index)
-        if self._external[key.account].child(key.index).public_key != public_key:
+        account = self._account(key.account)
+        public_key = account.public.public_key(key.index)
+        if account.external.child(key.index).public_key != public_key:
             raise Corrupt(f"private and public derivation disagree about {key}")
         return public_key
 
     def sign(self, key: KeyRef, message: bytes) -> bytes:
         """Return r ‖ s ‖ recovery id."""
-        return self._external[key.account].child(key.index).sign(message)
+        return self._account(key.account).external.child(key.index).sign(message)
+
+    def _account(self, account: str) -> _Account:
+        found = self._accounts.get(account)
+        if found is None:
+            node = self._coin.child(HARDENED + _number(account))
+            found = _Account(node.child(0), AccountKeys(format_xpub(node.public())))
+            self._accounts[account] = found
+        return found
 
 
 class EdwardsKeys:
     """Accounts of SLIP-0010 on Ed25519."""
 
     def __init__(self, seed: Secret, purpose: int, coin_type: int) -> None:
-        coin = EdwardsNode.master(seed).child(HARDENED + purpose).child(HARDENED + coin_type)
-        self._external = {
-            name: coin.child(HARDENED + n).child(HARDENED) for name, n in ACCOUNTS.items()
-        }
+        self._coin = EdwardsNode.master(seed).child(HARDENED + purpose).child(HARDENED + coin_type)
+        self._external: dict[str, EdwardsNode] = {}
 
     def account_xpub(self, account: str) -> str:
         """Refused: unknown_key, always: this curve has no public derivation."""
@@ -96,7 +108,11 @@ class EdwardsKeys:
         return self._child(key).sign(message)
 
     def _child(self, key: KeyRef) -> EdwardsNode:
-        return self._external[key.account].child(HARDENED + key.index)
+        found = self._external.get(key.account)
+        if found is None:
+            found = self._coin.child(HARDENED + _number(key.account)).child(HARDENED)
+            self._external[key.account] = found
+        return found.child(HARDENED + key.index)
 
 
 _KEYS: dict[str, Callable[[Secret, int, int], Keys]] = {
@@ -173,3 +189,9 @@ class SeededSigner:
 def place_of(traits: ChainTraits) -> tuple[str, int, int, bool]:
     """Return what two networks share whose keys are the same."""
     return traits.curve, traits.purpose, traits.coin_type, traits.is_main_network
+
+
+def _number(account: str) -> int:
+    if account not in ACCOUNT_NUMBERS:
+        raise Refused(Reason.UNKNOWN_KEY, f"no account {account!r}")
+    return ACCOUNT_NUMBERS[account]

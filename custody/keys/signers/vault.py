@@ -20,7 +20,7 @@ from typing import NoReturn
 from chains.base import ChainTraits
 from core.errors import Corrupt, Reason, Refused
 from custody.keys.signers.base import (
-    ACCOUNTS,
+    ACCOUNT_NUMBERS,
     CHECK_DIGEST,
     ED25519,
     KEYS_AT_ONCE,
@@ -66,7 +66,7 @@ class TransitSigner:
         self._session = session
         self._pins = pins
         self._traits = traits
-        self._keys = {name: account_key(wallet, name, mount=mount) for name in ACCOUNTS}
+        self._keys = {name: account_key(wallet, name, mount=mount) for name in ACCOUNT_NUMBERS}
 
     @property
     def curve(self) -> str:
