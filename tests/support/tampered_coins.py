@@ -26,6 +26,7 @@ from tests.support.bitcoin import (
     SIGNER,
     STRANGER,
     Draft,
+    DraftInput,
     DraftOutput,
     Wallet,
     address_of,
@@ -107,6 +108,12 @@ def field(kind: int, value: bytes = b"", rest: bytes = b"") -> Callable[[Draft],
 def scope(number: int) -> Callable[[Draft], Draft]:
     """Return the change that asks for a signature of another scope."""
     return lambda draft: draft.with_input(1, scope=number)
+
+
+def rich(salt: int) -> DraftInput:
+    """Return a coin that holds everything there is."""
+    coin = coin_of(funding(address_of(HOT), SUPPLY_MAX, salt=salt))
+    return DraftInput(coin.tx_id, coin.index, coin.previous)
 
 
 def output(script: bytes, amount: int = 0) -> Callable[[Draft], Draft]:
@@ -198,6 +205,8 @@ CASES_OF_BYTES = (
         1, amount=2**64 - 1)),
     Case("amount_above_all_coins", Reason.AMOUNT_OUT_OF_RANGE, lambda d: d.with_output(
         1, amount=SUPPLY_MAX + 1)),
+    Case("coins_above_all_coins", Reason.AMOUNT_OUT_OF_RANGE, lambda d: d.changed(inputs=(
+        rich(1), rich(2)))),
     Case("sum_above_all_coins", Reason.AMOUNT_OUT_OF_RANGE, lambda d: d.with_output(
         1, amount=SUPPLY_MAX)),
     # the transaction's own fields
@@ -243,6 +252,9 @@ CASES_OF_BYTES = (
     Case("taproot_root", UNDECODABLE, field(0x18, bytes(32))),
     Case("scope_of_two_bytes", UNDECODABLE, field(0x03, b"\x01\x00")),
     Case("derivation_of_no_key", UNDECODABLE, field(0x06, bytes(4), bytes(33))),
+    Case("derivation_of_a_long_key", UNDECODABLE, field(0x06, bytes(4), OWN_KEY + b"\x00")),
+    Case("derivation_without_a_path", UNDECODABLE, field(0x06, b"", OWN_KEY)),
+    Case("derivation_of_half_a_step", UNDECODABLE, field(0x06, bytes(6), OWN_KEY)),
     Case("extended_key_of_somebody", UNDECODABLE, lambda d: d.changed(
         more=((b"\x01" + bytes(78), bytes(4)),))),
     Case("output_with_a_script", UNDECODABLE, lambda d: d.with_output(

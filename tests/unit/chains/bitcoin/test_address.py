@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import coincurve
 import pytest
 from btclib.script import script_pub_key
 from hypothesis import given
@@ -242,7 +243,12 @@ def test_other_scripts_have_no_address(script: bytes) -> None:
     assert address_of_script(script, MAIN) is None
 
 
-@pytest.mark.parametrize("key", [b"", bytes(33), b"\x04" + bytes(64), b"\x02" + b"\xff" * 32])
+GENERATOR = coincurve.PublicKey.from_valid_secret((1).to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize(
+    "key", [b"", bytes(33), GENERATOR.format(compressed=False), b"\x02" + b"\xff" * 32]
+)
 def test_only_a_compressed_point_has_a_script(key: bytes) -> None:
     with pytest.raises(Refused) as refused:
         script_of_key(key)

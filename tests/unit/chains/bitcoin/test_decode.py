@@ -117,6 +117,12 @@ def test_only_a_lock_needs_a_node() -> None:
         OFFLINE.decode(draft.changed(locktime=1).payload(), sender=address_of(HOT))
 
 
+def test_a_lock_to_a_time_needs_no_node_to_be_refused() -> None:
+    draft = Wallet().draft().changed(locktime=decoding.LOCK_IS_TIME)
+    with pytest.raises(Refused, match="time"):
+        OFFLINE.decode(draft.payload(), sender=address_of(HOT))
+
+
 def test_the_sender_is_an_address_of_the_network() -> None:
     with pytest.raises(Refused) as refused:
         OFFLINE.decode(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chains.bitcoin.params import SUPPLY_MAX
 from chains.bitcoin.tx import (
+    TX_BYTES_MAX,
     Cursor,
     OutPoint,
     Tx,
@@ -115,7 +116,7 @@ def with_outputs(*amounts: int) -> bytes:
         PLAIN[:4] + b"\x00\x00" + PLAIN[-4:],
         (2).to_bytes(4, "little") + b"\x00" + bytes(4),
         with_outputs(),
-        bytes(4_000_001),
+        Tx(2, parse_tx(PLAIN).inputs, (TxOut(1, bytes(TX_BYTES_MAX)),), 0).serialise(),
     ],
 )
 def test_other_spellings_are_refused(data: bytes) -> None:
@@ -152,6 +153,9 @@ def test_a_count_above_64_bits_cannot_be_written() -> None:
 
 def test_an_output_alone_is_read_whole() -> None:
     output = TxOut(5, b"\x51")
+    with pytest.raises(Refused) as refused:
+        parse_output(TxOut(SUPPLY_MAX + 1, b"\x51").serialise())
+    assert refused.value.reason is Reason.AMOUNT_OUT_OF_RANGE
     assert parse_output(output.serialise()) == output
     with pytest.raises(Refused):
         parse_output(output.serialise() + b"\x00")
