@@ -23,6 +23,10 @@ NATIVE = "native"
 """The asset key of a chain's own coin; every other asset key is the canonical contract or mint."""
 
 
+CODE = "code"
+"""The asset key of an effect that moves nothing: an account begins to run a contract's code."""
+
+
 @dataclass(frozen=True, slots=True)
 class AssetSpec:
     """A listed asset as the data file states it. An asset is (chain, key), never a symbol."""
@@ -112,6 +116,8 @@ class SpendKind(enum.StrEnum):
     TOP_UP = "top_up"
     CANCELLATION = "cancellation"
     """Spends the nonce (or the coin) back to ourselves: the declared spend can never land."""
+    DELEGATION = "delegation"
+    """Moves nothing: an account of ours begins to run the code of a contract in the roster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +206,8 @@ class Decoded:
     digest: bytes
     """The bytes to sign; where inputs are signed one by one, what names the transaction."""
     inputs: tuple[Input, ...] = ()
+    source_is_contract: bool = False
+    """The sender is a contract wallet; a key that is one of its owners signs, the nonce is its."""
 
     def claims(self, sender: str) -> tuple[str, ...]:
         """Return what two transactions cannot both use: the sender's nonce, or the coins."""

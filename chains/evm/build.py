@@ -33,6 +33,8 @@ def check_intent(intent: SpendIntent, params: EvmParams) -> None:
         raise Refused(Reason.INTENT_MISMATCH, "the intent names another network")
     if require_int(intent.amount) >= 1 << 256:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "an amount fits 256 bits")
+    if intent.kind is SpendKind.DELEGATION:
+        raise Refused(Reason.INTENT_MISMATCH, "a delegation is no transaction")
     if intent.kind is SpendKind.CANCELLATION:
         if (intent.asset_key, intent.amount) != (NATIVE, 0) or intent.destination != intent.source:
             raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing to its own sender")

@@ -23,7 +23,7 @@ from chains.evm import fees
 from chains.evm.address import checksum, from_public_key, is_unspendable, raw_address
 from chains.evm.broadcast import plan_combined, plan_outcome
 from chains.evm.build import build, call_of, check_intent
-from chains.evm.decode import decode, rate_of, signed_bytes
+from chains.evm.decode import decode, rate_of, read_fields, signed_bytes
 from chains.evm.erc20 import read_transfer_call, says_success, transfer_event
 from chains.evm.node import EvmNode
 from chains.evm.odd import plan_delivered
@@ -123,9 +123,9 @@ class EvmChain(EvmReader):
         return rate_of(payload)
 
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
-        """Read a payload. Refused: undecodable, fee_above_cap, forbidden_destination."""
+        """Read a payload. Refused: forbidden_destination, and as chains.evm.decode."""
         raw_address(sender)
-        decoded = decode(payload, self._params)
+        decoded = decode(payload, self._params, sender=sender)
         for effect in decoded.effects:
             self._refuse_forbidden(raw_address(effect.destination))
         return decoded
@@ -133,10 +133,11 @@ class EvmChain(EvmReader):
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
         """Join payload and signature.
 
-        Refused: bad_signature (form, high s, another signer), undecodable.
+        Refused: bad_signature (form, high s, another signer), undecodable (also where one
+        signature makes no transaction: of a contract wallet, an authorisation).
         """
         parts = parse_signature(signature)
-        rate_of(unsigned.payload)
+        read_fields(unsigned.payload)
         digest = keccak(unsigned.payload)
         if digest != unsigned.digest:
             raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")

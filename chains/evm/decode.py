@@ -1,27 +1,31 @@
 """The independent decoder: what a payload does, read from its bytes alone.
 
 It knows exactly two things to do with money, a plain transfer of the native coin and `transfer`
-of a token, both in a type-2 transaction without access list, and refuses everything else: other
-types, contract creation, other selectors (approve, setApprovalForAll, execTransaction, …),
-longer or shorter call data, non-canonical or trailing bytes. Own code over chains.evm.rlp; the
-builder uses libraries.
+of a token, in a type-2 transaction without access list or in one of a contract wallet
+(chains.evm.wallet_payload), and the authorisations of chains.evm.delegation_payload. It refuses
+everything else: other types, contract creation, other selectors, longer or shorter call data,
+non-canonical or trailing bytes, messages that are no transaction. Own code over chains.evm.rlp;
+the builder uses libraries.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-from chains.base import NATIVE, Decoded, Effect, FeeRate
-from chains.evm import rlp
-from chains.evm.address import checksum
-from chains.evm.erc20 import read_transfer_call
+from chains.base import Decoded, FeeRate
+from chains.evm import delegation_payload, rlp, wallet_payload
+from chains.evm.judged_calls import check_network, effect_of
 from chains.evm.params import PLAIN_TRANSFER_GAS, EvmParams
 from core.errors import Reason, Refused
 
 _TYPE = b"\x02"
+_LIST = b"\xc0"
 _FIELDS = 9
+_OLD_FIELDS = 6
+_JSON_MAX = 1 << 16
 _PAYLOAD_MAX = 512
 
 
@@ -64,29 +68,32 @@ def read_fields(payload: bytes) -> Fields:
     )
 
 
-def effect_of(fields: Fields) -> Effect:
-    """Map the call to the one movement it makes. Refused: undecodable."""
-    if not fields.data:
-        return Effect(NATIVE, checksum(fields.to), fields.value)
-    call = read_transfer_call(fields.data)
-    if call is None:
-        raise _refusal("call data is not exactly transfer(address,uint256)")
-    if fields.value:
-        raise _refusal("a token transfer carries no native coin")
-    destination, amount = call
-    return Effect(checksum(fields.to), checksum(destination), amount)
+def decode(payload: bytes, params: EvmParams, *, sender: str) -> Decoded:
+    """Read a payload of any kind.
+
+    Refused: undecodable, wrong_network, missing_network, delegate_call, approval_call,
+    owner_change, unknown_call, extra_effect, intent_mismatch (of another contract wallet),
+    fee_above_cap (rate or gas).
+    """
+    if payload.startswith(wallet_payload.PREFIX):
+        return wallet_payload.decode_wallet(payload, params, sender=sender)
+    if payload.startswith(delegation_payload.PREFIX):
+        return delegation_payload.decode_delegation(payload, params)
+    if payload[:1] >= _LIST:
+        _refuse_type_0(payload, params)
+    if payload[:1] == b"{":
+        _refuse_typed_data(payload)
+    return _decode_type_2(payload, params)
 
 
-def decode(payload: bytes, params: EvmParams) -> Decoded:
-    """Read a payload. Refused: undecodable (also another chain id), fee_above_cap (rate or gas)."""
+def _decode_type_2(payload: bytes, params: EvmParams) -> Decoded:
     fields = read_fields(payload)
-    effect = effect_of(fields)
-    if fields.chain_number != params.chain_number:
-        raise _refusal(f"chain id {fields.chain_number} is not {params.chain_number}")
     if fields.tip_rate > fields.max_rate:
         raise _refusal("the tip is above the highest rate")
     if fields.gas < PLAIN_TRANSFER_GAS:
         raise _refusal("the gas can never suffice")
+    check_network(fields.chain_number, params.chain_number)
+    effect = effect_of(fields.to, fields.value, fields.data)
     if fields.max_rate > params.fee_cap or fields.gas > params.gas_cap:
         raise Refused(Reason.FEE_ABOVE_CAP, f"{fields.gas} gas at {fields.max_rate} wei")
     return Decoded(
@@ -99,9 +106,36 @@ def decode(payload: bytes, params: EvmParams) -> Decoded:
 
 
 def rate_of(payload: bytes) -> FeeRate:
-    """Return the rate a payload carries. Refused: undecodable."""
+    """Return the rate a payload carries, nothing where its sender pays none.
+
+    Refused: undecodable.
+    """
+    if payload.startswith((wallet_payload.PREFIX, delegation_payload.PREFIX)):
+        return FeeRate(0, 0)
     fields = read_fields(payload)
     return FeeRate(max_rate=fields.max_rate, tip_rate=fields.tip_rate)
+
+
+def _refuse_type_0(payload: bytes, params: EvmParams) -> None:
+    """Say of an old transaction what it lacks: EIP-155's chain number, or it is another's."""
+    items = rlp.decode(payload) if len(payload) <= _PAYLOAD_MAX else b""
+    if isinstance(items, list) and len(items) == _OLD_FIELDS:
+        raise Refused(Reason.MISSING_NETWORK, "a transaction before EIP-155 holds everywhere")
+    if isinstance(items, list) and len(items) == _FIELDS and items[7:] == [b"", b""]:
+        check_network(rlp.decode_int(items[6]), params.chain_number)
+    raise _refusal("only transactions of type 2 are understood")
+
+
+def _refuse_typed_data(payload: bytes) -> None:
+    """Say of typed data (EIP-712, as JSON) whether it would let somebody take tokens."""
+    try:
+        page = json.loads(payload[:_JSON_MAX])
+        primary = str(page["primaryType"]) if isinstance(page, dict) else ""
+    except (ValueError, KeyError, RecursionError):
+        primary = ""
+    if primary.startswith("Permit"):
+        raise Refused(Reason.APPROVAL_CALL, f"typed data of type {primary}")
+    raise _refusal("typed data is never signed")
 
 
 def signed_bytes(payload: bytes, *, parity: int, r: int, s: int) -> bytes:

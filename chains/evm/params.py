@@ -16,6 +16,15 @@ PLAIN_TRANSFER_GAS = 21_000
 # Every other number, known or not, is taken for a main network.
 TEST_NETWORKS = frozenset({1337, 31337, 17_000, 560_048, 11_155_111})
 
+# MultiSendCallOnly where the deterministic factory put it: it makes calls, never delegate calls.
+# Source: github.com/safe-global/safe-deployments, multi_send_call_only.json of 1.4.1 and 1.5.0.
+MULTI_SEND_CALL_ONLY = frozenset(
+    {
+        "0x9641d764fc13c8B624c04430C7356C1C7C8102e2",
+        "0xA83c336B20401Af773B6219BA5027174338D1836",
+    }
+)
+
 _HASH = re.compile(r"0x[0-9a-f]{64}", re.ASCII)
 
 
@@ -31,6 +40,8 @@ class EvmParams:
     tip: int
     gas_cap: int
     reorg_limit: int
+    multisends: frozenset[str] = MULTI_SEND_CALL_ONLY
+    """Contracts whose code a contract wallet may run as its own: several plain calls in one."""
 
     def __post_init__(self) -> None:
         if self.chain_number < 1:

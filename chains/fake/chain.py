@@ -304,6 +304,8 @@ class FakeChain:
         if (intent.chain, intent.network) != (self._traits.chain, self._traits.network):
             raise Refused(Reason.INTENT_MISMATCH, "the intent is for another chain")
         self.parse_address(intent.destination)
+        if intent.kind is SpendKind.DELEGATION:
+            raise Refused(Reason.INTENT_MISMATCH, "accounts run no code here")
         if intent.kind is SpendKind.CANCELLATION:
             if (intent.asset_key, intent.destination) != (NATIVE, intent.source) or intent.amount:
                 raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing to its sender")

@@ -10,8 +10,8 @@ Both are canonical messages (custody.keys.canonical has the byte format); the fi
         destination s · amount i · fee_minor i · network_fee_max i · policy_version i ·
         expires_ns i · rule s
 
-`kind` is one of withdrawal, sweep, top_up, cancellation. Amounts are minor units, times unix
-nanoseconds. The hash of an intent is SHA-256 of its message. tests/vectors/intents.json holds
+`kind` is one of withdrawal, sweep, top_up, cancellation, delegation. Amounts are minor units, times
+unix nanoseconds. The hash of an intent is SHA-256 of its message. tests/vectors/intents.json holds
 published examples.
 """
 

@@ -5,7 +5,8 @@ quorum under that body are the signatures of its mandates too; a spend names one
 
 `amount_max` caps one spend; `window_max` caps the sum over every 24 hours, recomputed from the log
 of signatures itself and never from what the platform says. Fees likewise. A cancellation pays
-nothing and goes back to its sender, so it needs neither destinations nor caps.
+nothing and goes back to its sender, so it needs neither destinations nor caps. The destinations of
+a delegation are the contracts whose code may be run; they stand among the roster's delegates too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from custody.keys.signers.base import ACCOUNTS
 
 WINDOW_NS = DAY_NS
 LIST_MAX = 1_024
-UNATTENDED = frozenset({SpendKind.SWEEP, SpendKind.TOP_UP, SpendKind.CANCELLATION})
+UNATTENDED = frozenset(
+    {SpendKind.SWEEP, SpendKind.TOP_UP, SpendKind.CANCELLATION, SpendKind.DELEGATION}
+)
+_MOVES_NOTHING = frozenset({SpendKind.CANCELLATION, SpendKind.DELEGATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def covers(mandate: Mandate, spend: SpendIntent, *, destination_account: str | N
 
     destination_account names the own account that the guard itself found the destination in.
     Refused: intent_mismatch, forbidden_destination, asset_mismatch, policy_blocked (above the cap),
-    fee_above_cap.
+    fee_above_cap, foreign_delegate.
     """
     if (mandate.kind, mandate.chain, mandate.network) != (spend.kind, spend.chain, spend.network):
         raise Refused(Reason.INTENT_MISMATCH, f"mandate {mandate.mandate_id} is for other spends")
@@ -99,6 +103,10 @@ def covers(mandate: Mandate, spend: SpendIntent, *, destination_account: str | N
     if spend.kind is SpendKind.CANCELLATION:
         if spend.destination != spend.source or spend.amount != 0:
             raise Refused(Reason.FORBIDDEN_DESTINATION, "a cancellation pays nothing to itself")
+        return
+    if spend.kind is SpendKind.DELEGATION:
+        if spend.destination not in mandate.destinations:
+            raise Refused(Reason.FOREIGN_DELEGATE, "not a contract of the mandate")
         return
     if (
         spend.destination not in mandate.destinations
@@ -114,7 +122,7 @@ def fits(mandate: Mandate, spend: SpendIntent, used: Usage) -> None:
     """Return when a spend and what others used stay within the window. Refused: policy_blocked."""
     if used.fees + spend.fee_max > mandate.fee_window_max:
         raise Refused(Reason.POLICY_BLOCKED, f"fees of 24 h above {mandate.fee_window_max}")
-    if spend.kind is SpendKind.CANCELLATION:
+    if spend.kind in _MOVES_NOTHING:
         return
     cap = _cap(mandate, spend.asset_key)
     if used.amount + spend.amount > cap.window_max:

@@ -159,6 +159,10 @@ class Roster:
                 return limit
         return None
 
+    def allows_delegate(self, chain: ChainId, address: str) -> bool:
+        """Return whether accounts of ours may run a contract's code."""
+        return Delegate(chain, address) in self.delegates
+
     def wallet(self, chain: ChainId, address: str) -> ContractWallet | None:
         """Return the contract wallet at an address, None when it is none of ours."""
         for wallet in self.wallets:

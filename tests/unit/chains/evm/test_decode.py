@@ -102,17 +102,6 @@ def test_a_token_transfer_is_read_as_its_effect(chain: EvmChain) -> None:
     assert decoded.network == wanted.network
 
 
-SELECTORS = {
-    "approve": "approve(address,uint256)",
-    "increaseAllowance": "increaseAllowance(address,uint256)",
-    "transferOwnership": "transferOwnership(address)",
-    "setApprovalForAll": "setApprovalForAll(address,bool)",
-    "transferFrom": "transferFrom(address,address,uint256)",
-    "upgradeTo": "upgradeTo(address)",
-    "enableModule": "enableModule(address)",
-    "execTransaction": "execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256)",
-    "unknown": "nobodyKnows(address,uint256)",
-}
 TRANSFER = transfer_call(bytes.fromhex(ALICE[2:]), 5)
 TYPE_2 = payload_of()
 SIGNED = b"\x02" + library.encode([*library.decode(TYPE_2[1:]), 0, b"\1" * 32, b"\2" * 32])
@@ -120,18 +109,12 @@ EIP_155_EXAMPLE = bytes.fromhex(
     "ec098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080018080"
 )
 
+TYPED_DATA = b'{"types": {}, "primaryType": "%s", "domain": {}, "message": {}}'
 UNDECODABLE: dict[str, bytes] = {
-    **{
-        name: payload_of(value=0, data=keccak(text.encode())[:4] + TRANSFER[4:])
-        for name, text in SELECTORS.items()
-    },
-    "no chain id": payload_of(chain=0),
-    "another chain id": payload_of(chain=1),
     "contract creation": payload_of(to=b"", data=b"\x60\x00"),
     "short destination": payload_of(to=b"\1" * 19),
     "access list": payload_of(access=[[b"\1" * 20, []]]),
     "access list as text": payload_of(access=b""),
-    "native coin with data": payload_of(data=b"\0"),
     "token transfer with value": payload_of(value=1, data=TRANSFER),
     "token transfer cut short": payload_of(value=0, data=TRANSFER[:-1]),
     "token transfer with more": payload_of(value=0, data=TRANSFER + b"\0"),
@@ -149,12 +132,15 @@ UNDECODABLE: dict[str, bytes] = {
     "no list": b"\x02\x80",
     "eight fields": b"\x02" + library.encode(library.decode(TYPE_2[1:])[:8]),
     "already signed": bytes(SIGNED),
-    "type 0 as in EIP-155": EIP_155_EXAMPLE,
-    "type 0 before EIP-155": bytes(library.encode([9, GWEI, 21_000, b"\1" * 20, 1, b""])),
+    "type 0 of this network": bytes(
+        library.encode([9, GWEI, 21_000, b"\1" * 20, 1, b"", 31_337, 0, 0])
+    ),
     "type 1": b"\x01" + TYPE_2[1:],
     "type 3": b"\x03" + TYPE_2[1:],
     "type 4": b"\x04" + TYPE_2[1:],
-    "authorisation of EIP-7702": b"\x05" + bytes(library.encode([0, b"\1" * 20, 0])),
+    "signed authorisation": b"\x05" + bytes(library.encode([31_337, b"\1" * 20, 0, 1, 1, 1])),
+    "authorisation of nobody": b"\x05" + bytes(library.encode([31_337, b"", 0])),
+    "typed data as JSON": TYPED_DATA % b"Mail",
     "typed data of EIP-712": b"\x19\x01" + WORD + WORD,
     "personal message": b"\x19Ethereum Signed Message:\n32" + WORD,
     "very long": payload_of(data=TRANSFER + b"\0" * 4096),
@@ -248,6 +234,8 @@ def test_any_mutation_is_refused_or_read_exactly_as_its_bytes_say(
         decoded = CHAIN_OBJECT.decode(mutated, sender=SENDER)
     except Refused:
         return
+    if mutated[:1] == b"\x05":
+        return  # an authorisation, judged by tests of its own
     told = oracle(mutated)
     (effect,) = decoded.effects
     assert decoded.digest == keccak(mutated)

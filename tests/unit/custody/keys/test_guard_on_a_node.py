@@ -137,6 +137,8 @@ def corpus(desk: Desk) -> dict[str, tuple[bytes, Reason]]:
     token, to = desk.spend.asset_key, desk.spend.destination
     look_alike = to[:8] + thief[8:-6] + to[-6:]
     no, bad = Reason.INTENT_MISMATCH, Reason.UNDECODABLE
+    allow, owner = Reason.APPROVAL_CALL, Reason.OWNER_CHANGE
+    odd, nowhere = Reason.UNKNOWN_CALL, Reason.MISSING_NETWORK
 
     def calling(signature: str, *values: object) -> bytes:
         return replace(good, data=call(signature, *values)).bytes()
@@ -156,19 +158,19 @@ def corpus(desk: Desk) -> dict[str, tuple[bytes, Reason]]:
         "another token": (replace(good, to=other).bytes(), no),
         "native instead": (replace(good, to=raw(to), value=AMOUNT, data=b"").bytes(), no),
         "native beside": (replace(good, value=1).bytes(), bad),
-        "approve": (calling("approve(address,uint256)", thief, 2**256 - 1), bad),
-        "increaseAllowance": (calling("increaseAllowance(address,uint256)", thief, AMOUNT), bad),
+        "approve": (calling("approve(address,uint256)", thief, 2**256 - 1), allow),
+        "increaseAllowance": (calling("increaseAllowance(address,uint256)", thief, AMOUNT), allow),
         "transferFrom": (
             calling("transferFrom(address,address,uint256)", desk.spend.source, thief, AMOUNT),
-            bad,
+            odd,
         ),
-        "setApprovalForAll": (calling("setApprovalForAll(address,bool)", thief, True), bad),
-        "transferOwnership": (calling("transferOwnership(address)", thief), bad),
-        "upgradeTo": (calling("upgradeTo(address)", thief), bad),
-        "enableModule": (calling("enableModule(address)", thief), bad),
-        "delegatecall": (calling(safe, thief, 0, good.data, 1), bad),
-        "multicall": (calling("multicall(bytes)", good.data), bad),
-        "unknown selector": (replace(good, data=b"\xde\xad\xbe\xef" + good.data[4:]).bytes(), bad),
+        "setApprovalForAll": (calling("setApprovalForAll(address,bool)", thief, True), allow),
+        "transferOwnership": (calling("transferOwnership(address)", thief), owner),
+        "upgradeTo": (calling("upgradeTo(address)", thief), owner),
+        "enableModule": (calling("enableModule(address)", thief), owner),
+        "delegatecall": (calling(safe, thief, 0, good.data, 1), odd),
+        "multicall": (calling("multicall(bytes)", good.data), odd),
+        "unknown selector": (replace(good, data=b"\xde\xad\xbe\xef" + good.data[4:]).bytes(), odd),
         "selector alone": (replace(good, data=good.data[:4]).bytes(), bad),
         "call data cut": (replace(good, data=good.data[:-1]).bytes(), bad),
         "call data longer": (replace(good, data=good.data + b"\0").bytes(), bad),
@@ -178,10 +180,10 @@ def corpus(desk: Desk) -> dict[str, tuple[bytes, Reason]]:
         ),
         "contract creation": (replace(good, to=b"").bytes(), bad),
         "access list": (replace(good, access=((raw(token), ()),)).bytes(), bad),
-        "no chain id": (bytes(rlp.encode(legacy)), bad),
+        "no chain id": (bytes(rlp.encode(legacy)), nowhere),
         "legacy with chain id": (bytes(rlp.encode([*legacy, good.chain_number, 0, 0])), bad),
-        "chain id 0": (replace(good, chain_number=0).bytes(), bad),
-        "main network": (replace(good, chain_number=1).bytes(), bad),
+        "chain id 0": (replace(good, chain_number=0).bytes(), nowhere),
+        "main network": (replace(good, chain_number=1).bytes(), Reason.WRONG_NETWORK),
         "type 1": (good.bytes(1), bad),
         "type 3": (good.bytes(3), bad),
         "type 4 with a delegate": (b"\x04" + bytes(rlp.encode(items)), bad),

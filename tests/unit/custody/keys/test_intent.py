@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chains.base import SpendIntent, SpendKind
+from chains.base import SpendKind
 from core.errors import Reason, Refused
 from custody.keys import canonical
 from custody.keys.intent import (
     SPEND_TAG,
     Intent,
-    WithdrawalIntent,
     decode,
     encode,
     explains,
@@ -26,42 +26,107 @@ from custody.keys.intent import (
     render,
     render_bytes,
 )
+from custody.keys.intent_forms import read_any, to_json
 from tests.unit.custody.keys.officers import SPEND, WITHDRAWAL, spend, withdrawal
 
+texts = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60)
+amounts = st.integers(0, (1 << 255) - 1)
 VECTORS = json.loads((Path(__file__).parents[3] / "vectors" / "intents.json").read_text())
 
 
-def built(vector: dict[str, Any]) -> Intent:
-    values: dict[str, Any] = {
-        name: int(text) if name in vector["integers"] else text
-        for name, text in vector["fields"].items()
-    }
-    if vector["kind"] == "spend":
-        return SpendIntent(**{**values, "kind": SpendKind(values["kind"])})
-    return WithdrawalIntent(**values)
+def by_hand(page: dict[str, str]) -> bytes:
+    """Encode the JSON form of an intent after docs/intents.md, sharing nothing with the product."""
+    numbers = {
+        "customer_no", "amount", "fee_minor", "network_fee_max", "fee_max", "policy_version",
+        "expires_ns",
+    }  # fmt: skip
+    tag, fields_ = page["type"], [name for name in page if name not in ("type", "version")]
+    out = chr(len(tag)) + tag
+    parts = [out.encode("ascii"), struct.pack(">HH", int(page["version"]), len(fields_))]
+    for name in fields_:
+        if name in numbers:
+            digits = f"{int(page[name]):x}"
+            body = bytes.fromhex(
+                "" if digits == "0" else digits.zfill(len(digits) + len(digits) % 2)
+            )
+            parts += [b"i", struct.pack(">I", len(body)), body]
+        else:
+            parts += [b"s", struct.pack(">I", len(page[name])), page[name].encode("ascii")]
+    return b"".join(parts)
 
 
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
 def test_the_published_vectors_hold(vector: dict[str, Any]) -> None:
-    intent = built(vector)
-    assert encode(intent).hex() == vector["encoding"]
-    assert intent_hash(intent).hex() == vector["hash"]
-    assert decode(bytes.fromhex(vector["encoding"])) == intent
-    assert render(intent) == vector["text"]
+    data = bytes.fromhex(vector["encoding"])
+    assert by_hand(vector["json"]) == data
+    assert hashlib.sha256(data).hexdigest() == vector["hash"]
+    intent = decode(data)
+    assert (encode(intent), intent_hash(intent).hex()) == (data, vector["hash"])
+    assert to_json(intent) == vector["json"]
+    assert render(intent) == render_bytes(data) == vector["text"]
+    for form in (data, vector["encoding"].encode(), json.dumps(vector["json"]).encode()):
+        assert read_any(form) == data
 
 
-def test_the_encoding_can_be_written_down_by_hand() -> None:
-    def text(value: str) -> bytes:
-        return b"s" + len(value).to_bytes(4, "big") + value.encode()
+@pytest.mark.parametrize("vector", VECTORS["refused"], ids=lambda vector: vector["name"])
+def test_the_published_wrong_spellings_are_refused(vector: dict[str, Any]) -> None:
+    data = bytes.fromhex(vector["encoding"])
+    for reading in (decode, render_bytes):
+        with pytest.raises(Refused) as refused:
+            reading(data)
+        assert refused.value.reason.value == vector["reason"]
 
-    expected = bytes([len(SPEND_TAG)]) + SPEND_TAG.encode() + b"\x00\x01" + b"\x00\x0a"
-    for value in ("sp_1", "withdrawal", "wd_1", "local", "31337:0xabc", "native"):
-        expected += text(value)
-    expected += text(SPEND.source) + text(SPEND.destination)
-    expected += b"i\x00\x00\x00\x08" + bytes.fromhex("14d1120d7b160000")
-    expected += b"i\x00\x00\x00\x07" + bytes.fromhex("2386f26fc10000")
-    assert encode(SPEND) == expected
-    assert intent_hash(SPEND) == hashlib.sha256(expected).digest()
+
+def test_the_vectors_have_every_kind_and_no_two_of_one_hash() -> None:
+    hashes = {vector["hash"] for vector in VECTORS["vectors"]}
+    assert len(hashes) == len(VECTORS["vectors"])
+    kinds = {vector["json"].get("kind", "a withdrawal") for vector in VECTORS["vectors"]}
+    assert kinds == {"a withdrawal", *(kind.value for kind in SpendKind)}
+
+
+def test_the_independent_encoder_agrees_on_any_intent() -> None:
+    @given(texts, texts, amounts, amounts, st.sampled_from(SpendKind))
+    def agree(one: str, other: str, amount: int, fee: int, kind: SpendKind) -> None:
+        for intent in (
+            spend(spend_id=one, destination=other, amount=amount, fee_max=fee, kind=kind),
+            withdrawal(withdrawal_id=one, initiator=other, amount=amount, fee_minor=fee),
+        ):
+            assert by_hand(to_json(intent)) == encode(intent)
+
+    agree()
+
+
+GOOD_JSON = VECTORS["vectors"][0]["json"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"amount": 15}, Reason.MALFORMED),
+        ({"amount": "015"}, Reason.MALFORMED),
+        ({"amount": "1e18"}, Reason.MALFORMED),
+        ({"amount": "1_5"}, Reason.MALFORMED),
+        ({"amount": " 15"}, Reason.MALFORMED),
+        ({"amount": "-1"}, Reason.MALFORMED),
+        ({"amount": str(1 << 255)}, Reason.AMOUNT_OUT_OF_RANGE),
+        ({"kind": "gift"}, Reason.MALFORMED),
+        ({"destination": "0x\u0410"}, Reason.MALFORMED),
+        ({"note": "please"}, Reason.MALFORMED),
+        ({"version": "2"}, Reason.UNKNOWN_VERSION),
+        ({"type": "strongroom/approval"}, Reason.UNKNOWN_VERSION),
+    ],
+)
+def test_the_json_form_has_one_spelling_of_every_value(
+    changes: dict[str, Any], reason: Reason
+) -> None:
+    with pytest.raises(Refused) as refused:
+        read_any(json.dumps({**GOOD_JSON, **changes}).encode())
+    assert refused.value.reason is reason
+    with pytest.raises(Refused):
+        read_any(json.dumps({k: v for k, v in GOOD_JSON.items() if k != "amount"}).encode())
+    twice = json.dumps(GOOD_JSON)[:-1] + ', "amount": "1"}'
+    with pytest.raises(Refused):
+        read_any(twice.encode())
 
 
 def changed(intent: Intent, name: str) -> Intent:
@@ -86,11 +151,7 @@ def test_a_spend_and_a_withdrawal_never_share_bytes() -> None:
     assert encode(SPEND)[:20] != encode(WITHDRAWAL)[:20]
 
 
-text_fields = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60)
-amounts = st.integers(0, (1 << 255) - 1)
-
-
-@given(text_fields, text_fields, amounts, amounts, st.sampled_from(SpendKind))
+@given(texts, texts, amounts, amounts, st.sampled_from(SpendKind))
 def test_decode_is_the_inverse_of_encode(
     one: str, other: str, amount: int, fee: int, kind: SpendKind
 ) -> None:
