@@ -28,6 +28,7 @@ from custody.keys.roster import Roster
 from custody.keys.roster_files import RosterChain
 from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, Signer
+from custody.keys.store import Shelf
 from custody.spending.drive import Patience
 from custody.spending.rows import Spend, SpendState
 from custody.spending.sign import Release
@@ -88,19 +89,12 @@ class Platform:
 
 
 def key_desk(
-    db: Database, clock: Clock, roster: Roster, signers: Mapping[ChainId, tuple[Chain, Signer]]
+    shelf: Shelf, clock: Clock, roster: Roster, signers: Mapping[ChainId, tuple[Chain, Signer]]
 ) -> KeyDesk:
     """Return the key service of this process: a guard for each chain and its keys."""
-
-    def is_frozen(chain: ChainId) -> bool:
-        with db.read() as conn:
-            return chain_state.state(conn, chain).frozen
-
     return KeyDesk(
         {
-            name: Guard(
-                db=db, chain=chain, signer=signer, roster=roster, clock=clock, is_frozen=is_frozen
-            )
+            name: Guard(shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock)
             for name, (chain, signer) in signers.items()
         }
     )

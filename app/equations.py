@@ -22,6 +22,8 @@ from custody.deposit_rows import DepositState
 from custody.deposits import deposit_id_of
 from custody.keys.audit import Auditor
 from custody.keys.audit import audit as audit_signatures
+from custody.keys.service import ENTRIES_MAX, KeyService
+from custody.keys.signing_record import Entry
 from custody.ledger import balances
 from custody.ledger.audit import audit as audit_ledger
 from custody.reserves import verify
@@ -201,10 +203,9 @@ def _i7(platform: Platform) -> Equation:
         chains={chain_id: home.chain for chain_id, home in platform.chains.items()},
         public_key_of=lambda chain, key: platform.home(chain).public_key_of(key.account, key.index),
     )
+    log = _whole_log(platform.signer)
+    findings += [f"{f.invariant} {f.position}: {f.what}" for f in audit_signatures(log, auditor)]
     with platform.db.read() as conn:
-        findings += [
-            f"{f.invariant} {f.position}: {f.what}" for f in audit_signatures(conn, auditor)
-        ]
         rows = states.in_states(conn, frozenset(), limit=1_000_000)
         spends = {
             spend.cause_id: (spend, spending_rows.attempts(conn, spend.spend_id))
@@ -230,6 +231,13 @@ def _i7(platform: Platform) -> Equation:
     return _equation(
         "I7", f"{len(rows)} withdrawals with the chain and the signature log", findings
     )
+
+
+def _whole_log(signer: KeyService) -> list[Entry]:
+    found: list[Entry] = []
+    while page := signer.entries(len(found), ENTRIES_MAX):
+        found += page
+    return found
 
 
 def _i17(platform: Platform, published: bytes | None) -> Equation:

@@ -26,6 +26,7 @@ from custody.keys.secret import Secret
 from custody.keys.service import KeyService
 from custody.keys.signers.keystore import open_keystore
 from custody.keys.signers.local import LocalSigner
+from custody.keys.store import Shelf
 from custody.spending.drive import Patience
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
@@ -63,7 +64,7 @@ def open_platform(
     except (ValueError, OSError) as error:
         raise SettingsError([str(error)]) from error
     db, clock = open_database(settings), clock or SystemClock()
-    desk = key_desk(db, clock, rosters.pinned, signers)
+    desk = key_desk(Shelf(settings.data.folder / "signer"), clock, rosters.pinned, signers)
     return Platform(
         db=db,
         clock=clock,

@@ -293,6 +293,13 @@ class ChainReader(Protocol):
         """Return a balance in the state after exactly this block."""
         ...
 
+    def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:
+        """Return which of these coins are spent in the state after exactly this block.
+
+        None on chains without coins. Unavailable: a coin that no node has ever seen.
+        """
+        ...
+
 
 class ChainWriter(Protocol):
     """What the one road out asks of a chain. Nothing here holds a private key."""

@@ -131,6 +131,10 @@ class EvmReader:
         order = {tx.tx_id: place for place, tx in enumerate(contents.transactions)}
         return tuple(sorted(payments, key=lambda payment: order.get(payment.tx_id, len(order))))
 
+    def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:  # noqa: ARG002
+        """Return none: there are no coins here."""
+        return frozenset()
+
     def balance_of(self, address: str, asset_key: str, at: BlockRef) -> int:
         """Return what a quorum says an address holds after one block."""
         owner = raw_address(address)

@@ -149,6 +149,10 @@ class FakeChain:
         _, top = self._ask("balance_of")
         return self._known(at, top).state.balance(address, asset_key)
 
+    def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:  # noqa: ARG002
+        """Return none: there are no coins here."""
+        return frozenset()
+
     def used_nonces(self, sender: str, at: BlockRef) -> int:
         """Return how many nonces are spent after exactly this block. Unavailable: unknown_block."""
         fault, top = self._ask("used_nonces")
@@ -257,12 +261,12 @@ class FakeChain:
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
         """Read what a payload does.
 
-        Refused: undecodable (also another network), invalid_address (the sender's),
+        Refused: undecodable, wrong_network, invalid_address (the sender's),
         forbidden_destination.
         """
         read = reader.read_payload(payload)
         if read.network != self._traits.network:
-            raise Refused(Reason.UNDECODABLE, "the payload is for another network")
+            raise Refused(Reason.WRONG_NETWORK, "the payload is for another network")
         address.to_body(sender, self._traits.network)
         self.parse_address(read.to)
         return Decoded(

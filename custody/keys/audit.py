@@ -1,6 +1,6 @@
-"""The auditor of the signature log: I7, I8, I9 and I10, from the log and what lies outside it.
+"""The auditor of the log of signatures: I7, I8, I9 and I10, from the log and what lies outside it.
 
-Rosters, chains and public keys come from the caller, never from the database, so a log that was
+Rosters, chains and public keys come from the caller, never from the log, so a log that was
 rewritten as a whole still has to carry officers' signatures.
 """
 
@@ -10,19 +10,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from chains.base import ChainWriter, SpendKind
+from chains.base import Chain, SpendKind
 from core.errors import Corrupt, Refused
 from core.ids import ChainId
-from custody.keys import signature_log as log
+from custody.keys import signing_record as log
 from custody.keys.authority import Standing, check_authority, read_evidence
-from custody.keys.guard import check_effects
+from custody.keys.guard import check_signatures
 from custody.keys.intent import intent_hash
-from custody.keys.mandate import WINDOW_NS, fits
+from custody.keys.limits import SlidingWindow, check_limits
+from custody.keys.mandate import Usage, fits
 from custody.keys.roster_files import RosterChain
-from custody.keys.signature_log import Entry
-from custody.keys.signers.base import KeyRef, check_signature
+from custody.keys.signers.base import KeyRef
+from custody.keys.signing_record import Entry, Mark, Record, nonce_of, positions_of
+from custody.keys.transaction import check_explained, keys_of
 
 PublicKeyOf = Callable[[ChainId, KeyRef], bytes]
 
@@ -38,66 +38,89 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """What an audit believes instead of the database."""
+    """What an audit believes instead of the log."""
 
     rosters: RosterChain
     """Every roster that ever counted."""
-    chains: Mapping[ChainId, ChainWriter]
+    chains: Mapping[ChainId, Chain]
     public_key_of: PublicKeyOf
+    end: Mark | None = None
+    """How far the log reaches, from an anchor or an earlier export."""
 
 
-def audit(conn: sa.Connection, auditor: Auditor) -> list[Finding]:
-    """Return everything wrong with the log of signatures, in order;
-
-    an empty list when it is sound.
-    """
-    entries = list(log.entries(conn))
-    found = [*_chain_of_hashes(conn, entries)]
+def audit(entries: Sequence[Entry], auditor: Auditor) -> list[Finding]:
+    """Return everything wrong with a whole exported log, in order; nothing when it is sound."""
+    found = [*_chain_of_hashes(entries, auditor.end)]
     for entry in entries:
         found += _signed_rightly(auditor, entry)
     found += _exclusive(entries)
     found += _lanes(entries)
-    found += _windows(auditor, entries)
+    found += _windows(entries, auditor)
     return sorted(found, key=lambda finding: (finding.position, finding.invariant))
 
 
-def _chain_of_hashes(conn: sa.Connection, entries: Sequence[Entry]) -> Iterator[Finding]:
-    previous = log.GENESIS_HASH
+def _chain_of_hashes(entries: Sequence[Entry], end: Mark | None) -> Iterator[Finding]:
+    mark = log.GENESIS
     for number, entry in enumerate(entries, 1):
         if entry.position != number:
             yield Finding("log", number, "a record is missing")
             return
-        if log.hash_of(number, previous, entry.record) != entry.hash:
+        made, _ = log.entry_of(mark, entry.record, entry.signature)
+        if made != entry:
             yield Finding("log", number, "the record does not match its hash")
-        previous = entry.hash
-    if log.last_position(conn) != len(entries):
+        if number > 1 and entry.record.signed_at_ns < entries[number - 2].record.signed_at_ns:
+            yield Finding("log", number, "the record is dated before the one before it")
+        mark = entry.mark
+        if end is not None and end.position == number and end != mark:
+            yield Finding("log", number, "the log tells another story than its anchor")
+    if end is not None and end.position > len(entries):
         yield Finding("log", len(entries) + 1, "records are missing at the end")
 
 
 def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
-    """I8: one intent, whose authority held at that time; the bytes do what it says; our key."""
+    """I8: one intent, whose authority held at that time; the bytes do what it says; our keys."""
     record = entry.record
     try:
         chain = auditor.chains[record.chain]
         authority, roster_hash = read_evidence(record.evidence)
         roster = auditor.rosters.by_hash(roster_hash)
+
+        def public_key(key: KeyRef) -> bytes:
+            return auditor.public_key_of(record.chain, key)
+
+        def address_of(key: KeyRef) -> str:
+            return chain.address_of(public_key(key))
+
         check_authority(
             authority,
             record.spend,
             roster=roster,
             now_ns=record.signed_at_ns,
-            address_of_key=lambda key: chain.address_of(auditor.public_key_of(record.chain, key)),
+            address_of_key=address_of,
         )
         decoded = chain.decode(record.payload, sender=record.sender)
-        check_effects(record.spend, decoded)
-        key = auditor.public_key_of(record.chain, KeyRef(record.account, record.key_index))
-        if chain.address_of(key) != record.sender or key != record.public_key:
+        key = KeyRef(record.account, record.key_index)
+        input_keys, change_keys = _keys(record.input_keys), _keys(record.change_keys)
+        check_explained(
+            record.spend,
+            decoded,
+            key=key,
+            input_keys=input_keys,
+            change_keys=change_keys,
+            address_of_key=address_of,
+        )
+        if address_of(key) != record.sender or public_key(key) != record.public_key:
             yield Finding("I8", entry.position, "the sender is not the recorded key")
-        told = (record.nonce, record.digest, record.fee_max)
-        if told != (decoded.nonce, decoded.digest, decoded.fee_max):
+        told = (record.nonce, record.claims, record.digest, record.fee_max)
+        claims = decoded.claims(record.sender)
+        if told != (decoded.nonce, claims, decoded.digest, decoded.fee_max):
             yield Finding("I8", entry.position, "the payload is not what the record says")
-        if entry.signature is not None:
-            check_signature(entry.signature, record.digest, key)
+        check_signatures(
+            chain.traits.curve,
+            entry.signature,
+            decoded,
+            [public_key(one) for one in keys_of(key, input_keys)],
+        )
         yield from _columns_fit(entry)
     except KeyError:
         yield Finding("I8", entry.position, f"no chain {record.chain}")
@@ -107,6 +130,9 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
 
 def _columns_fit(entry: Entry) -> Iterator[Finding]:
     record, spend = entry.record, entry.record.spend
+    by_mandate = isinstance(read_evidence(record.evidence)[0], Standing)
+    if by_mandate != (record.authority == log.BY_MANDATE):
+        yield Finding("I8", entry.position, "called a mandate and is none, or the reverse")
     told = (record.chain, record.sender, record.spend_id, record.kind, record.cause_id)
     read = (spend.chain, spend.source, spend.spend_id, spend.kind.value, spend.cause_id)
     if record.intent_hash != intent_hash(spend):
@@ -118,30 +144,32 @@ def _columns_fit(entry: Entry) -> Iterator[Finding]:
 
 
 def _exclusive(entries: Sequence[Entry]) -> Iterator[Finding]:
-    """I7: all signatures of one withdrawal exclude each other, and a nonce has one owner."""
-    owners: dict[tuple[str, str, int], str] = {}
+    """I7: all signatures of one withdrawal exclude each other, and a claim has one owner."""
+    owners: dict[tuple[str, str], str] = {}
     attempts: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-    cancelled: set[tuple[str, str, int]] = set()
+    cancelled: set[tuple[str, str]] = set()
     for entry in entries:
         record = entry.record
-        if owners.setdefault(record.lane, record.owner) != record.owner:
-            yield Finding("I7", entry.position, f"nonce {record.nonce} has two owners")
+        claims = _claims(record)
+        for claim in sorted(claims):
+            if owners.setdefault(claim, record.owner) != record.owner:
+                yield Finding("I7", entry.position, f"{claim[1]} has two owners")
         if record.kind == SpendKind.CANCELLATION:
-            cancelled.add(record.lane)
+            cancelled |= claims
             continue
-        if record.lane in cancelled:
+        if claims & cancelled:
             yield Finding("I7", entry.position, "signed after its own cancellation")
-        dead = {int(text) for text in record.proven_dead.split(",") if text}
-        claims = {("spend", record.spend_id)}
+        dead = set(positions_of(record.proven_dead))
+        causes = {("spend", record.spend_id)}
         if record.kind == SpendKind.WITHDRAWAL:
-            claims.add(("withdrawal", record.cause_id))
-        rivals = {e.position: e for claim in claims for e in attempts[claim]}
-        for claim in claims:
-            attempts[claim].append(entry)
+            causes.add(("withdrawal", record.cause_id))
+        rivals = {e.position: e for cause in causes for e in attempts[cause]}
+        for cause in causes:
+            attempts[cause].append(entry)
         for rival in rivals.values():
-            if rival.record.lane == record.lane:
+            if _claims(rival.record) & claims:
                 continue
-            if rival.position not in dead or rival.record.lane not in cancelled:
+            if rival.position not in dead or not _claims(rival.record) & cancelled:
                 yield Finding("I7", entry.position, f"does not exclude record {rival.position}")
 
 
@@ -150,37 +178,54 @@ def _lanes(entries: Sequence[Entry]) -> Iterator[Finding]:
     lanes: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for entry in entries:
         record = entry.record
-        lanes[record.chain, record.sender].setdefault(record.nonce, entry.position)
+        for claim in record.claims:
+            nonce = nonce_of(claim, record.sender)
+            if nonce is not None:
+                lanes[record.chain, record.sender].setdefault(nonce, entry.position)
     for (_, sender), nonces in lanes.items():
         for nonce, position in nonces.items():
             if nonce > 0 and nonce - 1 not in nonces:
                 yield Finding("I9", position, f"nonce {nonce - 1} of {sender} was never signed for")
 
 
-def _windows(auditor: Auditor, entries: Sequence[Entry]) -> Iterator[Finding]:
-    """I10: every sum of 24 hours was within the mandate at the moment of signing."""
-    earlier: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+def _windows(entries: Sequence[Entry], auditor: Auditor) -> Iterator[Finding]:
+    """I10: every sum of 24 hours was within limits and mandate at the moment of signing."""
+    windows: dict[tuple[str, ...], SlidingWindow] = defaultdict(SlidingWindow)
+    latest = 0
     for entry in entries:
         record = entry.record
-        if record.authority != log.BY_MANDATE:
-            continue
-        peers = earlier[record.chain, record.kind]
-        used = log.summed(
-            (
-                (other.spend_id, other.asset_key, other.amount, other.fee_max)
-                for other in (peer.record for peer in peers)
-                if other.signed_at_ns > record.signed_at_ns - WINDOW_NS
-                and other.spend_id != record.spend_id
-            ),
-            record.asset_key,
-        )
-        peers.append(entry)
+        now_ns = latest = max(latest, record.signed_at_ns)
+        counted = [windows["limit", record.chain, record.asset_key]]
+        if record.authority == log.BY_MANDATE:
+            counted.append(windows["mandate", record.chain, record.kind, record.asset_key])
+            counted.append(windows["fees", record.chain, record.kind])
         try:
-            authority, roster_hash = read_evidence(record.evidence)
-            if isinstance(authority, Standing):
-                mandate = auditor.rosters.by_hash(roster_hash).mandate(authority.mandate_id)
-                fits(mandate, record.spend, used)
-            else:
-                yield Finding("I8", entry.position, "called a mandate and is none")
+            _check_windows(auditor, record, now_ns, counted)
         except (Refused, Corrupt) as error:
             yield Finding("I10", entry.position, str(error))
+        for window in counted:
+            window.add(now_ns, record.group, record.amount, record.fee_max)
+
+
+def _check_windows(
+    auditor: Auditor, record: Record, now_ns: int, counted: Sequence[SlidingWindow]
+) -> None:
+    try:
+        authority, roster_hash = read_evidence(record.evidence)
+        roster = auditor.rosters.by_hash(roster_hash)
+    except (Refused, Corrupt):
+        return  # I8 says so
+    others, own = (ask(now_ns, record.group) for ask in (counted[0].others, counted[0].of))
+    spend = record.spend
+    check_limits(roster.limits, spend, fee_max=record.fee_max, others=others, own=own)
+    if isinstance(authority, Standing) and len(counted) > 1:
+        amount, fees = (window.others(now_ns, record.group) for window in counted[1:])
+        fits(roster.mandate(authority.mandate_id), spend, Usage(amount.amount, fees.fees))
+
+
+def _claims(record: Record) -> set[tuple[str, str]]:
+    return {(record.chain, claim) for claim in record.claims}
+
+
+def _keys(pairs: Sequence[tuple[str, int]]) -> tuple[KeyRef, ...]:
+    return tuple(KeyRef(account, index) for account, index in pairs)

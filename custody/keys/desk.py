@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys import signature_log as log
 from custody.keys.attestation import AddressClaim, AttestationKey, Owners, attest_address
 from custody.keys.control import prove_control
-from custody.keys.guard import Guard, SignRequest, sign_once
+from custody.keys.guard import Guard, SignRequest, sign_batch
 from custody.keys.service import (
     ENTRIES_MAX,
     REQUESTS_MAX,
@@ -19,8 +17,8 @@ from custody.keys.service import (
     IssuedKey,
     SignerStatus,
 )
-from custody.keys.signature_log import Entry
 from custody.keys.signers.base import KeyRef
+from custody.keys.signing_record import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Notary:
 
 @dataclass(frozen=True, slots=True)
 class KeyDesk:
-    """A KeyService over guards that share one log and one roster."""
+    """A KeyService over guards that share one store and one roster."""
 
     guards: Mapping[ChainId, Guard]
     notary: Notary | None = None
@@ -42,7 +40,17 @@ class KeyDesk:
         """Have each request judged by its chain's guard; see KeyService."""
         if len(requests) > REQUESTS_MAX:
             raise Refused(Reason.TOO_LARGE, f"at most {REQUESTS_MAX} requests at once")
-        return [self._sign(request) for request in requests]
+        answers: dict[int, Answer] = {}
+        for chain in dict.fromkeys(request.intent.chain for request in requests):
+            numbers = [n for n, one in enumerate(requests) if one.intent.chain == chain]
+            guard = self.guards.get(chain)
+            if guard is None:
+                refused = Refused(Reason.UNKNOWN_CHAIN, chain)
+                answers.update(dict.fromkeys(numbers, refused))
+            else:
+                made = sign_batch(guard, [requests[n] for n in numbers])
+                answers.update(zip(numbers, made, strict=True))
+        return [answers[n] for n in range(len(requests))]
 
     def attest(self, claim: AddressClaim) -> bytes:
         """Sign a claim that is true; see KeyService."""
@@ -77,15 +85,13 @@ class KeyDesk:
 
     def entries(self, after: int, limit: int) -> list[Entry]:
         """Return a page of the log; see KeyService."""
-        with self._any().db.read() as conn:
-            behind = (entry for entry in log.entries(conn) if entry.position > after)
-            return list(islice(behind, min(limit, ENTRIES_MAX)))
+        return self._any().shelf.entries(after, min(limit, ENTRIES_MAX))
 
     def status(self) -> SignerStatus:
         """Say how the signer stands; see KeyService."""
         guard = self._any()
-        with guard.db.read() as conn:
-            return SignerStatus(tuple(self.guards), log.last_position(conn), guard.roster.hash)
+        position = guard.shelf.mark().position
+        return SignerStatus(tuple(self.guards), position, guard.roster.hash)
 
     def check(self) -> None:
         """Have every chain's keys sign; see KeyService."""
@@ -93,15 +99,10 @@ class KeyDesk:
             guard.signer.check()
 
     def close(self) -> None:
-        """Let go of every chain's keys."""
+        """Let go of every chain's keys and of the store."""
         for guard in self.guards.values():
             guard.signer.close()
-
-    def _sign(self, request: SignRequest) -> Answer:
-        try:
-            return sign_once(self._guard(request.intent.chain), request)
-        except Refused as refused:
-            return refused
+            guard.shelf.close()
 
     def _any(self) -> Guard:
         return next(iter(self.guards.values()))

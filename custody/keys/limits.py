@@ -9,30 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from chains.base import SpendIntent
 from core.clock import DAY_NS
 from core.errors import Reason, Refused
-from core.ids import ChainId
+from custody.keys.roster import SpendLimit
 
 WINDOW_NS = DAY_NS
 _COMPACT_ROWS = 1_024
-
-
-@dataclass(frozen=True, slots=True)
-class SpendLimit:
-    """Most minor units of an asset, and native units of fees for moving it."""
-
-    chain: ChainId
-    asset_key: str
-    amount_max: int
-    """In one signature."""
-    window_max: int
-    """In every 24 hours."""
-    fee_max: int
-    fee_window_max: int
 
 
 class Sums(NamedTuple):

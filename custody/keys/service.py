@@ -15,8 +15,8 @@ from core.errors import Refused
 from core.ids import ChainId
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
-from custody.keys.signature_log import Entry
 from custody.keys.signers.base import KeyRef
+from custody.keys.signing_record import Entry
 
 Answer: TypeAlias = bytes | Refused
 """A signature, or why there is none."""

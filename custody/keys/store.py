@@ -63,11 +63,15 @@ class Store:
         self.mark = self._durable = GENESIS
         self.last_ns = 0
         """When the last entry was signed; 0 before the first."""
+        self.roster_serial = 0
+        """The highest that anything was signed under."""
+        self.asked: dict[tuple[str, str], int] = {}
+        """When a node was last asked about a key or a coin (custody.keys.watermark)."""
         self._storage = storage
         self._anchor = anchor
         self._staged: list[tuple[Entry, bytes]] = []
         self._offsets, self._lengths = array("Q"), array("I")
-        self._failed: StrongroomError | None = None
+        self._failed: Unavailable | None = None
         self._unlock = unlock
         if NAME not in storage.names():
             _begin(storage)
@@ -109,6 +113,11 @@ class Store:
             self._unlock()
             self._unlock = lambda: None
 
+    @property
+    def is_usable(self) -> bool:
+        """Return whether it can be used; otherwise it must be opened again."""
+        return self._failed is None
+
     # ---- writing
 
     def stage(self, record: Record, signature: bytes) -> Entry:
@@ -120,8 +129,7 @@ class Store:
         assert record.signed_at_ns >= self.last_ns
         entry, message = entry_of(self.mark, record, signature)
         self._staged.append((entry, message))
-        self.mark, self.last_ns = entry.mark, record.signed_at_ns
-        self.index.add(entry)
+        self._note(entry)
         return entry
 
     def commit(self) -> None:
@@ -135,15 +143,16 @@ class Store:
             return
         messages = [message for _, message in self._staged]
         block = pack_block(self._durable, messages)
-        self._failed = Unavailable("the signer's store was interrupted while it wrote")
+        is_durable = False
         try:
             self._make_room(self._end + len(block))
             self._file.write_synced(self._end, block)
             if self._anchor is not None:
                 self._anchor.advance(self._durable, self.mark)
-        except (Unavailable, Refused) as error:
-            self._failed = error
-            raise
+            is_durable = True
+        finally:
+            if not is_durable:
+                self._failed = Unavailable("a write to the signer's store did not end well")
         offset = self._end + HEADER_BYTES
         for message in messages:
             self._offsets.append(offset + 4)
@@ -152,7 +161,6 @@ class Store:
         self._end += len(block)
         self._durable = self.mark
         self._staged.clear()
-        self._failed = None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -173,7 +181,7 @@ class Store:
                 if is_known:
                     self.commit()
                 else:
-                    self._failed = Unavailable("the signer's store was interrupted")
+                    self._failed = Unavailable("something broke while the store was held")
 
     def append(self, batch: list[tuple[Record, bytes]]) -> list[Entry]:
         """Stage and commit. Errors as both."""
@@ -198,6 +206,11 @@ class Store:
             last = len(self._offsets) if limit is None else min(len(self._offsets), after + limit)
             return [self.entry(position) for position in range(after + 1, last + 1)]
 
+    def _note(self, entry: Entry) -> None:
+        self.mark, self.last_ns = entry.mark, entry.record.signed_at_ns
+        self.roster_serial = max(self.roster_serial, entry.record.roster_serial)
+        self.index.add(entry)
+
     # ---- opening
 
     def _recover(self) -> tuple[int, int]:
@@ -208,8 +221,7 @@ class Store:
             for entry, start, length in _entries_in(offset, header, block, after=self.mark):
                 self._offsets.append(start)
                 self._lengths.append(length)
-                self.index.add(entry)
-                self.mark, self.last_ns = entry.mark, entry.record.signed_at_ns
+                self._note(entry)
             end, self._last_block = offset + header.size, block
         self._durable = self.mark
         return end, end
@@ -252,6 +264,57 @@ class Store:
         """Return while it can be used. Unavailable: it must be opened again."""
         if self._failed is not None:
             raise Unavailable(f"the signer's store must be opened again: {self._failed}")
+
+
+class Shelf:
+    """A store where it lies: opened when it is first needed, and again after it failed."""
+
+    def __init__(self, where: Path | Storage, *, anchor: Anchor | None = None) -> None:
+        self._where = where
+        self._anchor = anchor
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    def store(self) -> Store:
+        """Return the open store. Errors as Store.open."""
+        with self._lock:
+            if self._store is not None and self._store.is_usable:
+                return self._store
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+            if isinstance(self._where, Path):
+                self._store = Store.open(self._where, anchor=self._anchor)
+            else:
+                self._store = Store(self._where, anchor=self._anchor)
+            return self._store
+
+    def entries(self, after: int = 0, limit: int | None = None) -> list[Entry]:
+        """Return durable entries after a position, also while another process has the store."""
+        with self._lock:
+            store = self._store
+            if store is not None and store.is_usable:
+                return store.entries(after, limit)
+        where = DiskStorage(self._where) if isinstance(self._where, Path) else self._where
+        found = read_log(where)[after:]
+        return found if limit is None else found[:limit]
+
+    def mark(self) -> Mark:
+        """Return how far the log reaches."""
+        with self._lock:
+            store = self._store
+            if store is not None and store.is_usable:
+                with store.lock:
+                    return store.mark
+        found = self.entries()
+        return found[-1].mark if found else GENESIS
+
+    def close(self) -> None:
+        """Close the store when it is open."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
 
 
 def read_log(storage: Storage) -> list[Entry]:

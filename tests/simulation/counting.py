@@ -7,7 +7,6 @@ from collections import Counter
 import sqlalchemy as sa
 
 from custody import deposit_rows
-from custody.keys import signature_log
 from custody.spending import rows
 from custody.spending.rows import SpendState
 from custody.withdrawals import states
@@ -44,8 +43,8 @@ def closing(bench: Bench) -> Counter[str]:
     found["power losses"] = machine.counts["power_losses"]
     found["commit answers lost"] = machine.counts["commit_answers_lost"]
     found["trades"] = machine.counts[f"answer.{Trade.__name__}"]
+    kinds = Counter(entry.record.kind for entry in machine.shelf.entries())
     with bench.db.read() as conn:
-        kinds = Counter(entry.record.kind for entry in signature_log.entries(conn))
         found["withdrawals signed"] = kinds["withdrawal"]
         spends = rows.all_of(conn, CHAIN)
         found["reservations of nonces"] = len(spends)

@@ -210,7 +210,7 @@ def signatures(bench: Bench) -> Iterator[str]:
     )
     with bench.db.read() as conn:
         waiting = rows.in_states(conn, CHAIN, [SpendState.PLANNED], limit=1)
-        for finding in keys_audit.audit(conn, auditor):
+        for finding in keys_audit.audit(bench.machine.shelf.entries(), auditor):
             if finding.invariant == "I9" and "never signed" in finding.what and waiting:
                 continue  # a lane is signed in any order; at rest it has no gap
             yield f"{finding.invariant}: signature {finding.position}: {finding.what}"

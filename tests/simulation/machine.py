@@ -23,6 +23,7 @@ from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, Unavailable
 from core.ids import ChainId
 from custody import settlement
 from custody.db import Contended, TransactionHooks
+from custody.keys.store import Shelf
 from custody.lease import Lease, take
 from custody.spending.drive import Patience, Problem
 from engine.sequencer import Sequencer
@@ -84,6 +85,9 @@ class Machine:
     faults: FaultScript
     odds: Odds
     storage: SeamStorage = field(init=False)
+    signer_storage: SeamStorage = field(init=False)
+    shelf: Shelf = field(init=False)
+    """The signer's store: one for all processes, because one signer serves them."""
     processes: dict[str, Process] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     lives: int = 0
@@ -96,6 +100,9 @@ class Machine:
     def __post_init__(self) -> None:
         self.storage = SeamStorage(self.dice.entropy("disk"))
         self.storage.crash_points = self.crash
+        self.signer_storage = SeamStorage(self.dice.entropy("signer's disk"))
+        self.signer_storage.crash_points = self.crash
+        self.shelf = Shelf(self.signer_storage)
 
     # ---- starting and dying
 
@@ -154,7 +161,7 @@ class Machine:
         chain = SeamChain(self.world, faults=self.faults)
         chain.gate = gate
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
-        desk = key_desk(db, self.clock, self.cast.roster, {CHAIN: (chain, signer)})
+        desk = key_desk(self.shelf, self.clock, self.cast.roster, {CHAIN: (chain, signer)})
         home = ChainHome(
             chain=chain,
             keys=account_keys(signer.account_xpub),
@@ -194,10 +201,15 @@ class Machine:
             gone = self.processes.pop(each, None)
             if gone is not None:
                 gone.platform.db.close()
+        self.shelf.close()
         if crash.power:
             self.counts["power_losses"] += 1
             if self.storage.crash():
                 self.counts["unsynced_bytes_lost"] += 1
+            if self.signer_storage.crash():
+                self.counts["unsynced_signatures_lost"] += 1
+        else:
+            self.signer_storage.kill()
 
     def power_off(self) -> None:
         """Let everything die between two steps."""

@@ -147,6 +147,9 @@ class Trouble:
         elif kind == "full":
             used = sum(len(storage.read(name)) for name in storage.names())
             storage.capacity_bytes = used + dice.between("disk/room", 0, 700)
+        elif kind != "write" and dice.chance("disk/signer", 300_000):
+            self.machine.signer_storage.fail(kind)
+            self.machine.counts["signer_disk_failures"] += 1
         else:
             storage.fail(kind, dice.between("disk/times", 1, 2))
         self.machine.counts[f"disk.{kind}"] += 1
@@ -166,6 +169,7 @@ class Trouble:
         machine.faults.heal()
         machine.storage.capacity_bytes = None
         machine.storage._failures.clear()
+        machine.signer_storage._failures.clear()
         machine.world.resume_finality()
         machine.world.set_base_rate(10)
         machine.world.refuse_transfers_to()

@@ -23,7 +23,6 @@ from custody import catalogue, chain_state, decided_deposits, deposit_rows, sett
 from custody import funding as funding_rows
 from custody.db import Database
 from custody.deposit_rows import DepositState
-from custody.keys import signature_log
 from custody.ledger import balances
 from custody.ledger.chart import AccountKind
 from custody.ledger.records import Chain
@@ -228,11 +227,11 @@ class World:
         with self.bench.db.read() as conn:
             for chain in Chain:
                 digest.update(chain_head(conn, chain).hash)
-            for entry in signature_log.entries(conn):
-                digest.update(entry.hash)
             for table in ("audit_records", "withdrawal_events", "deposits", "spends", "funding"):
                 for row in conn.execute(sa.text(f"SELECT * FROM {table} ORDER BY 1")):
                     digest.update(repr(tuple(row)).encode())
+        for entry in self.machine.shelf.entries():
+            digest.update(entry.hash)
         with self.machine.sequencer().reading() as engine:
             digest.update(engine.state_hash())
         digest.update(repr(sorted(self.machine.counts.items())).encode())

@@ -30,6 +30,7 @@ from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
 from custody.keys.signers.local import LocalSigner
+from custody.keys.store import Shelf
 from custody.ledger import balances
 from custody.spending.drive import Patience, Problem
 from custody.wallets.addresses import Address
@@ -262,7 +263,7 @@ def open_house(
     db.create_all()
     signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
     name, roster = chain.traits.chain, house_roster(chain, assets)
-    desk = key_desk(db, clock, roster, {name: (chain, signer)})
+    desk = key_desk(Shelf(storage), clock, roster, {name: (chain, signer)})
     home = ChainHome(
         chain=chain,
         keys=account_keys(signer.account_xpub),

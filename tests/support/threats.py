@@ -32,7 +32,7 @@ from custody import chain_state, deposit_rows, funding
 from custody.catalogue import MarketRow
 from custody.chain_state import ChainState
 from custody.deposit_rows import Deposit
-from custody.keys import signature_log
+from custody.keys.service import ENTRIES_MAX
 from custody.ledger import balances
 from custody.ledger.chart import AccountKind
 from custody.spending import rows as spending_rows
@@ -200,12 +200,11 @@ class Scene:
 
     def digests(self, cause_id: str | None = None) -> list[bytes]:
         """Return every digest in the signature log, or those signed for one cause."""
-        with self.house.platform.db.read() as conn:
-            return [
-                entry.record.digest
-                for entry in signature_log.entries(conn)
-                if cause_id in (None, entry.record.cause_id)
-            ]
+        return [
+            entry.record.digest
+            for entry in self.house.platform.signer.entries(0, ENTRIES_MAX)
+            if cause_id in (None, entry.record.cause_id)
+        ]
 
     def state(self) -> ChainState:
         """Return where the chain stands with us."""

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-import custody.keys.signature_log
-from custody.db import Database
-from tests.support.databases import Databases
+from core.entropy import SeededEntropy
+from custody.keys.store import Shelf
+from engine.simulated_files import SimulatedStorage
 from tests.unit.custody.keys.guardroom import Guardroom, guardroom
 
-_TABLES = (
-    custody.keys.signature_log.signing_records,
-    custody.keys.signature_log.signing_nonces,
-    custody.keys.signature_log.signatures_made,
-)
 
-
-def create_tables(url: str) -> None:
-    """Create every imported table."""
-    assert all(table.metadata is _TABLES[0].metadata for table in _TABLES)
-    database = Database.open(url)
-    database.create_all()
-    database.close()
-
-
-@pytest.fixture(params=("sqlite", "postgresql"))
-def prepared_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
-    """Lend a database with tables, once of each kind."""
-    with databases.fresh(request.param, create_tables) as url:
-        yield url
+def shelf_in_memory() -> Shelf:
+    """Return an empty store on a simulated disk."""
+    return Shelf(SimulatedStorage(SeededEntropy(1, "signer's disk")))
 
 
 @pytest.fixture
-def room(databases: Databases) -> Iterator[Guardroom]:
-    """Return a guardroom on SQLite."""
-    with databases.fresh("sqlite", create_tables) as url:
-        database = Database.open(url)
-        yield guardroom(database)
-        database.close()
+def room() -> Guardroom:
+    """Return a guardroom on a simulated disk."""
+    return guardroom(shelf_in_memory())
 
 
 @pytest.fixture
-def any_room(prepared_url: str) -> Iterator[Guardroom]:
-    """Return a guardroom, once on each kind of database."""
-    database = Database.open(prepared_url)
-    yield guardroom(database)
-    database.close()
+def other_room() -> Guardroom:
+    """Return a second guard of the same keys and officers, which knows nothing of the first."""
+    return guardroom(shelf_in_memory())
+
+
+@pytest.fixture(params=("memory", "disk"))
+def any_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guardroom]:
+    """Return a guardroom, once on a simulated and once on a real disk."""
+    shelf = shelf_in_memory() if request.param == "memory" else Shelf(tmp_path / "signer")
+    yield guardroom(shelf)
+    shelf.close()

@@ -15,7 +15,6 @@ from chains.fake.world import FakeWorld
 from core.clock import DAY_NS, ManualClock
 from core.entropy import SeededEntropy
 from core.ids import ChainId
-from custody.db import Database
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import Guard, SignRequest, sign_once
 from custody.keys.intent import WithdrawalIntent
@@ -25,6 +24,8 @@ from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
 from custody.keys.signers import KeyRef, LocalSigner
+from custody.keys.signing_record import Entry
+from custody.keys.store import Shelf
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
 
 CHAIN = ChainId("fake")
@@ -48,6 +49,10 @@ class Guardroom:
     def chain(self) -> FakeChain:
         assert isinstance(self.guard.chain, FakeChain)
         return self.guard.chain
+
+    def entries(self) -> list[Entry]:
+        """Return everything that was ever signed."""
+        return self.guard.shelf.entries()
 
     def address(self, account: str, index: int = 0) -> str:
         return self.guard.address_of(KeyRef(account, index))
@@ -217,14 +222,14 @@ def _key(cap: AssetCap) -> str:
     return cap.asset_key
 
 
-def guardroom(database: Database) -> Guardroom:
+def guardroom(shelf: Shelf) -> Guardroom:
     """Return a guardroom whose hot wallet has money."""
     clock = ManualClock()
     world = FakeWorld()
     token = world.add_token("GOLD")
     chain = FakeChain(world, rate_cap=100_000)
     signer = LocalSigner(SEED, chain.traits)
-    guard = Guard(database, chain, signer, ROSTER, clock, lambda _chain: False)
+    guard = Guard(shelf, chain, signer, ROSTER, clock)
     room = Guardroom(guard, world, clock, token)
     room = room.with_guard(roster=room.roster())
     world.fund(room.address("hot"), 10**9)

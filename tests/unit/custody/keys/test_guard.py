@@ -15,7 +15,6 @@ from chains.fake.chain import FakeChain
 from chains.fake.world import FakeWorld
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys import signature_log
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import SignRequest, sign_once
 from custody.keys.roster import Verdict, sign_approval
@@ -28,8 +27,7 @@ Change = Callable[[Guardroom, SignRequest], SignRequest]
 
 def signatures(room: Guardroom) -> int:
     """Count everything ever released or prepared."""
-    with room.guard.db.read() as conn:
-        return len(list(signature_log.entries(conn)))
+    return len(room.entries())
 
 
 def refusal(room: Guardroom, request: SignRequest) -> Reason:
@@ -131,7 +129,7 @@ TAMPERED: list[tuple[str, Change, Reason]] = [
     ("asset of the bytes", a_token_instead, Reason.INTENT_MISMATCH),
     ("fee above the intent", dear_bytes, Reason.FEE_ABOVE_CAP),
     ("fee of the intent above the approval", intent_of(fee_max=10_001), Reason.FEE_ABOVE_CAP),
-    ("network of the bytes", another_networks_bytes, Reason.UNDECODABLE),
+    ("network of the bytes", another_networks_bytes, Reason.WRONG_NETWORK),
     ("burn address", zero_destination, Reason.FORBIDDEN_DESTINATION),
     ("digest beside the bytes", claiming(digest=bytes(32)), Reason.INTENT_MISMATCH),
     ("nonce beside the bytes", claiming(nonce=1), Reason.INTENT_MISMATCH),
@@ -145,12 +143,12 @@ TAMPERED: list[tuple[str, Change, Reason]] = [
         lambda _room, request: replace(
             request, intent=replace(request.intent, chain=ChainId("other"))
         ),
-        Reason.INTENT_MISMATCH,
+        Reason.WRONG_NETWORK,
     ),
     (
         "another network's intent",
         lambda _room, request: replace(request, intent=replace(request.intent, network="1:main")),
-        Reason.INTENT_MISMATCH,
+        Reason.WRONG_NETWORK,
     ),
     (
         "another key",
@@ -287,11 +285,9 @@ def test_harvested_approvals_assemble_into_nothing(room: Guardroom) -> None:
     room.sign(SignRequest(spend, room.approved(twin), room.unsigned(spend), HOT))
 
 
-def test_a_frozen_chain_signs_nothing(room: Guardroom) -> None:
+def test_a_halted_signer_signs_nothing(room: Guardroom) -> None:
     request = room.request()
-    assert refusal(room.with_guard(is_frozen=lambda chain: chain == "fake"), request) is (
-        Reason.FROZEN
-    )
+    assert refusal(room.with_guard(is_halted=lambda: True), request) is Reason.FROZEN
     room.sign(request)
 
 

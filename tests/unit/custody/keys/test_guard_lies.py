@@ -87,7 +87,7 @@ def test_approvals_for_another_chain_do_not_sign_here(room: Guardroom) -> None:
     elsewhere = room.withdrawal(chain=ChainId("other"))
     spend = room.spend_of(elsewhere, chain=ChainId("other"))
     request = SignRequest(spend, room.approved(elsewhere), room.forged(spend), HOT)
-    assert refusal(room, request) is Reason.INTENT_MISMATCH
+    assert refusal(room, request) is Reason.WRONG_NETWORK
 
 
 @pytest.mark.parametrize("key", [KeyRef("deposits", 0), GAS], ids=["deposits", "gas"])

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NoReturn, TypeVar
 
 import pytest
-import sqlalchemy as sa
 
 from chains.base import FeeRate, SpendKind, TxStatus
 from chains.fake.chain import FakeChain
 from core.clock import DAY_NS
-from core.errors import Reason, Refused, StrongroomError, Unavailable
-from custody.db import Database, TransactionHooks
-from custody.keys import signature_log
-from custody.keys.guard import SignRequest, last_unsigned, sign_once
+from core.errors import Reason, Refused
+from custody.keys.exclusion import last_unsigned
+from custody.keys.guard import SignRequest, sign_once
 from custody.keys.signers import KeyRef
-from tests.support.databases import Databases
-from tests.unit.custody.keys.conftest import create_tables
-from tests.unit.custody.keys.guardroom import CHAIN, GAS, Guardroom, guardroom
+from tests.unit.custody.keys.guardroom import CHAIN, GAS, Guardroom
 
-T = TypeVar("T")
 DEARER = FeeRate(26, 3)
 DEAREST = FeeRate(33, 4)
 
@@ -82,9 +74,9 @@ def test_a_replacement_is_the_same_effect_at_a_higher_rate(room: Guardroom) -> N
 def test_a_lost_answer_is_found_in_the_log(room: Guardroom) -> None:
     request = room.request(rate=DEARER)
     room.sign(request)
-    with room.guard.db.read() as conn:
-        found = last_unsigned(conn, CHAIN, request.intent.source, 0, kind=SpendKind.WITHDRAWAL)
-        assert last_unsigned(conn, CHAIN, request.intent.source, 1, kind=SpendKind.SWEEP) is None
+    store, source = room.guard.shelf.store(), request.intent.source
+    found = last_unsigned(store, CHAIN, source, 0, kind=SpendKind.WITHDRAWAL)
+    assert last_unsigned(store, CHAIN, source, 1, kind=SpendKind.SWEEP) is None
     assert found == request.unsigned
 
 
@@ -159,140 +151,6 @@ def test_a_node_that_knows_no_transaction_proves_nothing(room: Guardroom) -> Non
     assert refusal(blind, room.request(nonce=1, spend="sp_again")) is Reason.EQUIVOCATION
 
 
-def test_a_log_older_than_the_chain_signs_nothing(room: Guardroom, databases: Databases) -> None:
-    """S05: yesterday's store restored, or an empty one."""
-    room.chain.broadcast(room.sign(room.request()).raw)
-    room.world.mine(1)
-    with databases.fresh("sqlite", create_tables) as url:
-        empty = Database.open(url)
-        stale = room.with_guard(db=empty)
-        for nonce in (0, 1, 7):
-            assert refusal(stale, room.request("wd_2", nonce=nonce)) is Reason.STALE_SIGNER
-        empty.close()
-    room.sign(room.request("wd_2", nonce=1))
-
-
-class Dying:
-    """A signer whose process dies, at first, when it is asked to sign."""
-
-    def __init__(self, room: Guardroom) -> None:
-        self._signer = room.guard.signer
-        self.network_allowed = self._signer.network_allowed
-        self.account_xpub = self._signer.account_xpub
-        self.public_key = self._signer.public_key
-
-    def sign(self, key: KeyRef, digest: bytes) -> NoReturn:
-        raise Unavailable("killed")
-
-
-def test_a_crash_between_writing_and_signing_gives_the_same_bytes_later(
-    any_room: Guardroom,
-) -> None:
-    room = any_room
-    request = room.request()
-    with pytest.raises(Unavailable):
-        sign_once(room.with_guard(signer=Dying(room)).guard, request)
-    assert refusal(room, room.request("wd_2")) is Reason.EQUIVOCATION  # the nonce is taken
-    signature = sign_once(room.guard, request)
-    assert signature == room.guard.signer.sign(request.key, request.unsigned.digest)
-    with room.guard.db.read() as conn:
-        assert len(list(signature_log.entries(conn))) == 1
-
-
-def test_a_crash_between_writing_and_signing_still_needs_authority_later(room: Guardroom) -> None:
-    request = room.request()
-    with pytest.raises(Unavailable):
-        sign_once(room.with_guard(signer=Dying(room)).guard, request)
-    room.clock.advance(DAY_NS)
-    assert refusal(room, request) is Reason.APPROVAL_EXPIRED
-
-
-@pytest.mark.parametrize("commit", [1, 2])
-@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
-def test_a_crash_around_each_commit_gives_the_same_bytes_later(
-    databases: Databases, commit: int, moment: str
-) -> None:
-    count = 0
-
-    def crash() -> None:
-        nonlocal count
-        count += 1
-        if count == commit:
-            raise KeyboardInterrupt
-
-    with databases.fresh("sqlite", create_tables) as url:
-        hooks = {moment: crash}
-        database = Database.open(url, hooks=TransactionHooks(**hooks))
-        room = guardroom(database)
-        request = room.request()
-        with pytest.raises(KeyboardInterrupt):
-            sign_once(room.guard, request)
-        assert count == commit
-        again = Database.open(url)
-        later = room.with_guard(db=again)
-        signature = sign_once(later.guard, request)
-        assert signature == room.guard.signer.sign(request.key, request.unsigned.digest)
-        with again.read() as conn:
-            (entry,) = signature_log.entries(conn)
-        assert entry.signature == signature
-        again.close()
-        database.close()
-
-
-def test_two_guards_asked_at_once_sign_one_payload_only(prepared_url: str) -> None:
-    """S05: many rounds, each a new nonce, each with two withdrawals that both want it."""
-    first, second = Database.open(prepared_url), Database.open(prepared_url)
-    room = guardroom(first)
-    rooms = (room, room.with_guard(db=second))
-    for nonce in range(12):
-        requests = [room.request(f"wd_{nonce}_{n}", nonce=nonce) for n in range(2)]
-        answers: list[bytes | StrongroomError] = []
-        start = threading.Barrier(2)
-
-        def ask(asked: Guardroom, request: SignRequest) -> None:
-            start.wait()  # noqa: B023 - joined before the next round
-            try:
-                answers.append(sign_once(asked.guard, request))  # noqa: B023
-            except StrongroomError as error:
-                answers.append(error)  # noqa: B023
-
-        threads = [
-            threading.Thread(target=ask, args=pair) for pair in zip(rooms, requests, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        refused = [answer for answer in answers if isinstance(answer, Refused)]
-        assert [type(answer) for answer in answers].count(bytes) == 1, answers
-        assert [error.reason for error in refused] == [Reason.EQUIVOCATION], answers
-    first.close()
-    second.close()
-
-
-def test_two_guards_asked_at_once_for_the_same_give_the_same_bytes(prepared_url: str) -> None:
-    first, second = Database.open(prepared_url), Database.open(prepared_url)
-    room = guardroom(first)
-    for nonce in range(8):
-        request = room.request(f"wd_{nonce}", nonce=nonce)
-        answers: list[bytes] = []
-        start = threading.Barrier(2)
-
-        def ask(database: Database) -> None:
-            start.wait()  # noqa: B023 - joined before the next round
-            answers.append(sign_once(room.with_guard(db=database).guard, request))  # noqa: B023
-
-        threads = [threading.Thread(target=ask, args=(one,)) for one in (first, second)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(answers) == 2
-        assert len(set(answers)) == 1
-    first.close()
-    second.close()
-
-
 def test_sweeps_from_two_addresses_may_share_a_digest(room: Guardroom) -> None:
     """The digest of this chain does not hold the sender, as on real account chains."""
     one, other = room.sweep("sw_1", 700, index=1), room.sweep("sw_2", 700, index=2)
@@ -312,25 +170,3 @@ def test_a_top_up_and_a_withdrawal_may_share_a_cause(room: Guardroom) -> None:
     )
     standing = room.standing(SpendKind.TOP_UP, KeyRef("deposits", 0))
     room.sign(SignRequest(gas, standing, room.unsigned(gas), GAS))
-
-
-class Overtaken:
-    """A database on which another guard is always a moment faster."""
-
-    def __init__(self, database: Database, overtake: Callable[[], object]) -> None:
-        self._database, self._overtake = database, overtake
-        self.read = database.read
-
-    def run(self, fn: Callable[[sa.Connection], T]) -> T:
-        self._overtake()
-        return self._database.run(fn)
-
-
-def test_two_guards_never_give_one_withdrawal_two_nonces(any_room: Guardroom) -> None:
-    """The other guard signs at another nonce after this one looked and before it wrote."""
-    room = any_room
-    rival = room.request(nonce=1, spend="sp_rival")
-    overtaken: Any = Overtaken(room.guard.db, lambda: sign_once(room.guard, rival))
-    assert refusal(room.with_guard(db=overtaken), room.request()) is Reason.EQUIVOCATION
-    with room.guard.db.read() as conn:
-        assert [entry.record.nonce for entry in signature_log.entries(conn)] == [1]

@@ -17,13 +17,12 @@ from eth_utils.crypto import keccak
 from chains.base import NATIVE, BroadcastOutcome, SpendIntent, SpendKind, UnsignedTx
 from core.clock import ManualClock
 from core.errors import Reason, Refused
-from custody.db import Database
-from custody.keys import signature_log
 from custody.keys.authority import Approvals
 from custody.keys.guard import Guard, SignRequest, sign_once
 from custody.keys.intent import WithdrawalIntent
 from custody.keys.roster import sign_approval
 from custody.keys.signers import LocalSigner
+from custody.keys.store import Shelf
 from tests.conformance.chains import CHAINS
 from tests.conformance.harness import ChainHarness
 from tests.unit.custody.keys.guardroom import HOT, SEED
@@ -55,12 +54,11 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder: Path = tmp_path_factory.mktemp("guard")
     with CHAINS["evm"]() as harness:
-        database = Database.open(f"sqlite:///{folder / 'guard.db'}")
-        database.create_all()
+        shelf = Shelf(folder / "signer")
         clock, chain = ManualClock(), harness.chain
         traits = chain.traits
         signer = LocalSigner(SEED, traits)
-        guard = Guard(database, chain, signer, ROSTER, clock, lambda _chain: False)
+        guard = Guard(shelf, chain, signer, ROSTER, clock)
         source = guard.address_of(HOT)
         harness.fund(source, 10**18)
         harness.fund(source, 10 * AMOUNT, harness.token)
@@ -92,7 +90,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         )
         verdicts = (sign_approval(ADA, withdrawal), sign_approval(BEA, withdrawal))
         yield Desk(harness, guard, spend, Approvals(withdrawal, verdicts))
-        database.close()
+        shelf.close()
 
 
 def raw(text: str) -> bytes:
@@ -219,8 +217,7 @@ def test_no_tampered_payload_is_signed_and_the_honest_twin_is_paid(desk: Desk) -
             sign_once(desk.guard, told(desk, payload))
         got[name] = refused.value.reason
     assert got == {name: reason for name, (_, reason) in tampered.items()}
-    with desk.guard.db.read() as conn:
-        assert list(signature_log.entries(conn)) == []
+    assert desk.guard.shelf.entries() == []
 
     request = desk.request(honest(desk).bytes())
     signed = desk.guard.chain.assemble(request.unsigned, sign_once(desk.guard, request))

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from chains.base import FeeRate, SpendKind
-from core.clock import DAY_NS
+from core.clock import DAY_NS, SECOND_NS
 from core.errors import Reason, Refused
 from custody.keys.guard import SignRequest, sign_once
 from custody.keys.signers import KeyRef
 from tests.unit.custody.keys.guardroom import GAS, Guardroom
 
+MINUTE_NS = 60 * SECOND_NS
 DEARER = FeeRate(26, 3)
 
 
@@ -35,9 +36,10 @@ def test_the_window_of_a_mandate_is_counted_from_the_log(room: Guardroom) -> Non
     room.clock.advance(1)  # (t - 24 h, t] has let go of the first
     room.sign(room.sweep("sw_4", 5_000, index=4))
     assert refusal(room, room.sweep("sw_5", 1, index=5)) is Reason.POLICY_BLOCKED
-    room.clock.step(-DAY_NS)  # a clock that steps back empties nothing
-    assert refusal(room, room.sweep("sw_5", 1, index=5)) is Reason.POLICY_BLOCKED
-    room.clock.step(DAY_NS)
+    for back_ns, reason in ((MINUTE_NS, Reason.POLICY_BLOCKED), (DAY_NS, Reason.SIGNER_CLOCK)):
+        room.clock.step(-back_ns)  # a clock that steps back empties nothing
+        assert refusal(room, room.sweep("sw_5", 1, index=5)) is reason
+        room.clock.step(back_ns)
     token = room.sweep("sw_t", 5_000, index=5, asset_key=room.token)
     room.sign(replace(token, unsigned=room.unsigned(token.intent)))
 

@@ -1,0 +1,148 @@
+"""What may be signed beside what was signed before: claims, replacements, cancellations.
+
+A claim is what two transactions cannot both use: `sender/nonce`, or a coin. It belongs to one spend
+for ever. All attempts of one withdrawal exclude each other pairwise: two share a claim, or the
+older one is proven dead, that is, a cancellation of ours is final at one of its claims and no
+attempt there was included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chains.base import BlockRef, Chain, SpendIntent, SpendKind, UnsignedTx
+from core.errors import Reason, Refused
+from core.ids import ChainId
+from custody.keys.signing_record import Entry, Record, nonce_of
+from custody.keys.store import Store
+
+
+def find(store: Store, chain: ChainId, sender: str, digest: bytes) -> Entry | None:
+    """Return the entry of a digest, None when it was never signed."""
+    with store.lock:
+        store.check_usable()
+        position = store.index.digest(chain, sender, digest)
+        return None if position is None else store.entry(position)
+
+
+def at_claims(store: Store, chain: ChainId, claims: Sequence[str]) -> list[Entry]:
+    """Return every entry that holds one of these claims, oldest first."""
+    with store.lock:
+        store.check_usable()
+        found = {at for claim in claims for at in store.index.claim(chain, claim)}
+        return [store.entry(position) for position in sorted(found)]
+
+
+def attempts_of(store: Store, spend: SpendIntent) -> list[Entry]:
+    """Return every entry that could carry out what a spend is for, oldest first.
+
+    For a withdrawal that is every transaction ever signed for it, under whatever spend id; else
+    every one of the spend. Cancellations carry nothing out.
+    """
+    with store.lock:
+        store.check_usable()
+        found = set(store.index.spend(spend.spend_id))
+        if spend.kind is SpendKind.WITHDRAWAL:
+            found.update(store.index.withdrawal(spend.cause_id))
+        entries = [store.entry(position) for position in sorted(found)]
+    return [entry for entry in entries if entry.record.kind != SpendKind.CANCELLATION]
+
+
+def last_unsigned(
+    store: Store, chain: ChainId, sender: str, nonce: int, *, kind: SpendKind
+) -> UnsignedTx | None:
+    """Return the newest transaction of a kind that was ever signed for a nonce, None before any.
+
+    Whoever lost an answer asks the guard for exactly this again, or for a replacement above its
+    rate; one built afresh at a lower rate is refused.
+    """
+    for entry in reversed(at_claims(store, chain, [f"{sender}/{nonce}"])):
+        if entry.record.kind == kind:
+            return unsigned_of(entry.record)
+    return None
+
+
+def elsewhere(store: Store, spend: SpendIntent, claims: Sequence[str]) -> list[Entry]:
+    """Return the attempts of what a spend is for that share no claim with a new one."""
+    if spend.kind is SpendKind.CANCELLATION:
+        return []
+    wanted = {(spend.chain, claim) for claim in claims}
+    return [
+        entry
+        for entry in attempts_of(store, spend)
+        if wanted.isdisjoint((entry.record.chain, claim) for claim in entry.record.claims)
+    ]
+
+
+def prove_dead(
+    store: Store, chain: Chain, spend: SpendIntent, claims: Sequence[str]
+) -> frozenset[int]:
+    """Return the positions of this spend's attempts elsewhere, all proven unable to land.
+
+    Refused: equivocation, where one is not. Unavailable: the node does not say.
+    """
+    others = elsewhere(store, spend, claims)
+    if not others:
+        return frozenset()
+    final = chain.final_head()
+    if final is None or any(entry.record.chain != spend.chain for entry in others):
+        raise equivocation("an earlier attempt elsewhere is not proven dead")
+    for entry in others:
+        _check_cancelled(store, chain, entry, final)
+    return frozenset(entry.position for entry in others)
+
+
+def _check_cancelled(store: Store, chain: Chain, attempt: Entry, final: BlockRef) -> None:
+    record = attempt.record
+    for nonce in (nonce_of(claim, record.sender) for claim in record.claims):
+        if nonce is not None and chain.used_nonces(record.sender, final) <= nonce:
+            raise equivocation(f"nonce {nonce} of {record.sender} is not used at finality")
+    is_cancelled = False
+    for entry in at_claims(store, record.chain, record.claims):
+        signed = chain.assemble(unsigned_of(entry.record), entry.signature)
+        block = chain.tx_status(signed.tx_id).block
+        if entry.record.kind != SpendKind.CANCELLATION:
+            if block is not None:
+                raise equivocation(f"attempt {entry.position} is on chain")
+        elif block is not None and block.height <= final.height:
+            is_cancelled = True
+    if not is_cancelled:
+        # Only we can use the claim. If none of ours is there, the node or the log is not whole.
+        raise equivocation("no cancellation of ours is final at the old nonce")
+
+
+def check_owner(store: Store, chain: Chain, record: Record) -> None:
+    """Return when a record's claims are its spend's, or nobody's. Refused: equivocation."""
+    present = at_claims(store, record.chain, record.claims)
+    for entry in present:
+        if entry.record.owner != record.owner:
+            shared = set(entry.record.claims) & set(record.claims)
+            raise equivocation(f"{min(shared)} belongs to {entry.record.owner}")
+    is_cancelling = record.kind == SpendKind.CANCELLATION
+    if is_cancelling and not present and store.index.spend(record.cause_id):
+        raise equivocation("a cancellation belongs at the nonce of what it cancels")
+    rate = chain.rate_of(record.payload).max_rate if present else 0
+    spend = replace(record.spend, fee_max=0) if present else None
+    for entry in present:
+        earlier = entry.record
+        if earlier.kind == SpendKind.CANCELLATION and not is_cancelling:
+            raise equivocation("the spend was cancelled; it gets no more signatures")
+        if (earlier.kind == SpendKind.CANCELLATION) != is_cancelling:
+            continue
+        if replace(earlier.spend, fee_max=0) != spend:
+            raise equivocation("a replacement has the same effects")
+        if chain.rate_of(earlier.payload).max_rate >= rate:
+            raise equivocation("a replacement pays a higher rate; see last_unsigned")
+
+
+def unsigned_of(record: Record) -> UnsignedTx:
+    """Return the transaction that was asked for."""
+    return UnsignedTx(
+        record.chain, record.sender, record.nonce, record.payload, record.digest, record.fee_max
+    )
+
+
+def equivocation(detail: str) -> Refused:
+    """Return the refusal of what would not exclude an earlier signature."""
+    return Refused(Reason.EQUIVOCATION, detail)

@@ -1,0 +1,181 @@
+"""A transaction as the guard reads it: whether the intent explains everything it does.
+
+Nothing here reads the log or a node: pure judgement of bytes that code other than the builder's has
+decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from chains.base import NATIVE, ChainWriter, Decoded, Effect, SpendIntent, SpendKind, UnsignedTx
+from core.errors import Reason, Refused
+from custody.keys.authority import Authority
+from custody.keys.signers.base import KeyRef, check_message
+
+AddressOfKey = Callable[[KeyRef], str]
+
+SOURCES: dict[SpendKind, frozenset[str]] = {
+    SpendKind.WITHDRAWAL: frozenset({"hot", "cold"}),
+    SpendKind.SWEEP: frozenset({"deposits", "hot"}),
+    SpendKind.TOP_UP: frozenset({"gas", "hot", "cold"}),
+    SpendKind.CANCELLATION: frozenset({"deposits", "hot", "gas", "cold"}),
+}
+"""Which own accounts may pay for which kind of spend."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """One transaction to sign, and by what right. Plain values: it can cross to another process."""
+
+    intent: SpendIntent
+    authority: Authority
+    unsigned: UnsignedTx
+    key: KeyRef
+    input_keys: tuple[KeyRef, ...] = ()
+    """Where coins are spent, whose each input is, in their order."""
+    change_keys: tuple[KeyRef, ...] = ()
+    """Own keys that may receive what is left of the coins."""
+
+
+def check_source(request: SignRequest) -> None:
+    """Return when the account of a request may pay for its kind. Refused: intent_mismatch."""
+    if request.key.account not in SOURCES[request.intent.kind]:
+        raise Refused(
+            Reason.INTENT_MISMATCH, f"{request.key.account} pays for no {request.intent.kind}"
+        )
+
+
+def read_transaction(chain: ChainWriter, request: SignRequest, *, curve: str) -> Decoded:
+    """Decode a request's payload and compare what was said beside it.
+
+    Refused: invalid_address, forbidden_destination, intent_mismatch, malformed, and as
+    ChainWriter.decode.
+    """
+    intent, unsigned = request.intent, request.unsigned
+    if chain.parse_address(intent.destination) != intent.destination:
+        raise Refused(Reason.INVALID_ADDRESS, "the destination is not in its canonical form")
+    decoded = chain.decode(unsigned.payload, sender=unsigned.sender)
+    for digest in digests_of(decoded):
+        check_message(curve, digest)
+    for what, told, read in (
+        ("chain", unsigned.chain, intent.chain),
+        ("nonce", unsigned.nonce, decoded.nonce),
+        ("digest", unsigned.digest, decoded.digest),
+        ("fee_max", unsigned.fee_max, decoded.fee_max),
+    ):
+        if type(told) is not type(read) or told != read:
+            raise Refused(Reason.INTENT_MISMATCH, f"{what} of the transaction")
+    return decoded
+
+
+def digests_of(decoded: Decoded) -> tuple[bytes, ...]:
+    """Return what is signed, one after another."""
+    return tuple(one.digest for one in decoded.inputs) or (decoded.digest,)
+
+
+def keys_of(key: KeyRef, input_keys: Sequence[KeyRef]) -> tuple[KeyRef, ...]:
+    """Return whose each signature is."""
+    return tuple(input_keys) or (key,)
+
+
+def check_explained(
+    intent: SpendIntent,
+    decoded: Decoded,
+    *,
+    key: KeyRef,
+    input_keys: Sequence[KeyRef],
+    change_keys: Sequence[KeyRef],
+    address_of_key: AddressOfKey,
+) -> None:
+    """Return when the intent explains everything a transaction does, and its fee.
+
+    Refused: wrong_network, foreign_input, foreign_change, unproven_amount, extra_effect,
+    intent_mismatch, fee_above_cap, zero_amount, same_account.
+    """
+    if decoded.network != intent.network:
+        raise Refused(Reason.WRONG_NETWORK, "the transaction is for another network")
+    if decoded.inputs:
+        change = _check_coins(decoded, key, input_keys, change_keys, address_of_key)
+        _check_coin_effects(intent, decoded.effects, change)
+    else:
+        if input_keys or change_keys:
+            raise Refused(Reason.INTENT_MISMATCH, "no coins are spent here")
+        _check_effects(intent, decoded.effects)
+    if decoded.fee_max > intent.fee_max:
+        raise Refused(Reason.FEE_ABOVE_CAP, f"{decoded.fee_max} is above {intent.fee_max}")
+
+
+def _check_coins(
+    decoded: Decoded,
+    key: KeyRef,
+    input_keys: Sequence[KeyRef],
+    change_keys: Sequence[KeyRef],
+    address_of_key: AddressOfKey,
+) -> frozenset[str]:
+    """Check whose the coins are and where they go; return the addresses that may have change."""
+    if len(input_keys) != len(decoded.inputs):
+        raise Refused(Reason.FOREIGN_INPUT, "one own key for each input")
+    for own, coin in zip(input_keys, decoded.inputs, strict=True):
+        if own.account != key.account or address_of_key(own) != coin.owner:
+            raise Refused(Reason.FOREIGN_INPUT, f"{coin.outpoint} is not of the key that was named")
+    outpoints = {coin.outpoint for coin in decoded.inputs}
+    spent = sum(coin.amount for coin in decoded.inputs)
+    paid = sum(effect.amount for effect in decoded.effects)
+    if len(outpoints) != len(decoded.inputs) or spent - paid != decoded.fee_max:
+        raise Refused(Reason.UNPROVEN_AMOUNT, f"{spent} spent, {paid} paid, {decoded.fee_max} fee")
+    if any(own.account != key.account for own in change_keys):
+        raise Refused(Reason.FOREIGN_CHANGE, "change stays in the account that pays")
+    return frozenset(address_of_key(own) for own in change_keys)
+
+
+def _check_coin_effects(
+    intent: SpendIntent, effects: Sequence[Effect], change: Collection[str]
+) -> None:
+    rest = list(effects)
+    if intent.kind is SpendKind.CANCELLATION:
+        _check_cancellation(intent)
+        change = {intent.source, *change}
+        allowed = len(rest)
+    else:
+        wanted = _wanted(intent)
+        if wanted not in rest:
+            raise Refused(
+                Reason.INTENT_MISMATCH, "the transaction does not do what the intent says"
+            )
+        rest.remove(wanted)
+        allowed = len(change)
+    if len(rest) > allowed:
+        raise Refused(Reason.EXTRA_EFFECT, "the transaction pays more than the intent says")
+    for effect in rest:
+        if effect.asset_key != NATIVE or effect.destination not in change:
+            raise Refused(Reason.FOREIGN_CHANGE, f"{effect.destination} is no named change address")
+
+
+def _check_effects(intent: SpendIntent, effects: Sequence[Effect]) -> None:
+    if intent.kind is SpendKind.CANCELLATION:
+        _check_cancellation(intent)
+        wanted = Effect(NATIVE, intent.source, 0)
+        if tuple(effects) in ((), (wanted,)):
+            return
+    else:
+        wanted = _wanted(intent)
+        if tuple(effects) == (wanted,):
+            return
+    if wanted in effects:
+        raise Refused(Reason.EXTRA_EFFECT, "the transaction does more than the intent says")
+    raise Refused(Reason.INTENT_MISMATCH, "the transaction does not do what the intent says")
+
+
+def _check_cancellation(intent: SpendIntent) -> None:
+    if (intent.destination, intent.amount, intent.asset_key) != (intent.source, 0, NATIVE):
+        raise Refused(Reason.INTENT_MISMATCH, "a cancellation sends nothing to itself")
+
+
+def _wanted(intent: SpendIntent) -> Effect:
+    if intent.amount <= 0:
+        raise Refused(Reason.ZERO_AMOUNT, intent.spend_id)
+    if intent.destination == intent.source:
+        raise Refused(Reason.SAME_ACCOUNT, "a spend to its own sender")
+    return Effect(intent.asset_key, intent.destination, intent.amount)
