@@ -148,8 +148,8 @@ def a_call_that_hangs(hsm: SoftHsm, folder: Path, name: str, wait_ms: str) -> di
     signer = prepared(hsm, folder, patience_ms=PATIENCE_MS)
     library.signatures.clear()
     library.set(name, Fault(wait_s=int(wait_ms) / 1_000))
-    if name == "C_Login":
-        library.set("C_SignInit", Fault(answer=0xB3))  # so that it has to log in again
+    if name in ("C_Login", "C_Finalize"):
+        library.set("C_SignInit", Fault(answer=0xB3))  # so that it is opened again
     told: dict[str, Any] = {}
     for word in ("first", "second"):
         began = time.monotonic()

@@ -26,12 +26,14 @@ from custody.keys.signers.base import (
     KeyRef,
     check_key_range,
     check_message,
+    wallet_of,
 )
 from custody.keys.signers.pkcs11_file import KeyEntry, KeyFile
 from custody.keys.signers.pkcs11_keys import CURVES, KEK, MAC
 from custody.keys.signers.pkcs11_lanes import Lane
 from custody.keys.signers.pkcs11_module import binding
 from custody.keys.signers.pkcs11_token import PATIENCE_MS, SESSIONS, Token, close_token, open_token
+from custody.keys.signers.seeded import place_of
 
 DEPOSITS = "deposits"
 UNWRAPPED_MAX = 32
@@ -55,8 +57,9 @@ class Pkcs11Signer:
         self._token, self._traits, self._unwrapped_max = token, traits, unwrapped_max
         self._curve = CURVES[traits.curve]
         network = "main" if traits.is_main_network else "test"
-        self._name = f"strongroom/{network}/{traits.curve}/{traits.coin_type}"
-        path = folder / f"token-{network}-{traits.curve}-{traits.coin_type}.keys"
+        place = (network, traits.curve, str(traits.purpose), str(traits.coin_type))
+        self._name = "/".join(("strongroom", *place))
+        path = folder / f"token-{'-'.join(place)}.keys"
         self._file = KeyFile(path, self._name, self._tag)
         with contextlib.ExitStack() as undo:
             token.expect(keys.judge)
@@ -71,13 +74,8 @@ class Pkcs11Signer:
         return self._curve.name
 
     def network_allowed(self, traits: ChainTraits) -> bool:
-        """Return whether a network is of these keys: curve, coin type, main network or not."""
-        ours = self._traits
-        return (traits.curve, traits.coin_type, traits.is_main_network) == (
-            ours.curve,
-            ours.coin_type,
-            ours.is_main_network,
-        )
+        """Return whether a network is of these keys: curve, purpose, coin, main network or not."""
+        return place_of(traits) == place_of(self._traits)
 
     def account_xpub(self, account: str) -> str:
         """Refused: unknown_key, always: keys of a token have no public derivation."""
@@ -145,7 +143,7 @@ class Pkcs11Signer:
         def work(lane: Lane) -> bytes:
             if not entry.blob:
                 return keys.sign_with(self._found(lane, key), message, self._curve)
-            private = self._unwrapped(lane, key, entry)
+            private = self._unwrapped(lane, entry.blob)
             try:
                 return keys.sign_with(private, message, self._curve)
             finally:
@@ -165,14 +163,13 @@ class Pkcs11Signer:
             private = lane.handles[label] = keys.find_private(lane.session, label)
         return private
 
-    def _unwrapped(self, lane: Lane, key: KeyRef, entry: KeyEntry) -> Any:
-        label = self._label(key)
-        private = lane.unwrapped.pop(label, None)
+    def _unwrapped(self, lane: Lane, blob: bytes) -> Any:
+        private = lane.unwrapped.pop(blob, None)
         if private is None:
-            private = keys.unwrap(self._secret(lane, KEK), entry.blob, self._curve)
+            private = keys.unwrap(self._secret(lane, KEK), blob, self._curve)
         if self._unwrapped_max:
-            lane.unwrapped[label] = private
-            if len(lane.unwrapped) > self._unwrapped_max:
+            lane.unwrapped[blob] = private
+            while len(lane.unwrapped) > self._unwrapped_max:
                 lane.unwrapped.pop(next(iter(lane.unwrapped))).destroy()
         return private
 
@@ -199,7 +196,7 @@ class Pkcs11Signer:
         return entry
 
     def _make_in(self, lane: Lane, key: KeyRef) -> KeyEntry:
-        if key.account == DEPOSITS:
+        if wallet_of(key.account) == DEPOSITS:
             kek = self._secret(lane, KEK)
             made = keys.make_wrapped_key(lane.session, kek, self._curve)
             if made is not None:

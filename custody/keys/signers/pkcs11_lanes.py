@@ -19,8 +19,8 @@ class Lane:
         self.opened: tuple[int, int] | None = None
         self.session: Any = None
         self.handles: dict[str, Any] = {}
-        self.unwrapped: dict[str, Any] = {}
-        """Session objects, the one used longest ago first."""
+        self.unwrapped: dict[bytes, Any] = {}
+        """Session objects by what they were unwrapped from, the one used longest ago first."""
 
 
 class Job(Generic[T]):

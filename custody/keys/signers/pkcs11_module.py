@@ -16,7 +16,8 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from core.errors import Unavailable
 if TYPE_CHECKING:
     from types import ModuleType
 
+CKR_OK = 0
 CKF_OS_LOCKING_OK = 2
 START_LOCK_S = 60
 """How long a start waits for other processes that are starting."""
@@ -54,8 +56,9 @@ class Module:
         """Whether it is initialised: not before the first time, after a failure, in a child."""
         self._quiet = threading.Condition()
         self._busy = 0
-        self._is_closing = False
+        self._is_closing = self._is_forking = False
         self._library: Any = None
+        self._is_child = False
         self._start_lock: int | None = None
 
     def enter(self, generation: int) -> bool:
@@ -91,25 +94,30 @@ class Module:
                     raise Unavailable("a call into the token's library does not come back")
                 self._initialise()
             finally:
-                self._is_closing = False
+                self._is_closing = self._is_forking
                 self._quiet.notify_all()
 
     def _initialise(self) -> None:
         pkcs11 = binding()
         self.generation += 1
         self.is_ready = False
-        try:
-            if self._library is None:
-                force_os_locking(self.path)
+        functions = force_os_locking(self.path)
+        if self._library is None:
+            try:
                 self._library = pkcs11.lib(self.path)
-            else:
-                with contextlib.suppress(pkcs11.PKCS11Error):
-                    self._library.finalize()  # after a fork there is nothing to end
-                self._library.initialize()
-            self.is_ready = True
-        except pkcs11.PKCS11Error as error:
-            what = f"the token's library {self.path} does not start: {type(error).__name__}"
-            raise Unavailable(what) from error
+            except pkcs11.PKCS11Error as error:
+                what = f"the token's library {self.path} does not start: {type(error).__name__}"
+                raise Unavailable(what) from error
+        else:
+            # Not by python-pkcs11, whose `finalize` would stop every thread while it waits. And a
+            # child ends nothing: what it has of its parent's library may be locked for ever.
+            if not self._is_child:
+                functions.finalize(None)
+            answer = functions.initialize(None)
+            if answer != CKR_OK:
+                raise Unavailable(f"the token's library {self.path} does not start: {answer:#x}")
+        self._is_child = False
+        self.is_ready = True
 
     def tokens(self, label: str) -> list[Any]:
         """Return the tokens of a label, of which there should be one."""
@@ -133,12 +141,26 @@ class Module:
             self._start_lock = None
             os.close(handle)
 
+    def before_fork(self) -> None:
+        """Wait, not for ever, until nobody is inside: a child inherits locks that are held."""
+        if self._quiet.acquire(timeout=QUIET_S):
+            self._is_closing = self._is_forking = True
+            self._quiet.wait_for(lambda: self._busy == 0, QUIET_S)
+            self._quiet.release()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if self._is_forking:
+            with self._quiet:
+                self._is_closing = self._is_forking = False
+                self._quiet.notify_all()
+
     def after_fork(self) -> None:
         """In a child: nothing of the parent's is usable, not even a lock that it held."""
         self._quiet = threading.Condition()
-        self._busy, self._is_closing = 0, False
+        self._busy, self._is_closing, self._is_forking = 0, False, False
         self.generation += 1
-        self.is_ready = False
+        self.is_ready, self._is_child = False, True
         if self._start_lock is not None:
             os.close(self._start_lock)
             self._start_lock = None
@@ -158,9 +180,13 @@ def _lock(handle: int, lock_file: Path) -> None:
 
 
 class _FunctionListHead(ctypes.Structure):
-    """The beginning of CK_FUNCTION_LIST: its version, then C_Initialize."""
+    """The beginning of CK_FUNCTION_LIST."""
 
-    _fields_ = (("version", ctypes.c_ubyte * 2), ("initialize", ctypes.c_void_p))
+    _fields_ = (
+        ("version", ctypes.c_ubyte * 2),
+        ("initialize", ctypes.c_void_p),
+        ("finalize", ctypes.c_void_p),
+    )
 
 
 class _InitializeArguments(ctypes.Structure):
@@ -176,11 +202,23 @@ class _InitializeArguments(ctypes.Structure):
     )
 
 
+_Function = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A library's functions of one argument, after the correction, and what must live with them."""
+
+    initialize: Callable[[object], int]
+    finalize: Callable[[object], int]
+    kept: tuple[object, ...]
+
+
 @functools.cache
-def force_os_locking(path: str) -> tuple[object, ...]:
+def force_os_locking(path: str) -> Corrected:
     """Make every C_Initialize of a library one with CKF_OS_LOCKING_OK.
 
-    Returns what must live as long as the library. Unavailable: it cannot be loaded.
+    Unavailable: it cannot be loaded.
     """
     try:
         library = ctypes.CDLL(path)
@@ -188,16 +226,15 @@ def force_os_locking(path: str) -> tuple[object, ...]:
         answer = library.C_GetFunctionList(ctypes.byref(table))
     except (OSError, AttributeError) as error:
         raise Unavailable(f"{path} is no PKCS#11 library that loads here") from error
-    if answer != 0:
+    if answer != CKR_OK:
         raise Unavailable(f"{path} does not give its functions: {answer:#x}")
-    prototype = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)
-    original = prototype(table.contents.initialize)
+    original = _Function(table.contents.initialize)
     arguments = _InitializeArguments(flags=CKF_OS_LOCKING_OK)
-
-    initialize = prototype(lambda _: int(original(ctypes.addressof(arguments))))
+    ours = _Function(lambda _: int(original(ctypes.addressof(arguments))))
     _make_writable(ctypes.addressof(table.contents), ctypes.sizeof(_FunctionListHead))
-    table.contents.initialize = ctypes.cast(initialize, ctypes.c_void_p).value
-    return library, table, original, arguments, initialize
+    table.contents.initialize = ctypes.cast(ours, ctypes.c_void_p).value
+    finalize = _Function(table.contents.finalize)
+    return Corrected(ours, finalize, (library, table, original, arguments))
 
 
 def _make_writable(address: int, size: int) -> None:
@@ -236,4 +273,16 @@ def _after_fork() -> None:
         module.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+def _before_fork() -> None:
+    for module in _modules.values():
+        module.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for module in _modules.values():
+        module.after_fork_in_parent()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+)

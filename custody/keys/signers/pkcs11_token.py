@@ -82,7 +82,7 @@ class Token:
         patience_ms: int,
     ) -> None:
         self.label, self._sessions = label, sessions
-        self._module, self._pin_file = module, pin_file
+        self._module, self.pin_file = module, pin_file
         self._clock, self._patience_ms = clock, patience_ms
         self._checks: list[Callable[[Any], None]] = []
         self._users = 0
@@ -132,7 +132,7 @@ class Token:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes that use this PIN file from making keys at the same time."""
-        handle = os.open(self._pin_file.parent, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(self.pin_file.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -214,7 +214,7 @@ class Token:
                 return opened
             self._look_at_failure()
             try:
-                with self._module.starting(self._pin_file):
+                with self._module.starting(self.pin_file):
                     self._start()
             except StrongroomError as error:
                 self._opened = None
@@ -254,7 +254,7 @@ class Token:
             found = module.tokens(self.label)
             if len(found) != 1:
                 return Unavailable(f"{len(found)} tokens are labelled {self.label!r}; wanted one")
-            entered = log_in(found[0], self._pin_file)
+            entered = log_in(found[0], self.pin_file)
             if isinstance(entered, StrongroomError):
                 return entered
             self._session, self._found, self._is_lost = entered, found[0], False
@@ -326,7 +326,10 @@ def open_token(
     sessions: int = SESSIONS,
     patience_ms: int = PATIENCE_MS,
 ) -> Token:
-    """Return this process's one Token of a label, for `close_token`; nothing is asked of it yet."""
+    """Return this process's one Token of a label, for `close_token`; nothing is asked of it yet.
+
+    Unavailable: no such library, or the process has the token open with another PIN file.
+    """
     loaded = load_module(module)
     with _tokens_lock:
         token = _tokens.get((loaded.path, label))
@@ -336,6 +339,8 @@ def open_token(
                 loaded, label, pin_file, clock=clock, sessions=sessions, patience_ms=patience_ms
             )
             _tokens[loaded.path, label] = token
+        if token.pin_file != pin_file:
+            raise Unavailable(f"the token {label!r} is open with {token.pin_file}")
         token.hold()
         return token
 
