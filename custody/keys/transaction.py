@@ -25,6 +25,11 @@ SOURCES: dict[SpendKind, frozenset[str]] = {
 """Which own accounts may pay for which kind of spend."""
 
 
+CHANGE_KEYS = 20
+"""Change goes to the first keys of an account, or back to a key that pays: whoever restores the
+seed finds it there. Source: BIP-44, gap limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignRequest:
     """One transaction to sign, and by what right. Plain values: it can cross to another process."""
@@ -125,8 +130,11 @@ def _check_coins(
     paid = sum(effect.amount for effect in decoded.effects)
     if len(outpoints) != len(decoded.inputs) or spent - paid != decoded.fee_max:
         raise Refused(Reason.UNPROVEN_AMOUNT, f"{spent} spent, {paid} paid, {decoded.fee_max} fee")
-    if any(own.account != key.account for own in change_keys):
-        raise Refused(Reason.FOREIGN_CHANGE, "change stays in the account that pays")
+    for own in change_keys:
+        if own.account != key.account:
+            raise Refused(Reason.FOREIGN_CHANGE, "change stays in the account that pays")
+        if own.index >= CHANGE_KEYS and own not in input_keys:
+            raise Refused(Reason.FOREIGN_CHANGE, f"change at index {own.index} is never looked for")
     return frozenset(address_of_key(own) for own in change_keys)
 
 
