@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from chains.base import AssetSpec, Chain, SpendIntent, SpendKind, UnsignedTx
 from core.clock import Clock
 from core.entropy import Entropy
-from core.errors import Reason, Refused
+from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, CustomerNo, WithdrawalId
 from custody import catalogue, chain_state
 from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.authority import Approvals, Authority, Standing
 from custody.keys.derivation import AccountKeys
-from custody.keys.desk import KeyDesk
+from custody.keys.desk import KeyDesk, Notary
 from custody.keys.guard import Guard, SignRequest
 from custody.keys.mandate import covers
 from custody.keys.roster import Roster
@@ -57,6 +57,13 @@ class ChainHome:
         """Return an own public key, derived by two libraries that agree."""
         return self.keys[account].public_key_checked(index)
 
+    def public_key_again(self, account: str, index: int) -> bytes:
+        """Return an own public key as the second library alone derives it. Refused: unknown_key."""
+        keys = self.keys.get(account)
+        if keys is None:
+            raise Refused(Reason.UNKNOWN_KEY, f"no account {account!r}")
+        return keys.public_key_again(index)
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -74,6 +81,17 @@ class Platform:
         """Return the roster that counts now."""
         return self.rosters.pinned
 
+    @property
+    def attestation_key(self) -> bytes:
+        """Return the public key that every shown address is checked against.
+
+        Unavailable: the roster names none, so no address can be shown.
+        """
+        key = self.roster.attestation_key
+        if key is None:
+            raise Unavailable("the roster names no attestation key")
+        return key
+
     def close(self) -> None:
         """Let go of the database and of every node."""
         for home in self.chains.values():
@@ -89,14 +107,19 @@ class Platform:
 
 
 def key_desk(
-    shelf: Shelf, clock: Clock, roster: Roster, signers: Mapping[ChainId, tuple[Chain, Signer]]
+    shelf: Shelf,
+    clock: Clock,
+    roster: Roster,
+    signers: Mapping[ChainId, tuple[Chain, Signer]],
+    notary: Notary | None = None,
 ) -> KeyDesk:
     """Return the key service of this process: a guard for each chain and its keys."""
     return KeyDesk(
         {
             name: Guard(shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock)
             for name, (chain, signer) in signers.items()
-        }
+        },
+        notary,
     )
 
 
@@ -133,12 +156,16 @@ def prepare(
 
 
 def issue_address(platform: Platform, chain_id: ChainId, customer_no: CustomerNo) -> Address:
-    """Issue a customer's next deposit address. Refused: unknown_chain, unknown_customer."""
+    """Issue a customer's next deposit address.
+
+    Refused: unknown_chain, unknown_customer, bad_attestation. Unavailable: the signer is away; the
+    address stays reserved for the same customer.
+    """
     home = platform.home(chain_id)
 
     def apply(conn: sa.Connection) -> Address:
         catalogue.customer(conn, customer_no)
-        return addresses.allocate(
+        return addresses.reserve(
             conn,
             chain_id,
             customer_no,
@@ -147,7 +174,24 @@ def issue_address(platform: Platform, chain_id: ChainId, customer_no: CustomerNo
             now_ns=platform.clock.now_ns(),
         )
 
-    return platform.db.run(apply)
+    row = platform.db.run(apply)
+    if row.attestation is None:
+        row = attest_address(platform, row)
+        platform.db.run(lambda conn: addresses.put_attestation(conn, row))
+    return row
+
+
+def attest_address(platform: Platform, row: Address) -> Address:
+    """Return a reserved address with the signer's attestation, checked; nothing is stored.
+
+    Refused: bad_attestation. Unavailable: the signer is away.
+    """
+    return addresses.attest(
+        row,
+        platform.signer,
+        network=platform.home(row.chain).chain.traits.network,
+        attestation_key=platform.attestation_key,
+    )
 
 
 def release_of(platform: Platform) -> Release:

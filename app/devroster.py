@@ -30,6 +30,7 @@ def dev_roster(
     node_urls: Sequence[str],
     sweep_fee_max: int,
     network_fee_max: int,
+    attestation_key: bytes,
     now_ns: int,
 ) -> Roster:
     """Return the first roster of a chain. `scales` are the decimal places of every asset key."""
@@ -64,6 +65,7 @@ def dev_roster(
             nodes=(Node(chain, tuple(node_urls), len(node_urls)),),
             limits=limits_of(chain, wide, fee_max=max(sweep_fee_max, network_fee_max)),
             mandates=mandates,
+            attestation_key=attestation_key,
         )
     )
 

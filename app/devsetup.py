@@ -1,6 +1,6 @@
 """Everything a platform needs on a machine of a developer: keys, officers, tokens, files, API keys.
 
-    secrets/   keystore, its passphrase, the officers' own keys, the tokens of API keys
+    secrets/   keystore, attestation key, their passphrase, the officers' own keys, API tokens
     config.toml  assets.toml  markets.toml  dev.json
     rosters/   the officers' roster
     data/      the engine's journal          strongroom.db
@@ -31,6 +31,7 @@ from core.errors import Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody import access, catalogue
 from custody.db import Database
+from custody.keys.attestation import AttestationKey
 from custody.keys.officer_keys import officer_keygen
 from custody.keys.private_file import read_private_file, write_private_file
 from custody.keys.roster import Officer
@@ -125,7 +126,7 @@ def make_dev(
     _fresh_folder(folder)
     entropy, clock = entropy or SystemEntropy(), clock or SystemClock()
     template = tomllib.loads(TEMPLATE.read_text("utf-8"))
-    _make_keystore(folder, entropy)
+    attestation_key = _make_keystores(folder, entropy)
     officers = _make_officers(folder, entropy)
     start_height = node.height() + 1
     assets = _deploy(node, template)
@@ -146,7 +147,7 @@ def make_dev(
     )
     # The roster names the chain's network, which only a chain opened by settings knows.
     _write_files(setup, template, chain_table, "00" * 32, database_url, overrides or {})
-    roster_hash = _make_roster(setup, officers, clock)
+    roster_hash = _make_roster(setup, officers, attestation_key, clock)
     _write_files(setup, template, chain_table, roster_hash, database_url, overrides or {})
     db = open_database(setup.settings())
     migrating.upgrade(db)
@@ -200,12 +201,17 @@ def _secrets(folder: Path) -> Path:
     return folder / "secrets"
 
 
-def _make_keystore(folder: Path, entropy: Entropy) -> None:
+def _make_keystores(folder: Path, entropy: Entropy) -> bytes:
+    """Make the seed and the attestation key; return the public half of the latter."""
     passphrase = Secret(entropy.token_bytes(16).hex().encode())
     write_private_file(_secrets(folder) / "passphrase", passphrase.reveal() + b"\n")
     create_keystore(
         _secrets(folder) / "keystore", passphrase, fresh_seed(entropy), entropy=entropy, cost=CHEAP
     )
+    made = AttestationKey.create(
+        _secrets(folder) / "attestation", passphrase, entropy=entropy, cost=CHEAP
+    )
+    return made.public_key
 
 
 def _make_officers(folder: Path, entropy: Entropy) -> list[Officer]:
@@ -266,7 +272,11 @@ def _write_files(
             "roster_folder": ROSTERS,
             "roster_sha256": roster_hash,
         },
-        "keystore": {"file": "secrets/keystore", "passphrase_file": "secrets/passphrase"},
+        "keystore": {
+            "file": "secrets/keystore",
+            "passphrase_file": "secrets/passphrase",
+            "attestation_file": "secrets/attestation",
+        },
     }
     for name, values in overrides.items():
         if name == "chain":
@@ -279,7 +289,9 @@ def _write_files(
     (folder / "config.toml").write_text(text, "utf-8")
 
 
-def _make_roster(setup: DevSetup, officers: Sequence[Officer], clock: Clock) -> str:
+def _make_roster(
+    setup: DevSetup, officers: Sequence[Officer], attestation_key: bytes, clock: Clock
+) -> str:
     """Have the officers sign the first roster of the development chain; return its hash."""
     settings = setup.settings().chains[CHAIN]
     chain = open_chain(chain_config(CHAIN, settings, ()))
@@ -292,6 +304,7 @@ def _make_roster(setup: DevSetup, officers: Sequence[Officer], clock: Clock) -> 
         node_urls=[setup.node_url],
         sweep_fee_max=settings.sweeps.fee_max,
         network_fee_max=settings.network_fee_max,
+        attestation_key=attestation_key,
         now_ns=clock.now_ns(),
     )
     files = [setup.officer_key_file(person) for person in OFFICERS[:THRESHOLD]]

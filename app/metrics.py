@@ -16,6 +16,7 @@ from core.errors import StrongroomError
 from core.ids import ChainId
 from custody import chain_state, funding, settlement
 from custody.spending import rows as spends
+from custody.wallets import addresses, rederive
 from custody.withdrawals import states
 from engine.sequencer import Sequencer
 
@@ -53,6 +54,8 @@ class ChainFacts:
     head_age_s: int
     frozen: bool
     open_incidents: int
+    bad_addresses: int
+    pending_addresses: int
 
 
 class PlatformCollector(Collector):
@@ -128,6 +131,8 @@ def chain_facts(conn: sa.Connection, chain: ChainId, now_s: int) -> ChainFacts:
         head_age_s=-1 if time_s is None else max(0, now_s - time_s),
         frozen=state.frozen,
         open_incidents=incidents,
+        bad_addresses=rederive.bad_addresses(conn, chain),
+        pending_addresses=addresses.count_pending(conn, chain),
     )
 
 
@@ -138,6 +143,8 @@ def _chains(facts: list[ChainFacts]) -> Iterator[Metric]:
         ("head_age_s", "Age of the newest followed block; -1: none"),
         ("frozen", "1 when frozen"),
         ("open_incidents", "Incidents nobody closed"),
+        ("bad_addresses", "Addresses that do not derive again or were not attested; page on 1"),
+        ("pending_addresses", "Addresses that wait for the signer's attestation"),
     ):
         shown = name.removesuffix("_s") + ("_seconds" if name.endswith("_s") else "")
         family = GaugeMetricFamily(f"strongroom_chain_{shown}", about, labels=("chain",))

@@ -20,6 +20,9 @@ from core.entropy import Entropy, SystemEntropy
 from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.db import Database
+from custody.keys.attestation import AttestationKey
+from custody.keys.desk import Notary
+from custody.keys.owners import OwnersInMemory
 from custody.keys.private_file import read_private_file
 from custody.keys.roster_files import RosterChain, load_rosters
 from custody.keys.secret import Secret
@@ -56,6 +59,7 @@ def open_platform(
         rosters = open_rosters(settings)
         passphrase = Secret(read_private_file(settings.keystore.passphrase_file).strip())
         seed = open_keystore(settings.keystore.file, passphrase)
+        attestation_key = AttestationKey.open(settings.keystore.attestation_file, passphrase)
         chains = {
             name: open_chain(chain_config(name, chain, assets_of(specs, [name])))
             for name, chain in settings.chains.items()
@@ -64,7 +68,9 @@ def open_platform(
     except (ValueError, OSError) as error:
         raise SettingsError([str(error)]) from error
     db, clock = open_database(settings), clock or SystemClock()
-    desk = key_desk(Shelf(settings.data.folder / "signer"), clock, rosters.pinned, signers)
+    notary = Notary(attestation_key, dict.fromkeys(chains, OwnersInMemory()))
+    shelf = Shelf(settings.data.folder / "signer")
+    desk = key_desk(shelf, clock, rosters.pinned, signers, notary)
     return Platform(
         db=db,
         clock=clock,

@@ -138,6 +138,8 @@ class KeystoreSettings:
 
     file: Path
     passphrase_file: Path
+    attestation_file: Path
+    """A keystore of its own under the same passphrase; see custody.keys.attestation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

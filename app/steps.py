@@ -18,6 +18,7 @@ from custody import funding, settlement
 from custody.settlement import EventLog
 from custody.spending import drive
 from custody.spending.drive import Note
+from custody.wallets.rederive import AddressWatch, Completion
 from custody.withdrawals import execute, workflow
 from engine.sequencer import Sequencer
 from indexers import finality, follow, reconcile
@@ -73,6 +74,7 @@ def worker_steps(platform: Platform, note: Note) -> list[Step]:
     ]
     for chain_id, home in platform.chains.items():
         steps += _chain_steps(platform, chain_id, home, note)
+        steps += _address_steps(platform, chain_id, home)
     return steps
 
 
@@ -101,6 +103,31 @@ def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: N
         ("identity", 12 * slow, lambda: _identity(home)),
     ]
     return [Step(f"{chain_id}.{name}", Home.ANY, every, run) for name, every, run in jobs]
+
+
+def _address_steps(platform: Platform, chain_id: ChainId, home: ChainHome) -> list[Step]:
+    """Return the steps over a chain's own addresses; they take no turns with the chain's."""
+    db, clock = platform.db, platform.clock
+
+    def key() -> bytes:
+        return platform.attestation_key
+
+    def judge() -> int:
+        watch.step(db, clock=clock)
+        return 0  # the pace is the interval's, whatever is found
+
+    watch = AddressWatch(home.chain, key, home.public_key_again)
+    completion = Completion(home.chain, platform.signer, key)
+    every = 5 * SECOND_NS
+    return [
+        Step(
+            f"addresses.{chain_id}.attest",
+            Home.ANY,
+            every,
+            lambda: completion.step(db, clock=clock),
+        ),
+        Step(f"addresses.{chain_id}.rederive", Home.ANY, every, judge),
+    ]
 
 
 def _follow(platform: Platform, home: ChainHome) -> int:

@@ -268,6 +268,25 @@ def open_incident(
     )  # fmt: skip
 
 
+def close_incidents(conn: sa.Connection, chain: ChainId, *, kind: str, now_ns: int) -> int:
+    """Close a chain's incidents of a kind whose cause is gone; return how many there were."""
+    closed = conn.execute(
+        incidents.update()
+        .where(
+            incidents.c.chain == chain,
+            incidents.c.kind == kind,
+            incidents.c.closed_at_ns.is_(None),
+        )
+        .values(closed_at_ns=now_ns)
+    ).rowcount
+    if closed:
+        audit_log.record(
+            conn, actor="platform", action=f"incident.{kind}.closed", subject=chain,
+            detail={"count": str(closed)}, at_ns=now_ns,
+        )  # fmt: skip
+    return closed
+
+
 def open_incidents(conn: sa.Connection, *, limit: int = 100) -> list[Incident]:
     """Return open incidents, oldest first."""
     query = (

@@ -72,6 +72,13 @@ def create_app(context: ApiContext) -> Edge:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
+    if error.reason is Reason.BAD_ATTESTATION:
+        # It pages, and the process lives: whoever can write one row must not stop everybody.
+        _log.critical(
+            "BAD ATTESTATION", request_id=problems.request_id_of(request), what=error.detail
+        )
+        detail = "What is stored is not what the signer attested to. Do not pay to it; ask us."
+        return problems.respond(problems.problem(request, error.reason.value, detail))
     return problems.of_refusal(request, error)
 
 

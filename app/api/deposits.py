@@ -12,8 +12,9 @@ from app.api.guard import Caller, GuardedRoute, In, OwnNo, Shop
 from app.api.idempotent import IdempotencyKey, replay
 from app.api.shapes import Asked, Cursor, Limit, Page, Shown, after, next_of
 from app.api.units import asset_id
-from core.errors import Corrupt, Reason, Refused, Unavailable
-from core.ids import ChainId, DepositId
+from app.bootstrap import attest_address
+from core.errors import Reason, Refused, Unavailable
+from core.ids import ChainId, CustomerNo, DepositId
 from core.money import format_amount
 from custody import access, chain_state, deposit_rows, idempotency
 from custody.deposit_rows import Deposit, DepositState
@@ -35,10 +36,19 @@ class NewAddress(Asked):
 
 
 class AddressView(Shown):
-    """An address of this customer, derived anew by two libraries before it was shown."""
+    """An address of this customer with all that the signer attests to.
+
+    Whoever has the attestation key (it stands in the roster) can check the Ed25519 signature over
+    the canonical message strongroom/address before paying to it, and should.
+    """
 
     chain: str
+    network: str
     address: str
+    account: str
+    key_index: int
+    customer_no: int
+    attestation: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$", description="Ed25519, in hex")]
 
 
 class DepositView(Shown):
@@ -93,17 +103,18 @@ def issue_address(
     wanted = None if key is None else idempotency.check_key(key)
     content = idempotency.request_hash("POST /v1/deposit-addresses", asked.model_dump())
 
-    def apply(conn: sa.Connection) -> tuple[Answer, bool]:
+    def apply(conn: sa.Connection) -> tuple[Address, bool]:
         now_ns = platform.clock.now_ns()
         if wanted is not None:
-            is_new, known = idempotency.begin(
+            _, known = idempotency.begin(
                 conn, caller.scope, wanted, request_hash=content, now_ns=now_ns
             )
             if known is not None:
-                return known, not is_new
+                row = _row_of(conn, chain_id, known)
+                return row, row.attestation is not None
         if len(addresses.of_customer(conn, chain_id, owner)) >= ADDRESSES_MAX:
             raise Refused(Reason.POLICY_BLOCKED, f"at most {ADDRESSES_MAX} addresses on a chain")
-        row = addresses.allocate(
+        row = addresses.reserve(
             conn,
             chain_id,
             owner,
@@ -111,12 +122,17 @@ def issue_address(
             address_of=home.chain.address_of,
             now_ns=now_ns,
         )
-        answer = Answer(201, _address(shop, row).model_dump_json())
         if wanted is not None:
-            idempotency.finish(conn, caller.scope, wanted, answer)
-        return answer, False
+            # What is kept is which row it was: its answer is made anew from what is attested.
+            idempotency.finish(conn, caller.scope, wanted, Answer(201, row.address))
+        return row, False
 
-    answer, is_replayed = shop.write(apply)
+    row, is_replayed = shop.write(apply)
+    if row.attestation is None:
+        attested = attest_address(platform, row)  # the signer is asked outside of any transaction
+        shop.write(lambda conn: addresses.put_attestation(conn, attested))
+        row = attested
+    answer = Answer(201, _address(shop, row, owner).model_dump_json())
     return replay(answer, is_replayed=is_replayed)
 
 
@@ -128,15 +144,19 @@ def list_addresses(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[AddressView]:
-    """Return one's addresses on a chain, oldest first; all of them stay good for ever."""
+    """Return one's addresses on a chain, oldest first; all of them stay good for ever.
+
+    One that the signer has not attested to yet is not among them.
+    """
     chain_id = ChainId(chain)
     shop.context.platform.home(chain_id)
     with shop.context.platform.db.read() as conn:
-        rows = addresses.of_customer(conn, chain_id, owner)
+        found = addresses.of_customer(conn, chain_id, owner)
+    rows = [row for row in found if row.attestation is not None]
     start = after(cursor)
     page = rows[start : start + limit]
     more = str(start + limit) if start + limit < len(rows) else None
-    return Page[AddressView](data=[_address(shop, row) for row in page], next_cursor=more)
+    return Page[AddressView](data=[_address(shop, row, owner) for row in page], next_cursor=more)
 
 
 @router.get("/v1/deposits")
@@ -203,13 +223,38 @@ def read_balances(owner: OwnNo, shop: In) -> BalancesView:
     )
 
 
-def _address(shop: Shop, row: Address) -> AddressView:
-    """Show an address only when it derives again from its key (K05)."""
+def _row_of(conn: sa.Connection, chain: ChainId, known: Answer) -> Address:
+    row = addresses.find(conn, chain, known.body)
+    if row is None:
+        raise Refused(Reason.BAD_ATTESTATION, f"{chain}: an address that was issued is not there")
+    return row
+
+
+def _address(shop: Shop, row: Address, owner: CustomerNo) -> AddressView:
+    """Show an address only when it is this customer's by the signer's own word (K05).
+
+    Refused: bad_attestation.
+    """
     home = shop.context.platform.home(row.chain)
-    derived = home.chain.address_of(home.public_key_of(row.account, row.key_index))
-    if derived != row.address:
-        raise Corrupt(f"{row.chain} {row.account}/{row.key_index} is stored as another address")
-    return AddressView(chain=row.chain, address=derived)
+    network = home.chain.traits.network
+    addresses.check_shown(
+        row, network=network, attestation_key=shop.context.platform.attestation_key
+    )
+    derived = home.chain.address_of(home.keys[row.account].public_key(row.key_index))
+    if derived != row.address or row.customer_no != owner or row.attestation is None:
+        raise Refused(
+            Reason.BAD_ATTESTATION,
+            f"{row.chain} {row.account}/{row.key_index}: not customer {owner}'s",
+        )
+    return AddressView(
+        chain=row.chain,
+        network=network,
+        address=derived,
+        account=row.account,
+        key_index=row.key_index,
+        customer_no=owner,
+        attestation=row.attestation.hex(),
+    )
 
 
 def _deposit(conn: sa.Connection, shop: Shop, row: Deposit) -> DepositView:

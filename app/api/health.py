@@ -15,6 +15,7 @@ from app.api.shapes import Shown
 from core.errors import Unavailable
 from core.ids import ChainId
 from custody import chain_state
+from custody.wallets import rederive
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -82,6 +83,7 @@ def _checks(shop: Shop) -> list[CheckView]:
     others: dict[str, Check] = {
         f"chain.{chain}": partial(_chain, shop, chain) for chain in shop.context.platform.chains
     }
+    others["addresses"] = partial(_addresses, shop)
     others |= shop.context.checks
     return [_check(name, check, needed=name in needed) for name, check in (needed | others).items()]
 
@@ -109,6 +111,12 @@ def _chain(shop: Shop, chain: ChainId) -> str | None:
         if chain_state.state(conn, chain).frozen:
             return "frozen"
         return None if chain_state.cursor(conn, chain) is not None else "no block followed yet"
+
+
+def _addresses(shop: Shop) -> str | None:
+    with shop.context.platform.db.read() as conn:
+        bad = sum(rederive.bad_addresses(conn, one) for one in shop.context.platform.chains)
+    return f"{bad} are not what the signer attested to" if bad else None
 
 
 def _json(shown: Shown, status: int) -> Response:

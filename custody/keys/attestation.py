@@ -16,6 +16,7 @@ any money. Whoever loses it makes another, enters it into the next roster and at
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -105,6 +106,31 @@ def check_proof(public_key: bytes, message: bytes, signature: bytes | None) -> N
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError, TypeError) as error:
         raise Refused(Reason.BAD_ATTESTATION, "the signer did not attest to this") from error
+
+
+def check_document(
+    document: Mapping[str, object], *, public_key: str, chain: ChainId, customer_no: CustomerNo
+) -> str:
+    """Return the address of an answer of the API that says what the signer attested to.
+
+    Nothing in the answer is believed: the chain and the customer are those who ask, and the key is
+    known from elsewhere (64 hex digits). Refused: bad_attestation.
+    """
+    address, account, network, index, signature = (
+        document.get(name) for name in ("address", "account", "network", "key_index", "attestation")
+    )
+    is_typed = isinstance(address, str) and isinstance(account, str) and isinstance(network, str)
+    if not (is_typed and type(index) is int and isinstance(signature, str)):
+        raise Refused(Reason.BAD_ATTESTATION, "the answer carries no attestation")
+    if account != DEPOSITS:
+        raise Refused(Reason.BAD_ATTESTATION, "the answer is no deposit address")
+    try:
+        key, proof = bytes.fromhex(public_key), bytes.fromhex(signature)
+    except ValueError as error:
+        raise Refused(Reason.BAD_ATTESTATION, "a key and a signature are hex digits") from error
+    claim = AddressClaim(chain, str(network), str(address), DEPOSITS, index, customer_no)
+    check_attestation(key, claim, proof)
+    return str(address)
 
 
 class AttestationKey:

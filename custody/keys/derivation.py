@@ -191,9 +191,18 @@ class AccountKeys:
         Corrupt when it did not.
         """
         public_key = self.public_key(index)
-        if self._second.public_key(index) != public_key:
+        if self.public_key_again(index) != public_key:
             raise Corrupt(f"two implementations disagree about child {index} of {self.xpub}")
         return public_key
+
+    def public_key_again(self, index: int) -> bytes:
+        """Return the key at .../0/index as the second library alone derives it.
+
+        Refused: malformed (no such index).
+        """
+        if type(index) is not int or not 0 <= index < HARDENED:
+            raise Refused(Reason.MALFORMED, "an index lies in 0..2^31-1")
+        return self._second.public_key(index)
 
     @cached_property
     def _second(self) -> SecondAccount:

@@ -51,8 +51,11 @@ def _table(table: sa.Table) -> Iterator[str]:
     yield ")"
     for index in sorted(table.indexes, key=lambda one: str(one.name)):
         columns = ", ".join(f'"{column.name}"' for column in index.columns)
-        unique = ", unique=True" if index.unique else ""
-        yield f'op.create_index("{index.name}", "{table.name}", [{columns}]{unique})'
+        words = ", unique=True" if index.unique else ""
+        where = index.dialect_options["sqlite"].get("where")
+        if where is not None:  # the same words for both databases
+            words += "".join(f", {name}_where=sa.text({str(where)!r})" for name in sorted(DIALECTS))
+        yield f'op.create_index("{index.name}", "{table.name}", [{columns}]{words})'
 
 
 def _column(column: sa.Column[object]) -> str:

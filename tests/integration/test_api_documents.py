@@ -101,7 +101,7 @@ def test_health_names_each_chain_and_everything_else_that_was_asked_to_be_checke
         assert answer.json()["status"] == "degraded"
         assert answer.json()["engine"] == engine_factory().kind
         checks = {each["name"]: each for each in answer.json()["checks"]}
-        assert set(checks) == {"database", "engine", "chain.fake", "worker"}
+        assert set(checks) == {"database", "engine", "chain.fake", "addresses", "worker"}
         assert checks["worker"]["detail"] == "silent for 20 s"
 
 

@@ -19,7 +19,6 @@ from core.errors import OutcomeUnknown, Unavailable
 from core.money import PPM
 from custody.db import Database, TransactionHooks
 from custody.ledger.audit import audit
-from custody.wallets.addresses import addresses
 from engine.simulated_files import SimulatedStorage
 from tests.support.api import Caller, Front, new_order, open_front, problem_of
 from tests.support.databases import Databases
@@ -293,23 +292,6 @@ def test_a_commit_that_broke_off_is_decided_by_its_key(front: Front, moment: str
     (balance,) = caller.get("/v1/balances").json()["data"]
     assert balance["withdrawing"] == "0.25125"
     books_are_whole(front)
-
-
-def test_an_address_that_does_not_derive_again_is_not_shown(front: Front) -> None:
-    caller = front.customer("k05")
-    issued = caller.post("/v1/deposit-addresses", {"chain": "fake"}).json()["address"]
-    assert front.corrupt == []
-    other = front.world.outsider("thief")
-    front.house.platform.db.run(
-        lambda conn: conn.execute(
-            addresses.update().where(addresses.c.address == issued).values(address=other)
-        )
-    )
-    answer = caller.get("/v1/deposit-addresses?chain=fake")
-    document = problem_of(answer, 500, "internal")
-    assert other not in answer.text
-    assert document["retryable"] is False
-    assert len(front.corrupt) == 1, "the process is told to stop"
 
 
 def test_a_fault_of_ours_is_a_problem_document_too(

@@ -12,6 +12,7 @@ from core.clock import SECOND_NS
 from core.entropy import SeededEntropy
 from core.ids import AssetNo, MarketNo
 from custody.catalogue import MarketRow
+from custody.keys.attestation import AttestationKey
 from custody.keys.intent import TIME_LIMIT_NS
 from custody.keys.mandate import AssetCap, Mandate
 from custody.keys.roster import Officer, Roster, SpendLimit
@@ -25,6 +26,9 @@ from sweeper.policy import SweepRules
 
 PEOPLE = ("ada", "bea", "cai")
 SEED = Secret(SeededEntropy(1, "strongroom/simulation/keys").token_bytes(32))
+ATTESTATION_KEY = AttestationKey(
+    Secret(SeededEntropy(1, "strongroom/simulation/attestation").token_bytes(32))
+)
 EXPIRY_NS = 3_600 * SECOND_NS
 TERMS = WithdrawalTerms(network_fee_max=60_000, expiry_ns=EXPIRY_NS)
 RULES = SweepRules(cost_multiple=3, fee_max=40_000, top_up_max=60_000, rate_max=200)
@@ -91,6 +95,7 @@ def gather(world: FakeWorld) -> Cast:
             SpendLimit(chain.traits.chain, key, 10**15, 10**16, 60_000, 10**9) for key in listed
         ),
         mandates=_mandates(chain.traits, hot=hot, keys=listed),
+        attestation_key=ATTESTATION_KEY.public_key,
     )
     return Cast(
         officers=officers,

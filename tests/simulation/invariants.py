@@ -34,7 +34,7 @@ from custody.withdrawals.states import RELEASING, TRANSITIONS, WithdrawalState
 from engine.invariants import broken_invariants
 from engine.recovery import ReferenceFactory, replay
 from indexers import reconcile
-from tests.simulation import model
+from tests.simulation import model, own_keys
 from tests.simulation.machine import CHAIN, ENGINE, Machine
 from tests.simulation.officers import Officers
 from tests.simulation.people import People
@@ -230,6 +230,11 @@ def lanes(bench: Bench) -> Iterator[str]:
                 yield f"I9: the lane of {source} has nonces {nonces}"
 
 
+def owners(bench: Bench) -> Iterator[str]:
+    """I15: every address derives again and has the signer's word for its owner."""
+    yield from own_keys.findings(bench.db, bench.chain, bench.keys)
+
+
 def sweeps(bench: Bench) -> Iterator[str]:
     """P05: what a sweep gathers was credited before it was gathered."""
     booked = (DepositState.CREDITED.value, DepositState.REVERSED.value)
@@ -372,7 +377,7 @@ def reserves(bench: Bench) -> Iterator[str]:
 CHEAP: tuple[Question, ...] = (books_equal_engine, paid_once, lanes, sweeps, engine)
 DEAR: tuple[Question, ...] = (
     books, books_equal_chain, deposits_equal_chain, signatures, journal, transitions,
-    audit_records, treasury, reserves,
+    audit_records, treasury, reserves, owners,
 )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, Unavailable
 from core.ids import ChainId
 from custody import settlement
 from custody.db import Contended, TransactionHooks
+from custody.keys.desk import Notary
+from custody.keys.owners import OwnersInMemory
 from custody.keys.store import Shelf
 from custody.lease import Lease, take
 from custody.spending.drive import Patience, Problem
@@ -90,6 +92,8 @@ class Machine:
     """The signer's store: one for all processes, because one signer serves them."""
     processes: dict[str, Process] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
+    owners: OwnersInMemory = field(default_factory=OwnersInMemory)
+    """The signer's own file of whose each key is."""
     lives: int = 0
     acknowledged: int = 0
     """The highest sequence that anybody was answered with."""
@@ -161,7 +165,9 @@ class Machine:
         chain = SeamChain(self.world, faults=self.faults)
         chain.gate = gate
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
-        desk = key_desk(self.shelf, self.clock, self.cast.roster, {CHAIN: (chain, signer)})
+        notary = Notary(cast.ATTESTATION_KEY, {CHAIN: self.owners})
+        signers = {CHAIN: (chain, signer)}
+        desk = key_desk(self.shelf, self.clock, self.cast.roster, signers, notary)
         home = ChainHome(
             chain=chain,
             keys=account_keys(signer.account_xpub),

@@ -28,6 +28,7 @@ from custody.ledger.chart import AccountKind
 from custody.ledger.records import Chain
 from custody.ledger.transfers import chain_head
 from custody.spending import rows
+from custody.wallets import addresses
 from custody.withdrawals import states
 from engine.recovery import ReferenceFactory, replay
 from tests.simulation import cast, invariants, model
@@ -60,6 +61,7 @@ JOBS = {
     "funding": 6, "fake.follow": 6, "fake.finality": 4, "settlement": 6, "fake.withdrawals.plan": 4,
     "fake.spending.move": 7, "fake.spending.settle": 4, "fake.sweeps.plan": 2,
     "withdrawals.expire": 1, "fake.reconcile": 1, "fake.identity": 1,
+    "addresses.fake.attest": 1, "addresses.fake.rederive": 1,
 }  # fmt: skip
 ENGINE_JOBS = frozenset({"funding", "settlement"})
 SELDOM = frozenset({"fake.reconcile", "fake.identity"})
@@ -215,6 +217,8 @@ class World:
                 for spend in rows.in_states(conn, CHAIN, rows.IN_FLIGHT, limit=1_000)
             ]
             booked = settlement.position(conn).sequence
+            if unattested := addresses.count_pending(conn, CHAIN):
+                found.append(f"{unattested} addresses are not attested")
             if chain_state.state(conn, CHAIN).frozen:
                 found.append("the chain is frozen")
         if booked != self.machine.sequencer().position.sequence:

@@ -21,6 +21,10 @@ TABLES: dict[str, dict[str, object]] = {
         "roster_folder": "rosters",
         "roster_sha256": "ab" * 32,
     },
-    "keystore": {"file": "keystore", "passphrase_file": "passphrase"},
+    "keystore": {
+        "file": "keystore",
+        "passphrase_file": "passphrase",
+        "attestation_file": "attestation",
+    },
     "chains": {"devnet": CHAIN},
 }

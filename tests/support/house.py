@@ -23,8 +23,10 @@ from core.ids import AssetNo, CustomerNo, WithdrawalId
 from custody import catalogue, settlement
 from custody.catalogue import MarketRow
 from custody.db import Database
-from custody.keys.desk import KeyDesk
+from custody.keys.attestation import AttestationKey
+from custody.keys.desk import KeyDesk, Notary
 from custody.keys.mandate import AssetCap, Mandate
+from custody.keys.owners import OwnersInMemory
 from custody.keys.roster import Officer, Roster, SpendLimit, Verdict, sign_approval
 from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
@@ -49,6 +51,7 @@ from sweeper.policy import SweepRules
 OFFICERS = ("ada", "ben", "cleo")
 FAR_NS = 1 << 62
 HUGE = 1 << 200
+ATTESTATION_KEY = AttestationKey(Secret(SeededEntropy(1, "attestation").token_bytes(32)))
 
 
 def officer_key(person: str) -> Ed25519PrivateKey:
@@ -69,7 +72,11 @@ def house_roster(chain: Chain, assets: Sequence[AssetSpec]) -> Roster:
     """Return the roster of a house: its officers, wide mandates, wide limits."""
     keys = sorted({"native", *(spec.key for spec in assets)})
     limits = (SpendLimit(chain.traits.chain, key, HUGE, HUGE, HUGE, HUGE) for key in keys)
-    return make_roster(limits=tuple(limits), mandates=make_mandates(chain, keys))
+    return make_roster(
+        limits=tuple(limits),
+        mandates=make_mandates(chain, keys),
+        attestation_key=ATTESTATION_KEY.public_key,
+    )
 
 
 def make_mandates(chain: Chain, keys: Sequence[str]) -> tuple[Mandate, ...]:
@@ -263,7 +270,8 @@ def open_house(
     db.create_all()
     signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
     name, roster = chain.traits.chain, house_roster(chain, assets)
-    desk = key_desk(Shelf(storage), clock, roster, {name: (chain, signer)})
+    notary = Notary(ATTESTATION_KEY, {name: OwnersInMemory()})
+    desk = key_desk(Shelf(storage), clock, roster, {name: (chain, signer)}, notary)
     home = ChainHome(
         chain=chain,
         keys=account_keys(signer.account_xpub),

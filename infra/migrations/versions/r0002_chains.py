@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from custody.db import Amount, Flag, Int64, Text, amount_check
+from custody.db import Amount, Bytes, Flag, Int64, Text, amount_check
 from infra.migrations import ddl
 
 revision = "0002"
@@ -67,6 +67,7 @@ def _addresses() -> None:
         sa.Column("key_index", Int64, nullable=False),
         sa.Column("customer_no", Int64, nullable=True),
         sa.Column("created_at_ns", Int64, nullable=False),
+        sa.Column("attestation", Bytes, nullable=True),
         sa.CheckConstraint(
             "(account = 'deposits') = (customer_no IS NOT NULL)",
             name="deposit_addresses_have_owners",
@@ -78,6 +79,13 @@ def _addresses() -> None:
     )
     op.create_index("ix_addresses_customer", "addresses", ["customer_no", "chain"])
     op.create_index("ix_addresses_index", "addresses", ["account", "key_index"])
+    op.create_index(
+        "ix_addresses_pending",
+        "addresses",
+        ["chain", "created_at_ns"],
+        postgresql_where=sa.text("attestation IS NULL"),
+        sqlite_where=sa.text("attestation IS NULL"),
+    )
 
 
 def _blocks() -> None:

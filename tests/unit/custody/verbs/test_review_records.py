@@ -80,7 +80,7 @@ def test_no_index_is_issued_to_two_customers_of_two_chains(house: House) -> None
     issued = [
         house.platform.db.run(
             partial(
-                addresses.allocate, chain=ChainId(chain), customer_no=customer_no,
+                addresses.reserve, chain=ChainId(chain), customer_no=customer_no,
                 public_key_of=lambda account, index: f"{account}/{index}".encode(),
                 address_of=bytes.decode, now_ns=1,
             )

@@ -165,7 +165,7 @@ def test_a_destination_that_became_ours_is_not_paid(
 ) -> None:
     row = approved(house, world, alice, "bob")
     house.platform.db.run(
-        lambda conn: addresses.allocate(
+        lambda conn: addresses.reserve(
             conn, row.chain, alice, public_key_of=lambda _a, _i: b"",
             address_of=lambda _key: row.destination, now_ns=1,
         )
@@ -181,7 +181,7 @@ def test_a_payment_to_an_address_that_became_ours_is_that_customers_deposit(
     row = approved(house, world, alice, "later")
     assert house.step("withdrawals.plan") == 1
     house.platform.db.run(
-        lambda conn: addresses.allocate(
+        lambda conn: addresses.reserve(
             conn, row.chain, bob, public_key_of=lambda _a, _i: b"",
             address_of=lambda _key: row.destination, now_ns=1,
         )
