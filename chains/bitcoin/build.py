@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from chains.base import NATIVE, SpendIntent, SpendKind, UnsignedTx
 from chains.bitcoin.address import script_of
 from chains.bitcoin.params import BitcoinParams
+from chains.bitcoin.psbt import PSBT_BYTES_MAX
 from core.errors import Reason, Refused
 from core.money import require_int
 
@@ -45,7 +46,7 @@ def build(
     would be dust. A cancellation pays everything back to the intent's source.
 
     Refused: intent_mismatch, zero_amount, invalid_address, wrong_network, forbidden_destination,
-    exceeds_available, fee_above_cap.
+    exceeds_available, fee_above_cap, too_large.
     """
     _check(intent, params, coins)
     destination = script_of(intent.destination, params.place)
@@ -68,6 +69,8 @@ def build(
     raw = _transaction(coins, outputs)
     digest = hashlib.sha256(hashlib.sha256(raw).digest()).digest()
     payload = _wrapped(raw, coins, outputs)
+    if len(payload) > PSBT_BYTES_MAX:
+        raise Refused(Reason.TOO_LARGE, "the coins come from too large transactions; choose fewer")
     return UnsignedTx(params.chain, intent.source, 0, payload, digest, fee)
 
 

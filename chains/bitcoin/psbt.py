@@ -17,7 +17,9 @@ import coincurve
 from chains.bitcoin.tx import Cursor, Tx, TxOut, parse_output, parse_tx, undecodable
 from core.errors import Reason, Refused
 
-PSBT_BYTES_MAX = 8_000_000
+PSBT_BYTES_MAX = 900_000
+"""Fits one record of the signer's log. Each coin brings the transaction it comes from, mostly some
+hundred bytes; a payout to thousands has a hundred thousand."""
 
 _MAGIC = b"psbt\xff"
 

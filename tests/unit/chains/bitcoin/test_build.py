@@ -94,8 +94,7 @@ def test_builder_and_decoder_agree_on_fee_and_rate(
 
 
 def test_many_coins_are_spent_at_once() -> None:
-    funded = funding(address_of(HOT), *[COIN] * 260)
-    coins = [coin_of(funded, number) for number in range(260)]
+    coins = [coin_of(funding(address_of(HOT), COIN, salt=number)) for number in range(260)]
     unsigned = built(intent_of(STRANGER, 259 * COIN, fee_max=COIN), *coins)
     signed = OFFLINE.assemble(unsigned, sign_all(unsigned, *[HOT] * 260))
     check_by_library(unsigned.payload, signed.raw)
@@ -150,6 +149,13 @@ def test_coins_are_chosen_and_each_of_them_once() -> None:
     coin = Wallet().coins[0]
     assert refusal(intent_of(STRANGER, COIN)) is Reason.EXCEEDS_AVAILABLE
     assert refusal(intent_of(STRANGER, COIN), coin, coin) is Reason.EXCEEDS_AVAILABLE
+
+
+def test_what_would_not_be_judged_is_not_built() -> None:
+    funded = funding(address_of(HOT), *[COIN] * 10_000)
+    coins = [coin_of(funded, number) for number in range(3)]
+    assert built(intent_of(STRANGER, COIN), *coins[:2]).fee_max
+    assert refusal(intent_of(STRANGER, COIN), *coins) is Reason.TOO_LARGE
 
 
 def test_a_rate_above_the_cap_is_not_built() -> None:

@@ -85,6 +85,17 @@ def test_a_whole_corpus_in_one_batch_gets_one_signature(room: Coinroom) -> None:
     assert len(signed[0]) == 2 * 65
 
 
+def test_what_the_log_could_not_hold_is_refused_before_anything_is_signed(room: Coinroom) -> None:
+    funded = funding(address_of(HOT), *[COIN] * 10_000)
+    coins = [coin_of(funded, number) for number in range(3)]
+    draft = draft_of(coins, (STRANGER, 2 * COIN), (address_of(CHANGE), COIN - FEE))
+    intent = intent_of(STRANGER, 2 * COIN)
+    asked = Asked(draft, intent, input_keys=(HOT,) * 3)
+    assert refusal(room, asked) is Reason.TOO_LARGE
+    fewer = draft_of(coins[:2], (STRANGER, 2 * COIN - FEE))
+    assert room.sign(Asked(fewer, replace(intent, amount=2 * COIN - FEE), change_keys=()))
+
+
 def test_the_order_of_outputs_says_nothing(room: Coinroom) -> None:
     assert room.sign(reordered(honest()))
 
