@@ -118,6 +118,8 @@ class SpendKind(enum.StrEnum):
     """Spends the nonce (or the coin) back to ourselves: the declared spend can never land."""
     DELEGATION = "delegation"
     """Moves nothing: an account of ours begins to run the code of a contract in the roster."""
+    ROTATION = "rotation"
+    """Moves a wallet's money from retired keys to the wallet's present ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,15 +91,16 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
         def address_of(key: KeyRef) -> str:
             return chain.address_of(public_key(key))
 
+        key = KeyRef(record.account, record.key_index)
         check_authority(
             authority,
             record.spend,
+            key=key,
             roster=roster,
             now_ns=record.signed_at_ns,
             address_of_key=address_of,
         )
         decoded = chain.decode(record.payload, sender=record.sender)
-        key = KeyRef(record.account, record.key_index)
         input_keys, change_keys = _keys(record.input_keys), _keys(record.change_keys)
         check_explained(
             record.spend,

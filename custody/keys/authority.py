@@ -17,7 +17,8 @@ from custody.keys import intent as intents
 from custody.keys.intent import WithdrawalIntent, explains
 from custody.keys.mandate import Mandate, covers
 from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
-from custody.keys.signers.base import KeyRef
+from custody.keys.rotation import check_generation, check_receiver
+from custody.keys.signers.base import KeyRef, wallet_of
 
 AddressOfKey: TypeAlias = Callable[[KeyRef], str]
 """The address of an own key, derived without asking the database."""
@@ -53,14 +54,17 @@ def check_authority(
     authority: Authority,
     spend: SpendIntent,
     *,
+    key: KeyRef,
     roster: Roster,
     now_ns: int,
     address_of_key: AddressOfKey,
 ) -> None:
-    """Return when a spend is authorised at a time; the window of a mandate is the log's business.
+    """Return when a spend by one key is authorised; the window of a mandate is the log's business.
 
-    Refused: intent_mismatch, fee_above_cap, and as verify_approvals, valid_mandate and covers.
+    Refused: intent_mismatch, fee_above_cap, and as check_generation, verify_approvals,
+    valid_mandate and covers.
     """
+    check_generation(roster, spend, key, address_of_key=address_of_key)
     if isinstance(authority, Approvals):
         explains(authority.withdrawal, spend)
         verify_approvals(
@@ -73,10 +77,11 @@ def check_authority(
         return
     mandate = valid_mandate(roster, authority.mandate_id, now_ns=now_ns)
     account = None
-    if (key := authority.destination_key) is not None:
-        if address_of_key(key) != spend.destination:
+    if (receiver := authority.destination_key) is not None:
+        if address_of_key(receiver) != spend.destination:
             raise Refused(Reason.FORBIDDEN_DESTINATION, "the destination is not that own key")
-        account = key.account
+        account = wallet_of(receiver.account)
+    check_receiver(roster, spend, authority.destination_key, address_of_key=address_of_key)
     covers(mandate, spend, destination_account=account)
 
 

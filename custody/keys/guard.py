@@ -211,6 +211,7 @@ def _check_authority(guard: Guard, request: SignRequest, now_ns: int) -> None:
     check_authority(
         request.authority,
         request.intent,
+        key=request.key,
         roster=guard.roster,
         now_ns=now_ns,
         address_of_key=guard.address_of,

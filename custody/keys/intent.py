@@ -10,9 +10,9 @@ Both are canonical messages (custody.keys.canonical has the byte format); the fi
         destination s · amount i · fee_minor i · network_fee_max i · policy_version i ·
         expires_ns i · rule s
 
-`kind` is one of withdrawal, sweep, top_up, cancellation, delegation. Amounts are minor units, times
-unix nanoseconds. The hash of an intent is SHA-256 of its message. tests/vectors/intents.json holds
-published examples.
+`kind` is one of withdrawal, sweep, top_up, cancellation, delegation, rotation. Amounts are minor
+units, times unix nanoseconds. The hash of an intent is SHA-256 of its message.
+tests/vectors/intents.json holds published examples.
 """
 
 from __future__ import annotations
@@ -130,13 +130,18 @@ def render_bytes(data: bytes) -> str:
     return "\n".join(lines) + "\n"
 
 
+ROTATION_RULE = "rotation"
+"""The rule of an approval that moves a wallet to new keys, and of no other."""
+
+
 def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
     """Return when a spend does exactly what was approved. Refused: intent_mismatch, fee_above_cap.
 
     The wallet that pays is not part of an approval; the guard checks that it is one of ours.
     """
+    is_rotation = withdrawal.rule == ROTATION_RULE
     pairs = {
-        "kind": (SpendKind.WITHDRAWAL, spend.kind),
+        "kind": (SpendKind.ROTATION if is_rotation else SpendKind.WITHDRAWAL, spend.kind),
         "withdrawal_id": (withdrawal.withdrawal_id, spend.cause_id),
         "chain": (withdrawal.chain, spend.chain),
         "network": (withdrawal.network, spend.network),

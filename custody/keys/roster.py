@@ -110,6 +110,18 @@ class Delegate:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """Which keys of a wallet are its present ones: 2 after the first change.
+
+    Keys of earlier generations are retired (custody.keys.rotation), later ones do not sign yet.
+    """
+
+    chain: ChainId
+    wallet: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """One version of the roster: everything that a signer believes without asking.
 
@@ -132,6 +144,7 @@ class Roster:
     mandates: tuple[Mandate, ...] = ()
     wallets: tuple[ContractWallet, ...] = ()
     delegates: tuple[Delegate, ...] = ()
+    rotations: tuple[Rotation, ...] = ()
     hash: bytes = b""
 
     def officer(self, public_key: bytes, now_ns: int) -> Officer:
@@ -162,6 +175,13 @@ class Roster:
     def allows_delegate(self, chain: ChainId, address: str) -> bool:
         """Return whether accounts of ours may run a contract's code."""
         return Delegate(chain, address) in self.delegates
+
+    def generation(self, chain: ChainId, wallet: str) -> int:
+        """Return which keys of a wallet are its present ones; 1 until they are changed."""
+        for one in self.rotations:
+            if (one.chain, one.wallet) == (chain, wallet):
+                return one.generation
+        return 1
 
     def wallet(self, chain: ChainId, address: str) -> ContractWallet | None:
         """Return the contract wallet at an address, None when it is none of ours."""

@@ -131,7 +131,7 @@ def check_signed(signed: SignedRoster, previous: Roster | None) -> tuple[str, ..
     """Return the distinct persons of the previous roster who signed this one, sorted.
 
     Every signature of the file must be good. Refused: roster_mismatch, issued_too_long_ago,
-    not_an_officer, bad_signature, quorum_not_met, too_large.
+    not_an_officer, bad_signature, quorum_not_met, too_large. Keys that were retired stay retired.
     """
     roster = signed.roster
     judges = previous or roster
@@ -142,6 +142,7 @@ def check_signed(signed: SignedRoster, previous: Roster | None) -> tuple[str, ..
             )
         if roster.issued_ns <= previous.issued_ns:
             raise Refused(Reason.ISSUED_TOO_LONG_AGO, "the previous roster was issued later")
+        _check_rotations(roster, previous)
     elif roster.serial != 1:
         raise Refused(Reason.ROSTER_MISMATCH, "the first roster has serial 1")
     if len(signed.signatures) > SIGNATURES_MAX:
@@ -157,6 +158,14 @@ def check_signed(signed: SignedRoster, previous: Roster | None) -> tuple[str, ..
             Reason.QUORUM_NOT_MET, f"{len(persons)} of {judges.threshold} persons signed the roster"
         )
     return tuple(sorted(persons))
+
+
+def _check_rotations(roster: Roster, previous: Roster) -> None:
+    for one in previous.rotations:
+        if roster.generation(one.chain, one.wallet) < one.generation:
+            raise Refused(
+                Reason.ROSTER_MISMATCH, f"retired keys of {one.chain} {one.wallet} do not come back"
+            )
 
 
 def roster_message(roster: Roster) -> bytes:

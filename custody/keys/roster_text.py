@@ -22,6 +22,7 @@
                      fee_max  fee_window_max  valid_from_ns  valid_until_ns
     [[wallets]]      chain  address  owners = ["hot/0"]
     [[delegates]]    chain  address
+    [[rotations]]    chain  wallet = "hot"  generation = 2
 
 Amounts are strings of decimal digits, since TOML promises integers of 64 bits only. Officers may
 leave out their times in a draft; `parse_body` takes nothing but what `render_body` writes.
@@ -42,8 +43,16 @@ from core.errors import Reason, Refused
 from core.money import AMOUNT_LIMIT
 from custody.keys.intent import TIME_LIMIT_NS
 from custody.keys.mandate import AssetCap, Mandate, check_mandate
-from custody.keys.roster import ContractWallet, Delegate, Node, Officer, Roster, SpendLimit
-from custody.keys.signers.base import KeyRef
+from custody.keys.roster import (
+    ContractWallet,
+    Delegate,
+    Node,
+    Officer,
+    Roster,
+    Rotation,
+    SpendLimit,
+)
+from custody.keys.signers.base import GENERATIONS_MAX, KeyRef, account_of
 
 FILE_VERSION = 2
 BODY_BYTES_MAX = 1 << 20
@@ -55,10 +64,10 @@ SERIAL_LIMIT = 1 << 31
 _PERSON = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _HASH_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _AMOUNT = re.compile(r"0|[1-9][0-9]{0,76}", re.ASCII)
-_OWNER = re.compile(r"([a-z]+)/(0|[1-9][0-9]{0,9})", re.ASCII)
+_OWNER = re.compile(r"([a-z]+(?:\.[0-9]{1,2})?)/(0|[1-9][0-9]{0,9})", re.ASCII)
 _TEXT = re.compile(r"[ -~]{1,256}", re.ASCII)
 _HEAD = ("version", "serial", "previous", "issued_ns", "threshold")
-_TABLES = ("officers", "nodes", "limits", "mandates", "wallets", "delegates")
+_TABLES = ("officers", "nodes", "limits", "mandates", "wallets", "delegates", "rotations")
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -108,6 +117,7 @@ def parse_draft(
         mandates=_rows(page, "mandates", _mandate),
         wallets=_rows(page, "wallets", _wallet),
         delegates=_rows(page, "delegates", _delegate),
+        rotations=_rows(page, "rotations", _rotation),
     )
     return sealed(roster)
 
@@ -170,6 +180,7 @@ def _check(roster: Roster) -> None:
         ("mandate", [mandate.mandate_id for mandate in roster.mandates]),
         ("wallet", [(wallet.chain, wallet.address) for wallet in roster.wallets]),
         ("delegate", [(one.chain, one.address) for one in roster.delegates]),
+        ("rotation", [(one.chain, one.wallet) for one in roster.rotations]),
     ):
         if len(set(names)) != len(names):
             raise _malformed(f"a {what} stands in the roster twice")
@@ -250,6 +261,18 @@ def _wallet(row: Row) -> ContractWallet:
 def _delegate(row: Row) -> Delegate:
     _named(row, Delegate)
     return Delegate(_text(row, "chain"), _text(row, "address"))
+
+
+def _rotation(row: Row) -> Rotation:
+    _named(row, Rotation)
+    generation = _integer(row, "generation", GENERATIONS_MAX + 1)
+    try:
+        account_of(_text(row, "wallet"), generation)
+    except Refused as refused:
+        raise _malformed(refused.detail) from refused
+    if generation < 2:
+        raise _malformed("a rotation begins with generation 2")
+    return Rotation(_text(row, "chain"), row["wallet"], generation)
 
 
 def _named(row: Row, kind: type) -> None:

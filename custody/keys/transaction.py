@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from chains.base import NATIVE, ChainWriter, Decoded, Effect, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
 from custody.keys.authority import Authority
-from custody.keys.signers.base import KeyRef, check_message
+from custody.keys.signers.base import KeyRef, check_message, wallet_of
 
 AddressOfKey = Callable[[KeyRef], str]
 
@@ -21,8 +21,9 @@ SOURCES: dict[SpendKind, frozenset[str]] = {
     SpendKind.SWEEP: frozenset({"deposits", "hot"}),
     SpendKind.TOP_UP: frozenset({"gas", "hot", "cold"}),
     SpendKind.CANCELLATION: frozenset({"deposits", "hot", "gas", "cold"}),
+    SpendKind.ROTATION: frozenset({"hot", "gas", "cold"}),
 }
-"""Which own accounts may pay for which kind of spend."""
+"""Which own wallets may pay for which kind of spend."""
 
 
 CHANGE_KEYS = 20
@@ -46,7 +47,7 @@ class SignRequest:
 
 def check_source(request: SignRequest) -> None:
     """Return when the account of a request may pay for its kind. Refused: intent_mismatch."""
-    if request.key.account not in SOURCES[request.intent.kind]:
+    if wallet_of(request.key.account) not in SOURCES.get(request.intent.kind, frozenset()):
         raise Refused(
             Reason.INTENT_MISMATCH, f"{request.key.account} pays for no {request.intent.kind}"
         )

@@ -281,6 +281,7 @@ def test_a_removed_officer_still_counts_for_what_was_signed_before(room: Guardro
         check_authority(
             authority,
             entries[0].record.spend,
+            key=KeyRef("hot", 0),
             roster=later,
             now_ns=room.clock.now_ns(),
             address_of_key=room.guard.address_of,
