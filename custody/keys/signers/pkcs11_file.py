@@ -13,19 +13,21 @@ cut off. What is wrong otherwise is Corrupt.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from core.errors import Corrupt
+from core.errors import Corrupt, Unavailable
 from custody.keys.private_file import OWNER_ONLY
 from custody.keys.signers.base import KeyRef
+from custody.keys.signers.pkcs11_module import wait_for_lock
 
 DOMAIN = b"strongroom/token-keys/v1\n"
 TAG_HEX = 64
@@ -68,7 +70,10 @@ class KeyFile:
         return [(key, entry.public_key) for key, entry in entries if not entry.blob]
 
     def read(self) -> None:
-        """Take in what was appended since. Corrupt: it is not what this token's signer wrote."""
+        """Take in what was appended since.
+
+        Corrupt: it is not what this token's signer wrote. Unavailable: the disk.
+        """
         try:
             with self._lock(), self._path.open("rb") as stream:
                 stream.seek(self._offset)
@@ -76,13 +81,17 @@ class KeyFile:
         except FileNotFoundError as error:
             if self._offset:
                 raise Corrupt(f"{self._path} is gone") from error
+        except OSError as error:
+            raise Unavailable(f"{self._path}: {error.strerror}") from error
 
     @contextlib.contextmanager
     def appending(self) -> Iterator[Callable[[str, int, Sequence[KeyEntry]], None]]:
-        """Keep other processes from appending; lend what appends a batch durably."""
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
-        with os.fdopen(handle, "rb+", buffering=0) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        """Keep other processes from appending; lend what appends a batch durably.
+
+        Unavailable: the disk, or others do not let go of the file. Corrupt as read.
+        """
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(self._locked())
             self.read()
             stream.truncate(self._offset)  # what a crash left
 
@@ -91,26 +100,42 @@ class KeyFile:
                 page = {"account": account, "first": first, "keys": keys}
                 text = json.dumps(page, sort_keys=True, separators=(",", ":"))
                 with self._lock():  # nobody in this process reads what is not yet durable
-                    line = f"{self._tag_of(self._tag, text)} {text}\n"
-                    stream.seek(self._offset)
-                    stream.write(line.encode("ascii"))
-                    os.fsync(stream.fileno())
+                    self._write(stream, f"{self._tag_of(self._tag, text)} {text}\n".encode())
                     self.read()
 
             yield append
-        if not self._offset:
-            return
-        folder = os.open(self._path.parent, os.O_RDONLY)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[FileIO]:
         try:
-            os.fsync(folder)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+        except OSError as error:
+            raise Unavailable(f"{self._path}: {error.strerror}") from error
+        try:
+            os.fsync(folder)  # the file's name is as durable as what will stand in it
         finally:
             os.close(folder)
+        with FileIO(handle, "rb+") as stream:
+            wait_for_lock(handle, self._path)
+            yield stream
+
+    def _write(self, stream: FileIO, line: bytes) -> None:
+        try:
+            stream.seek(self._offset)
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(stream.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                stream.truncate(self._offset)
+            raise Unavailable(f"{self._path}: {error.strerror}") from error
 
     def _has_grown(self) -> bool:
         try:
             return self._path.stat().st_size != self._offset
         except FileNotFoundError:
-            return False
+            return bool(self._offset)
 
     def _lock(self) -> threading.RLock:
         # A lock that was held when the process forked is never released in the child.

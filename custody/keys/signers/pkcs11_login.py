@@ -43,6 +43,9 @@ def log_in(found: Any, pin_file: Path) -> Any | StrongroomError:
     return Unavailable(f"the token does not let us in: {name}")
 
 
+_refused: set[str] = set()
+
+
 class PinMemory:
     """That a PIN file was refused, so that starting again and again does not lock the token."""
 
@@ -54,12 +57,13 @@ class PinMemory:
     def has_been_refused(self) -> bool:
         """Return whether this very file was refused."""
         try:
-            return self.path.read_text("ascii") == self._mark
+            return self._mark in _refused or self.path.read_text("ascii") == self._mark
         except FileNotFoundError:
             return False
 
     def remember(self) -> None:
-        """Write it down, where the folder lets us."""
+        """Write it down, also for other processes where the folder lets us."""
+        _refused.add(self._mark)
         with contextlib.suppress(OSError):
             self.path.write_text(self._mark, "ascii")
 

@@ -129,17 +129,12 @@ class Module:
 
         Unavailable: others held it for a minute, or the file cannot be opened.
         """
-        try:
-            handle = os.open(lock_file, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise Unavailable(f"{lock_file} cannot be opened") from error
-        self._start_lock = handle
-        try:
-            _lock(handle, lock_file)
-            yield
-        finally:
-            self._start_lock = None
-            os.close(handle)
+        with locked(lock_file) as handle:
+            self._start_lock = handle
+            try:
+                yield
+            finally:
+                self._start_lock = None
 
     def before_fork(self) -> None:
         """Wait, not for ever, until nobody is inside: a child inherits locks that are held."""
@@ -162,18 +157,36 @@ class Module:
         self.generation += 1
         self.is_ready, self._is_child = False, True
         if self._start_lock is not None:
-            os.close(self._start_lock)
+            os.close(self._start_lock)  # the lock is the parent's
             self._start_lock = None
 
 
-def _lock(handle: int, lock_file: Path) -> None:
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock of a file or folder that is there; lend its descriptor.
+
+    Unavailable: others held it for a minute, or it cannot be opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be opened") from error
+    try:
+        wait_for_lock(handle, path)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def wait_for_lock(handle: int, path: Path) -> None:
+    """Lock what is open. Unavailable: others held it for a minute."""
     until = time.monotonic() + START_LOCK_S
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > until:
-                raise Unavailable(f"others keep {lock_file} locked") from error
+                raise Unavailable(f"others keep {path} locked") from error
             time.sleep(_POLL_S)
         else:
             return

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
 from custody.keys.signers.pkcs11_keys import mapper
 from custody.keys.signers.pkcs11_lanes import Lane, Lanes
 from custody.keys.signers.pkcs11_login import log_in
-from custody.keys.signers.pkcs11_module import START_LOCK_S, Module, binding, load_module
+from custody.keys.signers.pkcs11_module import START_LOCK_S, Module, binding, load_module, locked
 
 T = TypeVar("T")
 
@@ -55,6 +54,7 @@ LOST = frozenset(
         "ObjectHandleInvalid",
         "OperationActive",
         "OperationNotInitialized",
+        "PKCS11Error",  # what has no name in the binding: vendors' own, a library that was ended
         "SessionClosed",
         "SessionHandleInvalid",
         "SlotIDInvalid",
@@ -129,15 +129,9 @@ class Token:
         patience_ms = START_LOCK_S * 1_000 + self._patience_ms  # others may be starting too
         self.run(lambda lane: check(lane.session) if was_open else None, patience_ms=patience_ms)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes that use this PIN file from making keys at the same time."""
-        handle = os.open(self.pin_file.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def alone(self) -> contextlib.AbstractContextManager[int]:
+        """Keep other processes that use this PIN file from making objects at the same time."""
+        return locked(self.pin_file.parent)
 
     def forget(self, check: Callable[[Any], None]) -> None:
         """End what `expect` began."""

@@ -23,6 +23,8 @@ LOST = {
     "token-not-present": codes.CKR_TOKEN_NOT_PRESENT,
     "object-handle-invalid": codes.CKR_OBJECT_HANDLE_INVALID,
     "user-not-logged-in": codes.CKR_USER_NOT_LOGGED_IN,
+    "library-ended-by-others": codes.CKR_CRYPTOKI_NOT_INITIALIZED,
+    "a-vendors-own": codes.CKR_VENDOR_DEFINED,
 }
 
 

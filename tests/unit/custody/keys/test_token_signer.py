@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import subprocess
 import sys
@@ -162,6 +164,26 @@ def _session_keys(session: Any) -> list[Any]:
 
     a = pkcs11.Attribute
     return list(session.get_objects({a.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, a.TOKEN: False}))
+
+
+def test_a_disk_that_fails_is_unavailable_and_no_key_counts_that_is_not_durable(
+    signer: Pkcs11Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = tmp_path.glob("*.keys")
+    before = path.read_bytes()
+
+    def fail(handle: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        with pytest.raises(Unavailable, match="Input/output error"):
+            signer.make_keys("deposits", 5, 1)
+    assert path.read_bytes() == before
+    assert refusal(signer.public_key, KeyRef("deposits", 5)) is Reason.UNKNOWN_KEY
+    signer.make_keys("deposits", 5, 1)
+    signs(signer, key=KeyRef("deposits", 5))
 
 
 def test_the_file_of_keys_is_its_owners(signer: Pkcs11Signer, tmp_path: Path) -> None:
