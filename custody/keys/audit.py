@@ -22,7 +22,7 @@ from custody.keys.mandate import Usage, fits
 from custody.keys.roster_files import RosterChain
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry, Mark, Record, nonce_of, positions_of
-from custody.keys.transaction import check_explained, keys_of
+from custody.keys.transaction import check_explained, check_key, check_kind, keys_of
 
 PublicKeyOf = Callable[[ChainId, KeyRef], bytes]
 
@@ -54,7 +54,7 @@ def audit(entries: Sequence[Entry], auditor: Auditor) -> list[Finding]:
     for entry in entries:
         found += _signed_rightly(auditor, entry)
     found += _exclusive(entries)
-    found += _lanes(entries)
+    found += _lanes(entries, auditor.rosters)
     found += _windows(entries, auditor)
     return sorted(found, key=lambda finding: (finding.position, finding.invariant))
 
@@ -110,7 +110,9 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
             change_keys=change_keys,
             address_of_key=address_of,
         )
-        if address_of(key) != record.sender or public_key(key) != record.public_key:
+        from_contract = check_key(record.spend, key, roster=roster, address_of_key=address_of)
+        check_kind(record.spend, decoded, from_contract=from_contract, roster=roster)
+        if record.spend.source != record.sender or public_key(key) != record.public_key:
             yield Finding("I8", entry.position, "the sender is not the recorded key")
         told = (record.nonce, record.claims, record.digest, record.fee_max)
         claims = decoded.claims(record.sender)
@@ -174,14 +176,15 @@ def _exclusive(entries: Sequence[Entry]) -> Iterator[Finding]:
                 yield Finding("I7", entry.position, f"does not exclude record {rival.position}")
 
 
-def _lanes(entries: Sequence[Entry]) -> Iterator[Finding]:
-    """I9: the nonces of a sender have no gaps."""
+def _lanes(entries: Sequence[Entry], rosters: RosterChain) -> Iterator[Finding]:
+    """I9: the nonces of a sender have no gaps, but where a contract wallet has other owners too."""
     lanes: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for entry in entries:
         record = entry.record
         for claim in record.claims:
             nonce = nonce_of(claim, record.sender)
-            if nonce is not None:
+            shared = rosters.ever_held(record.chain, record.sender)
+            if nonce is not None and not shared:
                 lanes[record.chain, record.sender].setdefault(nonce, entry.position)
     for (_, sender), nonces in lanes.items():
         for nonce, position in nonces.items():

@@ -35,6 +35,8 @@ from custody.keys.store import Shelf, Store
 from custody.keys.transaction import (
     SignRequest,
     check_explained,
+    check_key,
+    check_kind,
     check_source,
     digests_of,
     keys_of,
@@ -129,10 +131,11 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     intent = request.intent
     _check_place(guard, intent)
     check_source(request)
-    key = guard.signer.public_key(request.key)
-    if not guard.chain.address_of(key) == intent.source == request.unsigned.sender:
-        raise Refused(Reason.INTENT_MISMATCH, "the key, the source and the sender differ")
+    from_contract = check_key(
+        intent, request.key, roster=guard.roster, address_of_key=guard.address_of
+    )
     decoded = read_transaction(guard.chain, request, curve=guard.signer.curve)
+    check_kind(intent, decoded, from_contract=from_contract, roster=guard.roster)
     check_explained(
         intent,
         decoded,
@@ -149,9 +152,13 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     now_ns = max(guard.clock.now_ns(), store.last_ns)
     _check_authority(guard, request, now_ns)
     claims = decoded.claims(intent.source)
-    check_watermark(
-        store, guard.chain, intent.source, claims, clock=guard.clock, bounds=_bounds(guard)
-    )
+    if from_contract:  # its other owners use its nonces too: the chain says nothing of our log
+        if elsewhere(store, intent, claims):
+            raise equivocation("an attempt at another nonce of a contract wallet")
+    else:
+        check_watermark(
+            store, guard.chain, intent.source, claims, clock=guard.clock, bounds=_bounds(guard)
+        )
     dead = prove_dead(store, guard.chain, intent, claims)
     return _Judged(request, decoded, claims, keys, now_ns, dead)
 

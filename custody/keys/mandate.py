@@ -19,7 +19,7 @@ from core.errors import Reason, Refused
 from core.ids import ChainId
 from core.money import AMOUNT_LIMIT
 from custody.keys.intent import TIME_LIMIT_NS
-from custody.keys.signers.base import ACCOUNTS
+from custody.keys.signers.base import ACCOUNT_NUMBERS
 
 WINDOW_NS = DAY_NS
 LIST_MAX = 1_024
@@ -83,7 +83,7 @@ def check_mandate(mandate: Mandate) -> None:
         and all(type(text) is str and text for text in texts)
         and all(len(one) <= LIST_MAX for one in lists)
         and all(list(one) == sorted(set(one)) for one in lists)
-        and set(mandate.destination_accounts) <= set(ACCOUNTS)
+        and set(mandate.destination_accounts) <= set(ACCOUNT_NUMBERS)
     )
     if not sound:
         raise Refused(Reason.MALFORMED, "a mandate's fields")

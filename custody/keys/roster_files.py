@@ -26,6 +26,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import Reason, Refused
+from core.ids import ChainId
 from custody.keys import canonical
 from custody.keys.roster import Roster, check_signature
 from custody.keys.roster_text import parse_body, render_body
@@ -70,6 +71,10 @@ class RosterChain:
             if roster.hash == roster_hash:
                 return roster
         raise Refused(Reason.ROSTER_MISMATCH, "checked with a roster that was never pinned")
+
+    def ever_held(self, chain: ChainId, address: str) -> bool:
+        """Return whether an address was ever a contract wallet of ours."""
+        return any(roster.wallet(chain, address) is not None for roster in self.versions)
 
 
 def file_name(serial: int) -> str:

@@ -9,9 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from chains.base import NATIVE, ChainWriter, Decoded, Effect, SpendIntent, SpendKind, UnsignedTx
+from chains.base import (
+    CODE,
+    NATIVE,
+    ChainWriter,
+    Decoded,
+    Effect,
+    SpendIntent,
+    SpendKind,
+    UnsignedTx,
+)
 from core.errors import Reason, Refused
 from custody.keys.authority import Authority
+from custody.keys.roster import Roster
 from custody.keys.signers.base import KeyRef, check_message, wallet_of
 
 AddressOfKey = Callable[[KeyRef], str]
@@ -22,6 +32,7 @@ SOURCES: dict[SpendKind, frozenset[str]] = {
     SpendKind.TOP_UP: frozenset({"gas", "hot", "cold"}),
     SpendKind.CANCELLATION: frozenset({"deposits", "hot", "gas", "cold"}),
     SpendKind.ROTATION: frozenset({"hot", "gas", "cold"}),
+    SpendKind.DELEGATION: frozenset({"deposits", "hot", "gas"}),
 }
 """Which own wallets may pay for which kind of spend."""
 
@@ -53,6 +64,36 @@ def check_source(request: SignRequest) -> None:
         )
 
 
+def check_key(
+    intent: SpendIntent, key: KeyRef, *, roster: Roster, address_of_key: AddressOfKey
+) -> bool:
+    """Return whether the source is a contract wallet, when a key signs for the source.
+
+    Refused: intent_mismatch, the key is neither the source's nor an owner in the roster.
+    """
+    wallet = roster.wallet(intent.chain, intent.source)
+    if wallet is None and address_of_key(key) == intent.source:
+        return False
+    if wallet is None or key not in wallet.owners:
+        raise Refused(Reason.INTENT_MISMATCH, "the key, the source and the sender differ")
+    return True
+
+
+def check_kind(
+    intent: SpendIntent, decoded: Decoded, *, from_contract: bool, roster: Roster
+) -> None:
+    """Return when a payload is of the kind its source signs, and lets no foreign code run.
+
+    Refused: intent_mismatch, foreign_delegate.
+    """
+    if decoded.source_is_contract != from_contract:
+        raise Refused(Reason.INTENT_MISMATCH, "the transaction is not the source's")
+    for effect in decoded.effects:
+        allowed = roster.allows_delegate(intent.chain, effect.destination)
+        if effect.asset_key == CODE and not allowed:
+            raise Refused(Reason.FOREIGN_DELEGATE, f"{effect.destination} is not in the roster")
+
+
 def read_transaction(chain: ChainWriter, request: SignRequest, *, curve: str) -> Decoded:
     """Decode a request's payload and compare what was said beside it.
 
@@ -60,6 +101,8 @@ def read_transaction(chain: ChainWriter, request: SignRequest, *, curve: str) ->
     ChainWriter.decode.
     """
     intent, unsigned = request.intent, request.unsigned
+    if unsigned.sender != intent.source:
+        raise Refused(Reason.INTENT_MISMATCH, "the source and the sender differ")
     if chain.parse_address(intent.destination) != intent.destination:
         raise Refused(Reason.INVALID_ADDRESS, "the destination is not in its canonical form")
     decoded = chain.decode(unsigned.payload, sender=unsigned.sender)
@@ -183,6 +226,10 @@ def _check_cancellation(intent: SpendIntent) -> None:
 
 
 def _wanted(intent: SpendIntent) -> Effect:
+    if intent.kind is SpendKind.DELEGATION:
+        if (intent.asset_key, intent.amount) != (NATIVE, 0):
+            raise Refused(Reason.INTENT_MISMATCH, "a delegation moves nothing")
+        return Effect(CODE, intent.destination, 0)
     if intent.amount <= 0:
         raise Refused(Reason.ZERO_AMOUNT, intent.spend_id)
     if intent.destination == intent.source:
