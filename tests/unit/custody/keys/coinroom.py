@@ -96,15 +96,20 @@ class Coinroom:
             valid_until_ns=self.clock.now_ns() + 400 * DAY_NS,
         )
 
-    def cancellation(self, draft: Draft) -> SignRequest:
-        """Return the request that pays the coins of the honest withdrawal back."""
-        source = address_of(HOT)
+    def cancellation(
+        self, draft: Draft, cause_id: str = "spend-1", keys: tuple[KeyRef, ...] = ()
+    ) -> SignRequest:
+        """Return the request that pays coins of a spend back to the hot wallet."""
         intent = intent_of(
-            source, 0, kind=SpendKind.CANCELLATION, spend_id="cancel-1", cause_id="spend-1"
+            address_of(HOT),
+            0,
+            kind=SpendKind.CANCELLATION,
+            spend_id=f"cancel-{cause_id}",
+            cause_id=cause_id,
         )
-        keys = (HOT,) * len(draft.inputs)
         standing = Standing("mandate cancellation")
-        return SignRequest(intent, standing, draft.unsigned(), HOT, keys)
+        own = keys or (HOT,) * len(draft.inputs)
+        return SignRequest(intent, standing, draft.unsigned(), HOT, own)
 
     def joined(self, request: SignRequest) -> SignedTx:
         """Have a request signed; return what a second library found valid."""
