@@ -76,6 +76,14 @@ def test_a_signature_is_the_keys_over_exactly_the_message(rig: Rig, signer: Sign
         check_made(rig.curve, signature, message(1), signer.public_key(KeyRef("hot", 1)))
 
 
+def test_many_are_signed_in_their_order_or_none_at_all(rig: Rig, signer: Signer) -> None:
+    jobs = [(KeyRef(account, n % 2), message(n)) for n in range(4) for account in HERE]
+    for (key, asked), signature in zip(jobs, signer.sign_many(jobs), strict=True):
+        check_made(rig.curve, signature, asked, signer.public_key(key))
+    assert signer.sign_many([]) == []
+    assert refusal(signer.sign_many, [*jobs, (KEY, b"")]) is Reason.MALFORMED
+
+
 def test_sizes_are_those_of_the_curve(rig: Rig, signer: Signer) -> None:
     sizes = len(signer.sign(KEY, message(1))), len(signer.public_key(KEY))
     assert sizes == ((65, 33) if rig.curve == SECP256K1 else (64, 32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -108,6 +109,13 @@ class Signer(Protocol):
         Refused: malformed (a digest that is not exactly 32 bytes, an empty or overlong message),
         unknown_key. Unavailable: the keys cannot be reached now. Corrupt: what came back is not
         this key's signature.
+        """
+        ...
+
+    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
+        """Return a signature for each job, in their order: all, or none when one cannot be made.
+
+        Where a signature means waiting, this waits less than as many calls of sign. Errors as sign.
         """
         ...
 
