@@ -8,7 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.campaign import builds, engine_killed, journal_replayed, killed, native, signer_token
+from tests.campaign import (
+    builds,
+    engine_killed,
+    journal_replayed,
+    killed,
+    native,
+    paths,
+    signer_token,
+)
 from tests.simulation import campaign as simulation
 
 Campaign = Callable[[Sequence[str]], list[str]]
@@ -20,6 +28,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "native": native.campaign,
     "builds": builds.campaign,
     "signer-token": signer_token.campaign,
+    "paths": paths.campaign,
     "simulation": simulation.campaign,
 }
 
