@@ -9,9 +9,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
@@ -24,7 +26,7 @@ from custody.access import Role
 from custody.keys.private_file import write_private_file
 from tests.support.api import Caller, Front, open_front
 from tests.support.databases import Databases
-from tests.support.house import GAS, HOT, officer_key
+from tests.support.house import ATTESTATION_KEY, GAS, HOT, officer_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,3 +311,85 @@ def test_an_answer_that_never_comes_is_an_unknown_outcome(served: Served) -> Non
     assert sent.exit_code == 7, sent.output
     assert "--id" in sent.stderr, "what is needed to look it up was said before it was sent"
     assert read.exit_code == 1
+
+
+class Tampering(BaseHTTPRequestHandler):
+    """A proxy of a thief: forwards everything and changes what comes back."""
+
+    behind: ClassVar[str]
+    change: ClassVar[Callable[[dict[str, Any]], None]]
+
+    def do_GET(self) -> None:
+        headers = {"Authorization": self.headers["Authorization"]}
+        answer = httpx.get(self.behind + self.path, headers=headers, timeout=20)
+        document = answer.json()
+        for row in document["data"]:
+            type(self).change(row)
+        body = json.dumps(document).encode()
+        self.send_response(answer.status_code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def tampered(served: Served, change: Callable[[dict[str, Any]], None]) -> Iterator[int]:
+    handler = type(
+        "Thief",
+        (Tampering,),
+        {"behind": f"http://127.0.0.1:{served.port}", "change": staticmethod(change)},
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            yield proxy.server_port
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+CHECKED = ("deposit", "address", "fake", "--verify")
+
+
+def as_customer(caller: Caller, key: bytes = ATTESTATION_KEY.public_key) -> tuple[str, ...]:
+    return ("--attestation-key", key.hex(), "--customer", str(caller.customer_no))
+
+
+def test_the_command_line_checks_an_address_against_the_signers_key(served: Served) -> None:
+    alice, mallory = served.front.customer("k05-alice"), served.front.customer("k05-mallory")
+    (mine,) = served.json(alice, *CHECKED, *as_customer(alice))
+    (theirs,) = served.json(mallory, *CHECKED, *as_customer(mallory))
+    assert served.json(alice, *CHECKED, *as_customer(alice)) == [mine]
+    assert len(mine["attestation"]) == 128
+    assert served.run(alice, *CHECKED).exit_code == 2
+    assert served.run(alice, *CHECKED, *as_customer(mallory)).exit_code == 8
+    assert served.run(alice, *CHECKED, *as_customer(alice, bytes(32))).exit_code == 8
+    assert served.run(alice, *CHECKED, *as_customer(alice, b"")).exit_code == 2
+
+    changes: list[Callable[[dict[str, Any]], object]] = [
+        lambda row: row.update(address=served.front.world.outsider("thief")),
+        lambda row: row.update(theirs),
+        lambda row: row.update(address=theirs["address"]),
+        lambda row: row.update(attestation=theirs["attestation"]),
+        lambda row: row.update(key_index=row["key_index"] + 1),
+        lambda row: row.update(network="another"),
+        lambda row: row.update(account="hot"),
+        lambda row: row.update(attestation="00" * 64),
+        lambda row: row.update(attestation=None),
+        lambda row: row.pop("attestation"),
+        lambda row: row.update(key_index="0"),
+    ]
+    for change in changes:
+        with tampered(served, change) as port:  # type: ignore[arg-type]
+            result = served.run(alice, *CHECKED, *as_customer(alice), port=port)
+            assert result.exit_code == 8, result.output
+            assert json.loads(result.stdout)["code"] == "bad_attestation"
+            assert theirs["address"] not in result.output
+    with tampered(served, lambda row: None) as port:
+        result = served.run(alice, *CHECKED, *as_customer(alice), port=port)
+        assert (result.exit_code, json.loads(result.stdout)) == (0, [mine])
