@@ -93,7 +93,8 @@ class Platform:
         return key
 
     def close(self) -> None:
-        """Let go of the database and of every node."""
+        """Let go of the database, of the signer and of every node."""
+        self.signer.close()
         for home in self.chains.values():
             home.chain.close()
         self.db.close()

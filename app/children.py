@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+PROCESSES = ("signer", "engine", "worker")
+"""The platform's processes in the order in which they are started."""
 STOP_WAIT_S = 20
 PR_SET_PDEATHSIG = 1
 TAIL_BYTES = 4_000

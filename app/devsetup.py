@@ -1,9 +1,9 @@
 """Everything a platform needs on a machine of a developer: keys, officers, tokens, files, API keys.
 
-    secrets/   keystore, attestation key, their passphrase, the officers' own keys, API tokens
+    secrets/   the signer's two keystores, their passphrase, the officers' own keys, API tokens
     config.toml  assets.toml  markets.toml  dev.json
     rosters/   the officers' roster
-    data/      the engine's journal          strongroom.db
+    data/      the engine's journal     signer/  the signer's store     strongroom.db
 
 All of it protects nothing: keys lie beside each other in one folder, passphrases beside keystores.
 """
@@ -22,6 +22,7 @@ from app import migrating
 from app.devroster import THRESHOLD, dev_roster, write_dev_roster
 from app.opening import chain_config, open_database, open_platform
 from app.settings import Settings, read_settings
+from app.signer_home import export_accounts
 from app.toml_text import toml_text
 from chains.base import NATIVE
 from chains.registry import open_chain
@@ -31,6 +32,7 @@ from core.errors import Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody import access, catalogue
 from custody.db import Database
+from custody.keys.accounts_file import render_accounts
 from custody.keys.attestation import AttestationKey
 from custody.keys.officer_keys import officer_keygen
 from custody.keys.private_file import read_private_file, write_private_file
@@ -48,6 +50,7 @@ OFFICERS = ("ada", "ben", "cleo")
 STAFF = ((access.Role.OPS, "olga"), (access.Role.AUDITOR, "anton"))
 CUSTOMERS = ("alice", "bob")
 WALLET_COINS = 100
+ACCOUNTS = "accounts.toml"
 ROSTERS = "rosters"
 MARKER, DONE = ".strongroom-dev", "dev.json"
 
@@ -149,6 +152,7 @@ def make_dev(
     _write_files(setup, template, chain_table, "00" * 32, database_url, overrides or {})
     roster_hash = _make_roster(setup, officers, attestation_key, clock)
     _write_files(setup, template, chain_table, roster_hash, database_url, overrides or {})
+    (folder / ACCOUNTS).write_bytes(render_accounts(export_accounts(setup.settings())))
     db = open_database(setup.settings())
     migrating.upgrade(db)
     _open_accounts(setup, db, customers, clock=clock, entropy=entropy)
@@ -201,17 +205,15 @@ def _secrets(folder: Path) -> Path:
     return folder / "secrets"
 
 
-def _make_keystores(folder: Path, entropy: Entropy) -> bytes:
-    """Make the seed and the attestation key; return the public half of the latter."""
+def _make_keystores(folder: Path, entropy: Entropy) -> AttestationKey:
     passphrase = Secret(entropy.token_bytes(16).hex().encode())
     write_private_file(_secrets(folder) / "passphrase", passphrase.reveal() + b"\n")
     create_keystore(
         _secrets(folder) / "keystore", passphrase, fresh_seed(entropy), entropy=entropy, cost=CHEAP
     )
-    made = AttestationKey.create(
+    return AttestationKey.create(
         _secrets(folder) / "attestation", passphrase, entropy=entropy, cost=CHEAP
     )
-    return made.public_key
 
 
 def _make_officers(folder: Path, entropy: Entropy) -> list[Officer]:
@@ -272,10 +274,15 @@ def _write_files(
             "roster_folder": ROSTERS,
             "roster_sha256": roster_hash,
         },
-        "keystore": {
-            "file": "secrets/keystore",
-            "passphrase_file": "secrets/passphrase",
-            "attestation_file": "secrets/attestation",
+        "signer": {
+            "socket": "signer.sock",
+            "accounts_file": ACCOUNTS,
+            "folder": "signer",
+            "local": {"file": "secrets/keystore", "passphrase_file": "secrets/passphrase"},
+            "attestation": {
+                "file": "secrets/attestation",
+                "passphrase_file": "secrets/passphrase",
+            },
         },
     }
     for name, values in overrides.items():
@@ -290,7 +297,7 @@ def _write_files(
 
 
 def _make_roster(
-    setup: DevSetup, officers: Sequence[Officer], attestation_key: bytes, clock: Clock
+    setup: DevSetup, officers: Sequence[Officer], attestation_key: AttestationKey, clock: Clock
 ) -> str:
     """Have the officers sign the first roster of the development chain; return its hash."""
     settings = setup.settings().chains[CHAIN]
@@ -300,11 +307,11 @@ def _make_roster(
     roster = dev_roster(
         officers,
         traits,
+        attestation_key=attestation_key.public_key,
         scales={asset.key: asset.scale for asset in setup.assets},
         node_urls=[setup.node_url],
         sweep_fee_max=settings.sweeps.fee_max,
         network_fee_max=settings.network_fee_max,
-        attestation_key=attestation_key,
         now_ns=clock.now_ns(),
     )
     files = [setup.officer_key_file(person) for person in OFFICERS[:THRESHOLD]]

@@ -22,8 +22,7 @@ from custody.deposit_rows import DepositState
 from custody.deposits import deposit_id_of
 from custody.keys.audit import Auditor
 from custody.keys.audit import audit as audit_signatures
-from custody.keys.service import ENTRIES_MAX, KeyService
-from custody.keys.signing_record import Entry
+from custody.keys.log_file import whole_log
 from custody.ledger import balances
 from custody.ledger.audit import audit as audit_ledger
 from custody.reserves import verify
@@ -203,7 +202,7 @@ def _i7(platform: Platform) -> Equation:
         chains={chain_id: home.chain for chain_id, home in platform.chains.items()},
         public_key_of=lambda chain, key: platform.home(chain).public_key_of(key.account, key.index),
     )
-    log = _whole_log(platform.signer)
+    log = list(whole_log(platform.signer))
     findings += [f"{f.invariant} {f.position}: {f.what}" for f in audit_signatures(log, auditor)]
     with platform.db.read() as conn:
         rows = states.in_states(conn, frozenset(), limit=1_000_000)
@@ -231,13 +230,6 @@ def _i7(platform: Platform) -> Equation:
     return _equation(
         "I7", f"{len(rows)} withdrawals with the chain and the signature log", findings
     )
-
-
-def _whole_log(signer: KeyService) -> list[Entry]:
-    found: list[Entry] = []
-    while page := signer.entries(len(found), ENTRIES_MAX):
-        found += page
-    return found
 
 
 def _i17(platform: Platform, published: bytes | None) -> Equation:

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from app.bootstrap import ChainHome, Platform, account_keys, key_desk, prepare
+from app.bootstrap import ChainHome, Platform, prepare
 from app.markets import assets_of, list_markets, load_markets
 from app.settings import ChainSettings, Settings
 from app.settings_values import SettingsError
+from app.signer_client import SignerClient
 from chains.assets import load_assets
-from chains.base import AssetSpec, Chain
+from chains.base import AssetSpec, Chain, ChainTraits
 from chains.registry import ChainConfig, open_chain
 from core.clock import SECOND_NS, Clock, SystemClock
 from core.entropy import Entropy, SystemEntropy
 from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.db import Database
-from custody.keys.attestation import AttestationKey
-from custody.keys.desk import Notary
-from custody.keys.owners import OwnersInMemory
+from custody.keys.accounts_file import check_accounts, parse_accounts
+from custody.keys.derivation import AccountKeys
 from custody.keys.private_file import read_private_file
+from custody.keys.roster import Roster
 from custody.keys.roster_files import RosterChain, load_rosters
-from custody.keys.secret import Secret
-from custody.keys.service import KeyService
-from custody.keys.signers.keystore import open_keystore
-from custody.keys.signers.local import LocalSigner
-from custody.keys.store import Shelf
 from custody.spending.drive import Patience
+from custody.wallets.addresses import DEPOSITS
+from custody.wallets.inventory import OWN_WALLETS
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
 
@@ -51,34 +48,39 @@ def open_platform(
 ) -> Platform:
     """Open everything the settings name; asks no node yet.
 
-    Refused: a key file is not as it must be. Corrupt: the roster is not the pinned one, or was not
-    signed by the quorum before it. SettingsError: a data file is not as it must be.
+    No private key is among it: signatures come from the signer's socket, addresses from the
+    accounts that it exported. Corrupt: the roster is not the pinned one, was not signed by the
+    quorum before it, or its key did not attest to the accounts. SettingsError: a data file is not
+    as it must be.
     """
+    rosters = open_rosters(settings)
+    chains = open_chains(settings)
+    keys = {
+        name: open_accounts(settings, rosters.pinned, chain.traits)
+        for name, chain in chains.items()
+    }
+    return Platform(
+        db=open_database(settings),
+        clock=clock or SystemClock(),
+        entropy=entropy or SystemEntropy(),
+        rosters=rosters,
+        signer=SignerClient(settings.signer.socket),
+        chains={
+            name: _home(chain, settings.chains[name], keys[name]) for name, chain in chains.items()
+        },
+    )
+
+
+def open_chains(settings: Settings) -> dict[ChainId, Chain]:
+    """Open every configured chain over the platform's nodes. SettingsError."""
     try:
         specs = load_assets(settings.catalogue.assets_file)
-        rosters = open_rosters(settings)
-        passphrase = Secret(read_private_file(settings.keystore.passphrase_file).strip())
-        seed = open_keystore(settings.keystore.file, passphrase)
-        attestation_key = AttestationKey.open(settings.keystore.attestation_file, passphrase)
-        chains = {
+        return {
             name: open_chain(chain_config(name, chain, assets_of(specs, [name])))
             for name, chain in settings.chains.items()
         }
-        signers = {name: (chain, LocalSigner(seed, chain.traits)) for name, chain in chains.items()}
     except (ValueError, OSError) as error:
         raise SettingsError([str(error)]) from error
-    db, clock = open_database(settings), clock or SystemClock()
-    notary = Notary(attestation_key, dict.fromkeys(chains, OwnersInMemory()))
-    shelf = Shelf(settings.data.folder / "signer")
-    desk = key_desk(shelf, clock, rosters.pinned, signers, notary)
-    return Platform(
-        db=db,
-        clock=clock,
-        entropy=entropy or SystemEntropy(),
-        rosters=rosters,
-        signer=desk,
-        chains={name: _home(chain, settings.chains[name], desk) for name, chain in chains.items()},
-    )
 
 
 def open_rosters(settings: Settings) -> RosterChain:
@@ -141,11 +143,37 @@ def chain_config(
     )
 
 
-def _home(chain: Chain, settings: ChainSettings, signer: KeyService) -> ChainHome:
-    name = chain.traits.chain
+def attestation_key_of(roster: Roster) -> bytes:
+    """Return the key that attests to accounts and addresses. SettingsError: there is none."""
+    if roster.attestation_key is None:
+        raise SettingsError([f"roster {roster.serial} names no attestation key of the signer"])
+    return roster.attestation_key
+
+
+def open_accounts(
+    settings: Settings, roster: Roster, traits: ChainTraits
+) -> dict[str, AccountKeys]:
+    """Return the accounts of a chain, each attested by the signer that the roster names.
+
+    Corrupt: one is not. SettingsError: one is missing.
+    """
+    public_key = attestation_key_of(roster)
+    try:
+        data = settings.signer.accounts_file.read_bytes()
+        found = check_accounts(public_key, parse_accounts(data), traits.chain, traits.network)
+    except OSError as error:
+        raise SettingsError([f"signer.accounts_file: {error}"]) from error
+    except Refused as refused:
+        raise Corrupt(f"the signer's accounts of {traits.chain}: {refused}") from refused
+    if missing := sorted({DEPOSITS, *OWN_WALLETS} - found.keys()):
+        raise SettingsError([f"signer.accounts_file: {traits.chain} without {', '.join(missing)}"])
+    return found
+
+
+def _home(chain: Chain, settings: ChainSettings, keys: Mapping[str, AccountKeys]) -> ChainHome:
     return ChainHome(
         chain=chain,
-        keys=account_keys(partial(signer.account_xpub, name)),
+        keys=keys,
         terms=WithdrawalTerms(
             network_fee_max=settings.network_fee_max,
             expiry_ns=settings.approval_expiry_s * SECOND_NS,

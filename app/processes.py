@@ -1,8 +1,6 @@
 """The two processes: the engine with its API, and the worker with everything else.
 
-Each runs until SIGTERM or SIGINT, or until it must not go on. Exit codes: 0 asked to stop, 1 it can
-be started again (lease lost, disk failed), 6 another process is in the way, 8 our records
-contradict each other and a person must look first.
+Each runs until SIGTERM or SIGINT, or until it must not go on; app.ending has the exit codes.
 """
 
 from __future__ import annotations
@@ -18,7 +16,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from app.api.context import ApiContext, Check
 from app.bootstrap import Platform
-from app.data_folder import JOURNAL_NAME, FolderInUse, claim
+from app.data_folder import JOURNAL_NAME, claim
+from app.ending import EXIT_AGAIN, die, ending
 from app.engine_home import EngineKnobs, SnapshotKeeper, open_engine
 from app.logs import configure_logs
 from app.metrics import PlatformCollector, StepMetrics
@@ -29,7 +28,7 @@ from app.settings import Settings
 from app.steps import Home, Step, engine_steps, worker_steps
 from app.workers import Heartbeats, Scheduler
 from core.clock import SECOND_NS
-from core.errors import Corrupt, Unavailable
+from core.errors import Corrupt, Refused, Unavailable
 from custody import chain_state, heartbeats, lease
 from custody.lease import Lease, LeaseLost
 from custody.spending.drive import Problem
@@ -40,9 +39,6 @@ from engine.files import DiskStorage
 from engine.marketdata import MarketData
 from engine.sequencer import Sequencer
 
-EXIT_AGAIN = 1
-EXIT_IN_THE_WAY = 6
-EXIT_CORRUPT = 8
 MILLISECOND_NS = 1_000_000
 WATCH_NS = SECOND_NS // 10
 LEASE_RENEWALS = 4
@@ -64,7 +60,7 @@ def run_engine(settings: Settings) -> int:
     configure_logs(process="engine", level=settings.logs.level)
     stop = Stop()
     stop.on_signals()
-    with _ending(stop), contextlib.ExitStack() as stack:
+    with ending(stop), contextlib.ExitStack() as stack:
         platform = open_platform(settings)
         stack.callback(platform.close)
         require_current(platform.db)
@@ -89,7 +85,7 @@ def run_worker(settings: Settings) -> int:
     configure_logs(process="worker", level=settings.logs.level)
     stop = Stop()
     stop.on_signals()
-    with _ending(stop), contextlib.ExitStack() as stack:
+    with ending(stop), contextlib.ExitStack() as stack:
         platform = open_platform(settings)
         stack.callback(platform.close)
         require_current(platform.db)
@@ -154,7 +150,7 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
         platform=platform,
         sequencer=sequencer,
         market_data=market_data,
-        on_corrupt=lambda error: _die(error, stop),
+        on_corrupt=lambda error: die(error, stop),
         registry=registry,
         checks=_checks(platform, beats),
         reports_folder=settings.data.folder / REPORTS_NAME,
@@ -225,7 +221,7 @@ def _scheduler(
         clock=platform.clock,
         metrics=StepMetrics(registry),
         heartbeats=beats,
-        on_fatal=lambda error: _die(error, stop),
+        on_fatal=lambda error: die(error, stop),
         lane_of=lambda step: _lane_of(step, platform),
     )
 
@@ -236,11 +232,6 @@ def _lane_of(step: Step, platform: Platform) -> str:
     if first in platform.chains:
         return first
     return BOOKS_LANE if step.name in ("funding", "settlement") else step.name
-
-
-def _die(error: Exception, stop: Stop) -> None:
-    _log.critical("CORRUPT: this process stops; a person must look", what=str(error))
-    stop.set(EXIT_CORRUPT)
 
 
 def _checks(platform: Platform, beats: Heartbeats) -> dict[str, Check]:
@@ -258,7 +249,14 @@ def _checks(platform: Platform, beats: Heartbeats) -> dict[str, Check]:
         failing = [beat.step for beat in beats.all() if beat.failures >= FAILURES_MAX]
         return f"failing: {', '.join(failing)}" if failing else None
 
-    return {"worker": worker, "steps": steps}
+    def signer() -> str | None:
+        try:
+            platform.signer.check()
+        except (Unavailable, Refused) as error:
+            return str(error)
+        return None
+
+    return {"worker": worker, "signer": signer, "steps": steps}
 
 
 def _registry(platform: Platform, sequencer: Sequencer | None = None) -> CollectorRegistry:
@@ -319,22 +317,6 @@ def _renewing(held: Lease, stop: Stop, settings: Settings) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-@contextlib.contextmanager
-def _ending(stop: Stop) -> Iterator[None]:
-    """Turn what stops a process into its exit code; a process that hangs while ending is ended."""
-    try:
-        yield
-    except Corrupt as error:
-        _die(error, stop)
-    except (lease.LeaseHeld, FolderInUse) as error:
-        _log.error("another process is in the way", what=error.what)
-        stop.set(EXIT_IN_THE_WAY)
-    except (Unavailable, OSError) as error:
-        _log.error("cannot go on", what=str(error))
-        stop.set(EXIT_AGAIN)
-    _log.info("process ends", code=stop.code)
 
 
 def _release(held: Lease) -> None:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit
 
+from app.settings_signer import SignerSettings, problems_of_signer
 from app.settings_values import SettingsError, absolute_url, hidden, read_value
 from core.clock import SECOND_NS
 from core.ids import ChainId
@@ -28,7 +29,10 @@ CLIENT_VARIABLES = frozenset({CONFIG_VARIABLE, "STRONGROOM_URL", "STRONGROOM_API
 """Variables of the command line's own; none is a setting."""
 OBSOLETE: Mapping[str, str] = MappingProxyType(
     {
-        "keystore.passphrase": "keystore.passphrase_file, a file that only its owner reads",
+        "keystore.passphrase": "signer.local.passphrase_file, that only the signer reads",
+        "keystore.file": "signer.local.file: the signer alone opens it",
+        "keystore.passphrase_file": "signer.local.passphrase_file",
+        "signer.local.passphrase": "signer.local.passphrase_file, that only its owner reads",
         "database.password": "database.password_file, a file that only its owner reads",
         "api.keys": "`strongroom key issue`: keys are rows of the database, by their hash",
     }
@@ -133,16 +137,6 @@ class OfficersSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeystoreSettings:
-    """The local signer's keys."""
-
-    file: Path
-    passphrase_file: Path
-    attestation_file: Path
-    """A keystore of its own under the same passphrase; see custody.keys.attestation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSettings:
     """See sweeper.policy.SweepRules. Amounts are native minor units."""
 
@@ -195,7 +189,7 @@ class Settings:
     data: DataSettings
     catalogue: CatalogueSettings
     officers: OfficersSettings
-    keystore: KeystoreSettings
+    signer: SignerSettings
     http: HttpSettings = HttpSettings()
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -370,6 +364,7 @@ def _check(settings: Settings) -> None:
     if settings.logs.level not in LOG_LEVELS:
         problems.append(f"logs.level: one of {', '.join(LOG_LEVELS)}")
     problems += _problems_of_engine(settings.engine)
+    problems += problems_of_signer(settings.signer)
     if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
         problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
     if not settings.chains:

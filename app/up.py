@@ -1,4 +1,4 @@
-"""Starts a local node and both processes, keeps them running, and stops everything again."""
+"""Starts a local node and all processes, keeps them running, and stops everything again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app.children import Child, process_arguments
+from app.children import PROCESSES, Child, process_arguments
 from app.devsetup import CUSTOMERS, OFFICERS, DevSetup, fund_wallets, make_dev
 from core.errors import Unavailable
 
 START_WAIT_S = 60
 POLL_S = 0.2
 RESTART_PAUSE_S = 1
-CODES_FOR_EVER = (2, 6, 8)
+CODES_FOR_EVER = (2, 3, 5, 6, 8)
 """Exit codes after which starting again would not help."""
 FUNDED = "funded"
 
@@ -47,7 +47,7 @@ def run_up(folder: Path, *, http_port: int, node_port: int, block_time_s: int, t
             (folder / FUNDED).touch()
         children = [
             Child(name, process_arguments(setup.config_file, name), log_file=_log(folder, name))
-            for name in ("engine", "worker")
+            for name in PROCESSES
         ]
         try:
             for child in children:
@@ -75,7 +75,8 @@ def wait_until_live(
             if not child.is_running:
                 raise Unavailable(f"{child.name} ended with {child.exit_code}:\n{child.tail()}")
         if time.monotonic() > deadline:
-            raise Unavailable(f"no answer within {START_WAIT_S} s:\n{children[0].tail()}")
+            tails = "\n".join(child.tail() for child in children)
+            raise Unavailable(f"no answer within {START_WAIT_S} s:\n{tails}")
         time.sleep(POLL_S)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import drill
+from app.cli import drill, keys_log
 from app.cli.keys_parts import networks_of, officer_key_of, person_of, terminal_of
 from app.cli.officer import passphrase_of
 from app.cli.output import Exit, emit, emit_one, errors_as_exit_codes, fail
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Make, back up, prove and replace the keys.")
 transcript = typer.Typer(help="Check what a ceremony left behind.")
 app.add_typer(transcript, name="transcript")
+app.add_typer(keys_log.app, name="log")
+app.command(name="export")(keys_log.export_accounts)
 app.command()(drill.drill)
 app.command()(drill.drills)
 

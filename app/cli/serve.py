@@ -1,4 +1,4 @@
-"""`strongroom serve engine` and `strongroom serve worker`: the two processes, in the foreground."""
+"""`strongroom serve engine`, `worker` and `signer`: the processes, in the foreground."""
 
 from __future__ import annotations
 
@@ -36,6 +36,17 @@ def worker(parent: ParentOption = None) -> None:
         from app.processes import run_worker
 
         raise typer.Exit(run_worker(chosen))
+
+
+@app.command()
+def signer(parent: ParentOption = None) -> None:
+    """Run the signer: keys and guards behind a Unix socket."""
+    with errors_as_exit_codes():
+        _bind_to(parent)
+        chosen = settings()
+        from app.signer_process import run_signer
+
+        raise typer.Exit(run_signer(chosen))
 
 
 def _bind_to(parent: int | None) -> None:

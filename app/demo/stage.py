@@ -1,4 +1,4 @@
-"""The stage of a demo: a node, both processes, the API as people use it, and the run's notes."""
+"""The stage of a demo: a node, all processes, the API as people use it, and the run's notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from app.children import Child, process_arguments
+from app.children import PROCESSES, Child, process_arguments
 from app.demo.report import DemoReport, StepLine
 from app.devsetup import DevSetup, make_dev, remove_dev
 from app.opening import open_database
@@ -84,10 +84,14 @@ class Stage:
         return str(answer.json()["code"])
 
     def stop_processes(self) -> None:
-        """End both processes; what they left on disk is what is judged."""
-        for child in self.children:
+        """End engine and worker; what they left on disk is what is judged.
+
+        The signer goes on: it proves control of addresses, and its log is judged too.
+        """
+        ended = [child for child in self.children if child.name != "signer"]
+        for child in ended:
             child.ask_to_stop()
-        for child in self.children:
+        for child in ended:
             child.stop()
 
     def wait_for(self, what: str, found: Callable[[], Any]) -> Any:
@@ -127,8 +131,8 @@ class Stage:
 
 
 @contextlib.contextmanager
-def open_stage(folder: Path, tell: Tell) -> Iterator[Stage]:
-    """Start a fresh node and both processes; whatever happens, nothing is left running."""
+def open_stage(folder: Path, tell: Tell, *, database_url: str | None = None) -> Iterator[Stage]:
+    """Start a fresh node and all processes; whatever happens, nothing is left running."""
     from infra.devnet.deploy import Deployer
     from infra.devnet.nodes import start_anvil
     from infra.devnet.servers import free_port
@@ -138,7 +142,9 @@ def open_stage(folder: Path, tell: Tell) -> Iterator[Stage]:
     started_ns = clock.monotonic_ns()
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(start_anvil())
-        setup = make_dev(folder, node, http_port=free_port(), customers=CUSTOMERS)
+        setup = make_dev(
+            folder, node, http_port=free_port(), customers=CUSTOMERS, database_url=database_url
+        )
         db = stack.enter_context(contextlib.closing(open_database(setup.settings())))
         http = stack.enter_context(httpx.Client(base_url=setup.http_url, timeout=30))
         children = [
@@ -147,7 +153,7 @@ def open_stage(folder: Path, tell: Tell) -> Iterator[Stage]:
                 process_arguments(setup.config_file, name),
                 log_file=folder / "logs" / f"{name}.log",
             )
-            for name in ("engine", "worker")
+            for name in PROCESSES
         ]
         for child in children:
             stack.callback(child.stop)
@@ -159,9 +165,8 @@ def open_stage(folder: Path, tell: Tell) -> Iterator[Stage]:
         )  # fmt: skip
         block = node.call("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
         stage.note(
-            "A local node and both processes of the platform run",
+            "A local node and the three processes of the platform run",
             node=node.url, block=f"{int(block['number'], 16)} {block['hash']}",
-            api=setup.http_url, engine=f"process {children[0].pid}",
-            worker=f"process {children[1].pid}",
+            api=setup.http_url, **{child.name: f"process {child.pid}" for child in children},
         )  # fmt: skip
         yield stage

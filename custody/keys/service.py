@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from core.errors import Refused
+from core.errors import Refused, Unavailable
 from core.ids import ChainId
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
@@ -43,6 +43,14 @@ class SignerStatus:
     position: int
     """Of the newest entry in its log; 0 while nothing was signed."""
     roster_hash: bytes
+
+
+class SignerAway(Unavailable):
+    """The signer cannot answer now: it, its keys, its log or its own nodes are out of reach.
+
+    It says nothing about what was asked. Whether something was signed does not matter: the same
+    question gets the same bytes.
+    """
 
 
 class KeyService(Protocol):
@@ -96,10 +104,17 @@ class KeyService(Protocol):
         """Return when every chain's keys can really sign now; raise why not."""
         ...
 
+    def close(self) -> None:
+        """Let go of keys and connections."""
+        ...
+
 
 def sign_one(service: KeyService, request: SignRequest) -> bytes:
-    """Return the signature of one request. Refused: as KeyService.sign."""
-    (answer,) = service.sign([request])
+    """Return the signature of one request. Refused: as KeyService.sign. SignerAway."""
+    try:
+        (answer,) = service.sign([request])
+    except Unavailable as error:
+        raise SignerAway(error.what, error.retry_after_ms) from error
     if isinstance(answer, Refused):
         raise answer
     return answer

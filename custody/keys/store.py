@@ -43,6 +43,10 @@ STEP_BYTES = 1 << 20
 PIECE_BYTES = 1 << 22
 
 
+class StoreInUse(Unavailable):
+    """Another living signer uses the folder."""
+
+
 class Store:
     """The log of one signer, open for writing. Everything in it is done under `lock`."""
 
@@ -86,7 +90,7 @@ class Store:
     def open(cls, folder: Path, *, anchor: Anchor | None = None) -> Store:
         """Open the store in a folder of a real disk, which is locked until close().
 
-        Unavailable: another process uses the folder; and as Store().
+        StoreInUse: another process uses the folder; and as Store().
         """
         storage = DiskStorage(folder)
         try:
@@ -99,7 +103,7 @@ class Store:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise Unavailable(f"another signer uses {folder}") from error
+                raise StoreInUse(f"another signer uses {folder}") from error
             store = cls(storage, anchor=anchor, unlock=lambda: os.close(handle))
             opened.pop_all()
             return store

@@ -18,6 +18,7 @@ from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId
 from custody import chain_state
 from custody.db import Database
+from custody.keys.service import SignerAway
 from custody.spending import broadcast, outcome, rows, sign
 from custody.spending.rows import Attempt, Spend, SpendState
 from custody.spending.sign import Release
@@ -31,6 +32,8 @@ _FATAL = frozenset(
         Reason.REJECTED_BY_OFFICER,
         Reason.NOT_AN_OFFICER,
         Reason.INTENT_MISMATCH,
+        Reason.EXTRA_EFFECT,
+        Reason.WRONG_NETWORK,
         Reason.BAD_SIGNATURE,
         Reason.INITIATOR_CANNOT_APPROVE,
         Reason.ALREADY_APPROVED,
@@ -47,6 +50,7 @@ _LATE = frozenset(
         Reason.FEE_ABOVE_CAP,
         Reason.FORBIDDEN_DESTINATION,
         Reason.INVALID_ADDRESS,
+        Reason.SIGNER_LIMIT,
     }
 )
 """Refusals that may heal, but not for as long as a lane waits."""
@@ -162,6 +166,8 @@ def _is_hopeless(
     chain: Chain, spend: Spend, error: Refused | Unavailable, waited_ns: int, wait: Patience
 ) -> bool:
     """Return whether a spend that could not be signed must make way for others."""
+    if isinstance(error, SignerAway):
+        return False  # it says nothing about this spend, and all others wait for the same
     is_own = spend.kind is not SpendKind.WITHDRAWAL
     if isinstance(error, Refused) and error.reason in _FATAL:
         return not is_own

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.children import PROCESSES
 from tests.support.killing.audit import findings
 from tests.support.killing.run import Outcome, Plan, demo_token, run
 
@@ -28,7 +29,8 @@ def assert_money_was_in_flight(outcome: Outcome) -> None:
     kills, ledger = outcome.kills, outcome.ledger
     wanted = PLAN.customers * PLAN.rounds
     assert kills["all"] >= PLAN.kills
-    assert min(kills["engine"], kills["worker"]) >= PLAN.kills // 6
+    assert min(kills[name] for name in PROCESSES) >= PLAN.kills // 8
+    assert kills["after signing, before answering"] >= 3
     assert min(len(ledger.deposits), len(ledger.orders_asked), len(ledger.withdrawals)) >= wanted
     assert len(ledger.orders_acknowledged) >= wanted // 2
     for what in ("a deposit is", "a withdrawal is", "a spend is", "the engine owes"):

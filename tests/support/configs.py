@@ -21,10 +21,6 @@ TABLES: dict[str, dict[str, object]] = {
         "roster_folder": "rosters",
         "roster_sha256": "ab" * 32,
     },
-    "keystore": {
-        "file": "keystore",
-        "passphrase_file": "passphrase",
-        "attestation_file": "attestation",
-    },
+    "signer": {"socket": "signer.sock", "accounts_file": "accounts.toml"},
     "chains": {"devnet": CHAIN},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from app.api.units import order_id as order_id_text
 from app.bootstrap import Platform
 from app.data_folder import JOURNAL_NAME
 from app.opening import open_platform
+from app.signer_home import open_signer
 from custody import catalogue, deposit_rows
 from custody.ledger import balances
 from custody.ledger.chart import AccountKind
@@ -34,7 +36,8 @@ ORDER_REFUSALS = frozenset({"exceeds_available", "self_trade"})
 
 def findings(outcome: Outcome, token: Contract) -> list[str]:
     """Return everything that is not as it must be; the processes are stopped, the node runs."""
-    platform = open_platform(outcome.setup.settings())
+    signer = open_signer(outcome.setup.settings())
+    platform = dataclasses.replace(open_platform(outcome.setup.settings()), signer=signer.desk)
     storage = DiskStorage(outcome.setup.settings().data.folder / JOURNAL_NAME)
     found = [*outcome.ledger.surprises]
     found += [f"{name} ended with {code}" for name, code in outcome.last_codes.items() if code]
@@ -47,6 +50,7 @@ def findings(outcome: Outcome, token: Contract) -> list[str]:
     found += _deposits(platform, outcome)
     found += _conservation(platform, outcome)
     platform.close()
+    signer.close()
     return found
 
 

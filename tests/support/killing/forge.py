@@ -18,7 +18,10 @@ import sys
 from pathlib import Path
 from typing import Self
 
-IMPORTED = ("app.processes", "app.api.app", "chains.evm", "bip_utils", "psycopg", "sqlite3")
+IMPORTED = (
+    "app.processes", "app.signer_process", "app.api.app", "chains.evm", "bip_utils", "psycopg",
+    "sqlite3",
+)  # fmt: skip
 
 
 class Forge:
@@ -78,6 +81,7 @@ def _become(settings_file: Path, process: str, log_file: Path) -> None:
         from app.children import die_with_parent
         from app.processes import run_engine, run_worker
         from app.settings import read_settings
+        from app.signer_process import run_signer
 
         die_with_parent(os.getppid())
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -86,7 +90,7 @@ def _become(settings_file: Path, process: str, log_file: Path) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, handle in enumerate((nothing, log, log)):
             os.dup2(handle, number)
-        run = {"engine": run_engine, "worker": run_worker}[process]
+        run = {"engine": run_engine, "worker": run_worker, "signer": run_signer}[process]
         code = run(read_settings(settings_file, {}))
     finally:
         os._exit(code)

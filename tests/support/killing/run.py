@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -15,10 +13,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from app.children import Child, process_arguments
+from app.children import PROCESSES
 from app.devsetup import DevSetup, fund_wallets, make_dev
 from app.opening import open_database
-from app.up import is_live
 from core.entropy import SeededEntropy
 from custody import deposit_rows, funding
 from custody.db import Database
@@ -32,18 +29,17 @@ from infra.devnet.solidity import artifacts
 from tests.support.killing.client import Tally
 from tests.support.killing.customers import TOKEN, Customer, Ledger, World
 from tests.support.killing.forge import Forge
+from tests.support.killing.signer_gate import SignerGate
+from tests.support.killing.victim import Victim
 
-PROCESSES = ("engine", "worker")
 BLOCK_PAUSE_S = 0.2
 LOOP_PAUSE_S = 0.03
 WALLET_TOKENS = 10**12
 STARTING_PERCENT = 20
 STARTING_S = 2.0
 """So many of a hundred lives end within so many seconds of their start, ready or not."""
-LIFE_S = {"engine": 1.0, "worker": 2.5}
+LIFE_S = {"engine": 1.0, "worker": 2.5, "signer": 3.0}
 """Most seconds that a process lives after it is ready, beside as long as it took to start."""
-EXEC_EVERY = 10
-"""Every so many starts is a fresh program instead of a fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,72 +68,6 @@ class Outcome:
     """By process, and by what was under way in that moment."""
     unexpected: list[str] = field(default_factory=list)
     last_codes: dict[str, int | None] = field(default_factory=dict)
-
-
-class Victim:
-    """One of the two processes: started again and again."""
-
-    def __init__(self, name: str, setup: DevSetup, forge: Forge | None) -> None:
-        self.name = name
-        self.starts = 0
-        self.log_file = setup.folder / "logs" / f"{name}.log"
-        self._setup = setup
-        self._forge = forge
-        self._pid = 0
-        arguments = process_arguments(setup.config_file, name)
-        self._child = Child(name, arguments, log_file=self.log_file)
-        self._is_forked = False
-        self._log_from = 0
-        self.started = 0.0
-
-    def start(self, *, fork: bool) -> None:
-        """Start it; only in the main thread."""
-        self.starts += 1
-        self.started = time.monotonic()
-        self.log_file.parent.mkdir(exist_ok=True)
-        self._log_from = self.log_file.stat().st_size if self.log_file.exists() else 0
-        self._is_forked = fork and self._forge is not None and self.starts % EXEC_EVERY != 1
-        if self._is_forked:
-            assert self._forge is not None
-            self._pid = self._forge.start(self._setup.config_file, self.name, self.log_file)
-        else:
-            self._child.start()
-            self._pid = self._child.pid
-
-    @property
-    def is_running(self) -> bool:
-        """Return whether it runs."""
-        if not self._is_forked:
-            return self._child.is_running
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, 0)
-            return True
-        return False
-
-    @property
-    def is_ready(self) -> bool:
-        """Return whether it does its work."""
-        if self.name == "engine":
-            return is_live(self._setup)
-        return "worker runs" in self.log()
-
-    def kill(self) -> None:
-        """Kill it and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        while self.is_running:
-            time.sleep(LOOP_PAUSE_S / 10)
-
-    def stop(self) -> int | None:
-        """Stop it politely; return its exit code."""
-        assert not self._is_forked
-        return self._child.stop()
-
-    def log(self) -> str:
-        """Return what it has written since it was started."""
-        with self.log_file.open("rb") as log:
-            log.seek(self._log_from)
-            return log.read().decode("utf-8", "replace")
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
@@ -172,11 +102,15 @@ def run(plan: Plan, folder: Path) -> Outcome:
         db = open_database(setup.settings())
         stack.callback(db.close)
         stack.callback(world.is_over.set)
-        _Killer(plan, outcome, world, db, forge).run()
+        socket = setup.settings().signer.socket
+        gate = SignerGate(setup.folder / GATE, socket, seed=plan.seed)
+        stack.callback(gate.close)
+        _Killer(plan, outcome, world, db, forge, gate).run()
     outcome.seconds = int(time.monotonic() - began)
     return outcome
 
 
+GATE = "gate.sock"
 KILLS_FACTOR_MAX = 3
 LATE_LIFE_FACTOR = 4
 """Past the planned kills processes live longer, so that what is still missing can happen."""
@@ -186,14 +120,25 @@ class _Killer:
     """The main thread of a run: starts, kills, starts again, and knows when it is enough."""
 
     def __init__(
-        self, plan: Plan, outcome: Outcome, world: World, db: Database, forge: Forge | None
+        self,
+        plan: Plan,
+        outcome: Outcome,
+        world: World,
+        db: Database,
+        forge: Forge | None,
+        gate: SignerGate,
     ) -> None:
         self._plan = plan
+        self._gate = gate
         self._outcome = outcome
         self._world = world
         self._db = db
         self._random = random.Random(plan.seed)
-        self._victims = [Victim(name, outcome.setup, forge) for name in PROCESSES]
+        setup, clients = outcome.setup, through_the_gate(outcome.setup)
+        self._victims = [
+            Victim(name, setup, forge, setup.config_file if name == "signer" else clients)
+            for name in PROCESSES
+        ]
         self._due: dict[str, float] = {}
         """When each process is killed; absent until that is chosen."""
         self._patient: dict[str, bool] = {}
@@ -235,6 +180,11 @@ class _Killer:
 
     def _look(self) -> None:
         now = time.monotonic()
+        if self._gate.wanted.is_set():
+            (signer,) = [victim for victim in self._victims if victim.name == "signer"]
+            self._outcome.kills["after signing, before answering"] += 1
+            self._kill(signer)
+            self._gate.killed()
         if now > self._deadline:
             raise TimeoutError(f"not done: {self._outcome.kills} {self._outcome.tally.counts}")
         for victim in self._victims:
@@ -275,7 +225,10 @@ class _Killer:
         self._begin(victim)
 
     def _settle(self) -> None:
-        """Let everything end, then stop both processes politely."""
+        """Let everything end, then stop all processes politely."""
+        self._gate.quieten()
+        if self._gate.wanted.is_set():
+            self._gate.killed()
         while still_open(self._db):
             if time.monotonic() > self._deadline:
                 raise TimeoutError(f"not settled: {still_open(self._db)}")
@@ -295,6 +248,14 @@ class _Killer:
             time.sleep(10 * LOOP_PAUSE_S)
         for victim in self._victims:
             self._outcome.last_codes[victim.name] = victim.stop()
+
+
+def through_the_gate(setup: DevSetup) -> Path:
+    """Return a copy of the settings whose signer is asked through the gate."""
+    text = setup.config_file.read_text("utf-8")
+    file = setup.folder / "clients.toml"
+    file.write_text(text.replace('socket = "signer.sock"', f'socket = "{GATE}"'), "utf-8")
+    return file
 
 
 def under_way(db: Database) -> list[str]:

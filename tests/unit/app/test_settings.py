@@ -83,7 +83,8 @@ def test_every_unknown_missing_and_wrong_name_is_listed_at_once(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("variable", "advice"),
     [
-        ("STRONGROOM_KEYSTORE__PASSPHRASE", "keystore.passphrase_file"),
+        ("STRONGROOM_KEYSTORE__PASSPHRASE", "signer.local.passphrase_file"),
+        ("STRONGROOM_SIGNER__LOCAL__PASSPHRASE", "signer.local.passphrase_file"),
         ("STRONGROOM_DATABASE__PASSWORD", "database.password_file"),
         ("STRONGROOM_API__KEYS", "strongroom key issue"),
     ],

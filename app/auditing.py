@@ -1,0 +1,40 @@
+"""Who audits the signer's log: everything believed comes from files outside of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from app.opening import open_accounts, open_chains, open_rosters
+from app.settings import Settings
+from core.errors import Reason, Refused
+from core.ids import ChainId
+from custody.keys.audit import Auditor
+from custody.keys.signers.base import KeyRef
+from custody.keys.signing_record import Mark
+
+
+@contextlib.contextmanager
+def open_auditor(settings: Settings, *, end: Mark | None = None) -> Iterator[Auditor]:
+    """Lend an auditor that asks nobody: no node, no database, no signer.
+
+    end: how far the log reached when the signer was asked.
+
+    Errors as app.opening.open_platform.
+    """
+    rosters = open_rosters(settings)
+    with contextlib.ExitStack() as opened:
+        chains = open_chains(settings)
+        for chain in chains.values():
+            opened.callback(chain.close)
+        keys = {
+            name: open_accounts(settings, rosters.pinned, chain.traits)
+            for name, chain in chains.items()
+        }
+
+        def public_key_of(chain: ChainId, key: KeyRef) -> bytes:
+            if chain not in keys or key.account not in keys[chain]:
+                raise Refused(Reason.UNKNOWN_KEY, f"no account {key.account} of {chain}")
+            return keys[chain][key.account].public_key_checked(key.index)
+
+        yield Auditor(rosters, chains, public_key_of, end)

@@ -1,0 +1,109 @@
+"""What the signer stands on, opened from settings: its store, its keys, its nodes, its roster.
+
+Nothing of it is the platform's: the database is not opened, the nodes are those of the roster, and
+the folder is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from app.bootstrap import key_desk
+from app.markets import assets_of
+from app.opening import chain_config, open_rosters
+from app.settings import Settings
+from app.settings_values import SettingsError
+from app.signer_keys import needed, open_attestation_key, open_keys
+from chains.assets import load_assets
+from chains.base import Chain, ChainTraits
+from chains.registry import open_chain
+from core.clock import Clock, SystemClock
+from core.errors import Corrupt
+from core.ids import ChainId
+from custody.keys.accounts_file import AccountLine, AttestedAccount, attest_account
+from custody.keys.desk import KeyDesk, Notary
+from custody.keys.owners import OwnerBook
+from custody.keys.roster import Roster
+from custody.keys.signers.base import ACCOUNTS
+from custody.keys.store import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class SignerHome:
+    """The signer's desk and what must be let go with it."""
+
+    desk: KeyDesk
+    shelf: Shelf
+    chains: Mapping[ChainId, Chain]
+    books: Mapping[ChainId, OwnerBook]
+
+    def close(self) -> None:
+        """Let go of keys, store and nodes."""
+        self.desk.close()
+        for book in self.books.values():
+            book.close()
+        for chain in self.chains.values():
+            chain.close()
+
+
+def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome:
+    """Open everything a signer needs; asks no node yet.
+
+    SettingsError: what only the signer needs is not set, or the roster names no nodes. Refused: the
+    keys do not open. StoreInUse: another signer uses the folder. Corrupt: the store is damaged, or
+    the roster is another one or names another attestation key.
+    """
+    folder = needed(settings.signer.folder, "signer.folder")
+    roster = open_rosters(settings).pinned
+    chains = {name: _own_chain(name, settings, roster) for name in settings.chains}
+    signers = open_keys(settings.signer, {name: chain.traits for name, chain in chains.items()})
+    key = open_attestation_key(settings.signer)
+    if roster.attestation_key != key.public_key:
+        raise Corrupt(f"roster {roster.serial} names another attestation key than this signer's")
+    shelf = Shelf(folder)
+    shelf.store()
+    books = {name: OwnerBook(folder / f"owners-{name}") for name in chains}
+    desk = key_desk(
+        shelf,
+        clock or SystemClock(),
+        roster,
+        {name: (chain, signers[name]) for name, chain in chains.items()},
+        Notary(key, books),
+    )
+    return SignerHome(desk, shelf, chains, books)
+
+
+def export_accounts(settings: Settings) -> list[AttestedAccount]:
+    """Return every account's extended public key, attested. Errors as open_signer."""
+    traits = {name: _traits(name, settings) for name in settings.chains}
+    key, signers = open_attestation_key(settings.signer), open_keys(settings.signer, traits)
+    lines = [
+        AccountLine(name, traits[name].network, account, signer.account_xpub(account))
+        for name, signer in signers.items()
+        for account in ACCOUNTS
+    ]
+    for signer in signers.values():
+        signer.close()
+    return [attest_account(key, line) for line in lines]
+
+
+def _own_chain(name: ChainId, settings: Settings, roster: Roster) -> Chain:
+    """Open a chain over the signer's own nodes."""
+    nodes = [node for node in roster.nodes if node.chain == name]
+    if len(nodes) != 1:
+        raise SettingsError([f"roster {roster.serial} names no nodes of {name}"])
+    try:
+        assets = assets_of(load_assets(settings.catalogue.assets_file), [name])
+        config = chain_config(name, settings.chains[name], assets)
+        return open_chain(replace(config, node_urls=nodes[0].urls, quorum=nodes[0].quorum))
+    except (ValueError, OSError) as error:
+        raise SettingsError([str(error)]) from error
+
+
+def _traits(name: ChainId, settings: Settings) -> ChainTraits:
+    chain = open_chain(chain_config(name, settings.chains[name], ()))
+    try:
+        return chain.traits
+    finally:
+        chain.close()
