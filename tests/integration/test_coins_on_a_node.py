@@ -22,9 +22,9 @@ from tests.support.bitcoin import (
     HOT,
     LOCAL,
     PARAMS,
-    SIGNER,
     STRANGER,
     address_of,
+    descriptor_of,
     draft_of,
     intent_of,
     open_chain,
@@ -116,12 +116,7 @@ def test_the_node_reads_payloads_and_transactions_as_we_do(
 
 
 def test_the_node_derives_our_addresses_from_our_account(node: CoreNode) -> None:
-    from bip_utils import Base58Decoder, Base58Encoder  # type: ignore[import-untyped]
-
-    # The node wants the test network's version in front; the rest of the text is the same key.
-    body = Base58Decoder.CheckDecode(SIGNER.account_xpub("hot"))[4:]
-    xpub = Base58Encoder.CheckEncode(bytes.fromhex("043587cf") + body)
-    described = node.call("getdescriptorinfo", f"wpkh({xpub}/0/*)")["descriptor"]
+    described = node.call("getdescriptorinfo", descriptor_of("hot"))["descriptor"]
     theirs = node.call("deriveaddresses", described, [0, 5])
     assert (theirs[HOT.index], theirs[CHANGE.index]) == (address_of(HOT), address_of(CHANGE))
 

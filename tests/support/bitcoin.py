@@ -26,6 +26,7 @@ from chains.bitcoin.params import COIN, NETWORKS, BitcoinParams
 from chains.bitcoin.tx import OutPoint, Tx, TxIn, TxOut
 from chains.rpc import NodeSet, RpcClient
 from core.ids import ChainId
+from custody.keys.second import base58check_decode, base58check_encode
 from custody.keys.secret import Secret
 from custody.keys.signers import KeyRef, LocalSigner
 
@@ -61,6 +62,14 @@ SIGNER = open_signer()
 def address_of(key: KeyRef) -> str:
     """Return the address of a key of SIGNER."""
     return OFFLINE.address_of(SIGNER.public_key(key))
+
+
+def descriptor_of(account: str) -> str:
+    """Return what tells a node to look for an account's addresses, from its xpub alone."""
+    # The node wants the test network's version in front; the rest of the text is the same key.
+    body = base58check_decode(SIGNER.account_xpub(account))
+    assert body is not None
+    return f"wpkh({base58check_encode(bytes.fromhex('043587cf') + body[4:])}/0/*)"
 
 
 def funding(address: str, *amounts: int, salt: int = 0) -> Tx:

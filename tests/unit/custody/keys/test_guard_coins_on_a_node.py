@@ -12,6 +12,8 @@ from chains.bitcoin.chain import BitcoinChain
 from chains.bitcoin.params import COIN
 from core.errors import Reason, Refused, Unavailable
 from custody.keys.guard import sign_once
+from custody.keys.signers import KeyRef
+from custody.keys.transaction import CHANGE_KEYS
 from infra.devnet.coin_nodes import CoreNode, start_core
 from tests.support.bitcoin import (
     CHANGE,
@@ -20,6 +22,7 @@ from tests.support.bitcoin import (
     STRANGER,
     address_of,
     coin_of,
+    descriptor_of,
     draft_of,
     funding,
     intent_of,
@@ -74,6 +77,34 @@ def test_what_was_built_is_signed_taken_and_mined(
     node.mine()
     assert chain.tx_status(tx_id).succeeded
     assert room.sign(asked) == raw
+
+
+def test_whoever_restores_the_seed_finds_all_that_is_left(
+    node: CoreNode, mint: Mint, chain: BitcoinChain
+) -> None:
+    """K04: the node itself looks for the first twenty addresses of the account's xpub."""
+    room, cold = Coinroom(chain=chain), KeyRef("cold", 0)
+    left = 0
+    for number, coin in enumerate(mint.pay(address_of(cold), *[COIN] * 4)):
+        change = KeyRef("cold", number * (CHANGE_KEYS - 1) // 3)
+        kept = COIN // 2 - FEE
+        draft = draft_of([coin], (STRANGER, COIN // 2), (address_of(change), kept))
+        intent = intent_of(
+            STRANGER,
+            COIN // 2,
+            source=address_of(cold),
+            spend_id=f"cold {number}",
+            cause_id=f"withdrawal cold {number}",
+        )
+        said = {"sender": address_of(cold)}
+        raw = room.sign(Asked(draft, intent, cold, (cold,), (change,), said))
+        node.call("sendrawtransaction", raw.hex())
+        left += kept
+    node.mine()
+    wanted = {"desc": descriptor_of("cold"), "range": CHANGE_KEYS - 1}
+    found = node.call("scantxoutset", "start", [wanted])
+    assert round(found["total_amount"] * COIN) == left
+    assert len(found["unspents"]) == 4
 
 
 def test_a_store_that_was_restored_knows_nothing_of_a_spent_coin(
