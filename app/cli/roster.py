@@ -1,6 +1,6 @@
 """`strongroom roster`: how officers write, sign and check the next version of the roster.
 
-propose (anywhere) -> sign (each officer, at an own machine) -> check -> pin the hash in settings
+propose (anywhere) -> diff, sign (each officer, at an own machine) -> check -> pin the hash
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FolderArgument = Annotated[Path, typer.Argument(help="The folder of every roster
 
 @app.command()
 def show(file: FileArgument) -> None:
-    """Show a roster's hash, its body, and whose keys signed it; nothing is believed yet."""
+    """Show a roster's body, its hash, and whose keys signed it; nothing is believed yet."""
     with errors_as_exit_codes():
         from custody.keys.roster_text import render_body
 
@@ -32,6 +32,13 @@ def show(file: FileArgument) -> None:
         if Talk.output is Output.TABLE:
             typer.echo(render_body(signed.roster).decode("ascii"))
         emit_one(_summary(signed))
+
+
+@app.command()
+def diff(file: FileArgument) -> None:
+    """Show what a roster changes of the one before it, which lies in the same folder."""
+    with errors_as_exit_codes():
+        typer.echo(_changes(file, _read(file)), nl=False)
 
 
 @app.command()
@@ -76,7 +83,7 @@ def sign(
     ] = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Add an officer's signature to a roster's file."""
+    """Show what a roster says anew, and add an officer's signature to its file."""
     with errors_as_exit_codes():
         from custody.keys.officer_keys import load_officer_key
         from custody.keys.roster_files import add_signature, render_file, sign_roster
@@ -88,6 +95,7 @@ def sign(
                 f"the roster hashes to {signed.roster.hash.hex()}",
                 reason="roster_mismatch",
             )
+        say(_changes(file, signed))
         key = load_officer_key(key_file, passphrase=passphrase_of(passphrase_file))
         signed = add_signature(signed, sign_roster(key, signed.roster))
         file.write_bytes(render_file(signed))
@@ -114,10 +122,7 @@ def propose(
         )
         from custody.keys.roster_text import parse_draft
 
-        try:
-            text = draft.read_bytes()
-        except OSError as error:
-            fail(Exit.USAGE, f"{draft}: {error}", reason="malformed")
+        text = _bytes(draft)
         previous = newest(folder).roster if any(folder.glob("roster-*.toml")) else None
         roster = parse_draft(text, previous=previous, issued_ns=SystemClock().now_ns())
         signed, path = SignedRoster(roster, ()), folder / file_name(roster.serial)
@@ -131,10 +136,36 @@ def propose(
 def _read(file: Path) -> SignedRoster:
     from custody.keys.roster_files import parse_file
 
+    return parse_file(_bytes(file))
+
+
+def _bytes(file: Path) -> bytes:
     try:
-        return parse_file(file.read_bytes())
+        return file.read_bytes()
     except OSError as error:
         fail(Exit.USAGE, f"{file}: {error}", reason="malformed")
+
+
+def _changes(file: Path, signed: SignedRoster) -> str:
+    """Return the lines that differ from the version before; of the first one, all of them.
+
+    Refused: roster_mismatch, the file before is another one than this roster names.
+    """
+    import difflib
+
+    from core.errors import Reason, Refused
+    from custody.keys.roster_files import file_name, parse_file
+    from custody.keys.roster_text import render_body
+
+    before = b""
+    if signed.roster.serial > 1:
+        previous = parse_file(_bytes(file.with_name(file_name(signed.roster.serial - 1)))).roster
+        if previous.hash != signed.roster.previous:
+            raise Refused(Reason.ROSTER_MISMATCH, "the file before is not the roster it follows")
+        before = render_body(previous)
+    old, new = (body.decode("ascii").splitlines() for body in (before, render_body(signed.roster)))
+    lines = difflib.unified_diff(old, new, "the roster before", "this roster", lineterm="", n=1)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _summary(signed: SignedRoster) -> dict[str, object]:

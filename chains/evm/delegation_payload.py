@@ -20,12 +20,6 @@ PREFIX = b"\x05"
 _PAYLOAD_MAX = 64
 
 
-def encode_delegation(*, chain_number: int, delegate: bytes, nonce: int) -> bytes:
-    """Return the payload of an authorisation."""
-    items = [rlp.encode_int(chain_number), delegate, rlp.encode_int(nonce)]
-    return PREFIX + rlp.encode(items)
-
-
 def decode_delegation(payload: bytes, params: EvmParams) -> Decoded:
     """Read an authorisation; whether the delegate is one of ours, the roster says.
 

@@ -88,13 +88,16 @@ def read_wallet_payload(payload: bytes) -> WalletTransaction:
         raise _refusal("trailing bytes")
     if any(len(bodies[at]) != 20 for at in _ADDRESSES):
         raise _refusal("an address has 20 bytes")
-    if any(len(bodies[at]) > 32 or bodies[at][:1] == b"\0" for at in _WORDS):
-        raise _refusal("a number has at most 256 bits and no leading zeros")
+    if any(len(bodies[at]) > 32 for at in _WORDS):
+        raise _refusal("a number has at most 256 bits")
     values = [
         int.from_bytes(body, "big") if kind == ord("i") else body
         for kind, body in zip(_SHAPE, bodies, strict=True)
     ]
-    return WalletTransaction(*values)  # type: ignore[arg-type]  # the types are those of _SHAPE
+    read = WalletTransaction(*values)  # type: ignore[arg-type]  # the types are those of _SHAPE
+    if encode_wallet_payload(read) != payload:
+        raise _refusal("not the canonical spelling")
+    return read
 
 
 def wallet_digest(transaction: WalletTransaction) -> bytes:

@@ -68,6 +68,25 @@ def test_officers_propose_sign_and_check_two_versions(tmp_path: Path) -> None:
     assert f'public_key = "{keys["dan"]}"' in cli("roster", "show", file).stdout
 
 
+def test_an_officer_sees_what_changes_before_signing(tmp_path: Path) -> None:
+    keys, folder = keygen(tmp_path, "ada", "bea", "eve"), tmp_path / "rosters"
+    first = {name: keys[name] for name in ("ada", "bea")}
+    cli("roster", "propose", draft(tmp_path / "one", first), folder)
+    cli("roster", "propose", draft(tmp_path / "two", keys), folder)
+    file = folder / file_name(2)
+    shown = cli("roster", "diff", file).stdout
+    assert f'+public_key = "{keys["eve"]}"' in shown
+    assert keys["ada"] not in shown
+    signed = cli("roster", "sign", file, "--key", tmp_path / "ada.pem")
+    assert f'+public_key = "{keys["eve"]}"' in signed.stderr
+    (folder / file_name(1)).write_bytes(
+        (folder / file_name(1)).read_bytes().replace(b"threshold = 2", b"threshold = 3")
+    )
+    before = file.read_bytes()
+    assert cli("roster", "sign", file, "--key", tmp_path / "bea.pem").exit_code != Exit.OK
+    assert file.read_bytes() == before
+
+
 def test_the_new_officer_cannot_vote_himself_in(tmp_path: Path) -> None:
     keys, folder = keygen(tmp_path, "ada", "bea", "eve"), tmp_path / "rosters"
     first = {name: keys[name] for name in ("ada", "bea")}

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from chains.base import CODE, NATIVE, Effect, FeeRate
 from chains.evm import open_evm
-from chains.evm.delegation_payload import encode_delegation
 from chains.evm.params import MULTI_SEND_CALL_ONLY
 from chains.evm.wallet_payload import (
     WalletTransaction,
@@ -30,7 +29,6 @@ from tests.support.contract_wallets import (
     delegation,
     inner,
     multi_send,
-    raw,
 )
 from tests.support.evm import FIRST, config_for, listed
 
@@ -232,9 +230,9 @@ def test_its_digest_is_the_one_that_eth_account_signs() -> None:
     account = Account.from_key(b"\x11" * 32)
     for nonce in (0, 127, 128, 2**63):
         signed = account.sign_authorization({"chainId": NUMBER, "address": SAFE, "nonce": nonce})
-        payload = encode_delegation(chain_number=NUMBER, delegate=raw(SAFE), nonce=nonce)
-        assert payload == delegation(NUMBER, SAFE, nonce)
-        assert CHAIN.decode(payload, sender=ALICE).digest == bytes(signed.authorization_hash)
+        assert CHAIN.decode(delegation(NUMBER, SAFE, nonce), sender=ALICE).digest == bytes(
+            signed.authorization_hash
+        )
 
 
 @pytest.mark.parametrize(
