@@ -26,9 +26,11 @@ from custody.keys.guard import Guard, SignRequest
 from custody.keys.mandate import covers
 from custody.keys.roster import Roster
 from custody.keys.roster_files import RosterChain
+from custody.keys.rotation import accounts_in_use
 from custody.keys.service import KeyService, sign_one
-from custody.keys.signers.base import KeyRef, Signer
+from custody.keys.signers.base import KeyRef, Signer, wallet_of
 from custody.keys.store import Shelf
+from custody.spending import rotations
 from custody.spending.drive import Patience
 from custody.spending.rows import Spend, SpendState
 from custody.spending.sign import Release
@@ -124,9 +126,11 @@ def key_desk(
     )
 
 
-def account_keys(xpub_of: Callable[[str], str]) -> dict[str, AccountKeys]:
+def account_keys(
+    xpub_of: Callable[[str], str], accounts: Sequence[str] = (DEPOSITS, *OWN_WALLETS)
+) -> dict[str, AccountKeys]:
     """Export every account's xpub once; from here on the platform derives without the signer."""
-    return {account: AccountKeys(xpub_of(account)) for account in (DEPOSITS, *OWN_WALLETS)}
+    return {account: AccountKeys(xpub_of(account)) for account in accounts}
 
 
 def prepare(
@@ -145,7 +149,7 @@ def prepare(
         now_ns = platform.clock.now_ns()
         for chain_id, home in platform.chains.items():
             chain_state.register(conn, chain_id, home.chain.traits.network)
-            for account in OWN_WALLETS:
+            for account in accounts_in_use(platform.roster, chain_id, OWN_WALLETS):
                 address = home.chain.address_of(home.public_key_of(account, 0))
                 addresses.register_own(conn, chain_id, account, address, now_ns=now_ns)
         for spec in assets:
@@ -228,8 +232,10 @@ def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authori
             _refuse_stopped(conn, spend, row)
             given = tuple(approvals.of(conn, row.withdrawal_id))
             return Approvals(approvals.intent_of(row), given)
+        if intent.kind is SpendKind.ROTATION:
+            return rotations.authority_of(conn, spend.cause_id)
         own = addresses.find(conn, spend.chain, intent.destination)
-    account = None if own is None else own.account
+    account = None if own is None else wallet_of(own.account)
     mandate_id = _mandate_for(platform.roster, intent, account, now_ns=platform.clock.now_ns())
     if own is None or intent.kind is SpendKind.CANCELLATION:
         return Standing(mandate_id, None)

@@ -25,6 +25,7 @@ from custody.keys.derivation import AccountKeys
 from custody.keys.private_file import read_private_file
 from custody.keys.roster import Roster
 from custody.keys.roster_files import RosterChain, load_rosters
+from custody.keys.rotation import accounts_in_use
 from custody.spending.drive import Patience
 from custody.wallets.addresses import DEPOSITS
 from custody.wallets.inventory import OWN_WALLETS
@@ -165,7 +166,8 @@ def open_accounts(
         raise SettingsError([f"signer.accounts_file: {error}"]) from error
     except Refused as refused:
         raise Corrupt(f"the signer's accounts of {traits.chain}: {refused}") from refused
-    if missing := sorted({DEPOSITS, *OWN_WALLETS} - found.keys()):
+    wanted = {DEPOSITS, *accounts_in_use(roster, traits.chain, OWN_WALLETS)}
+    if missing := sorted(wanted - found.keys()):
         raise SettingsError([f"signer.accounts_file: {traits.chain} without {', '.join(missing)}"])
     return found
 

@@ -6,7 +6,7 @@ the folder is its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.bootstrap import key_desk
@@ -74,14 +74,17 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
     return SignerHome(desk, shelf, chains, books)
 
 
-def export_accounts(settings: Settings) -> list[AttestedAccount]:
-    """Return every account's extended public key, attested. Errors as open_signer."""
+def export_accounts(settings: Settings, more: Sequence[str] = ()) -> list[AttestedAccount]:
+    """Return every account's extended public key, attested. Errors as open_signer.
+
+    more: accounts of later keys, like hot.2. Refused: unknown_key.
+    """
     traits = {name: _traits(name, settings) for name in settings.chains}
     key, signers = open_attestation_key(settings.signer), open_keys(settings.signer, traits)
     lines = [
         AccountLine(name, traits[name].network, account, signer.account_xpub(account))
         for name, signer in signers.items()
-        for account in ACCOUNTS
+        for account in (*ACCOUNTS, *more)
     ]
     for signer in signers.values():
         signer.close()

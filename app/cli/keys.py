@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import drill, keys_log
+from app.cli import drill, keys_log, rotate
 from app.cli.keys_parts import networks_of, officer_key_of, person_of, terminal_of
 from app.cli.officer import passphrase_of
 from app.cli.output import Exit, emit, emit_one, errors_as_exit_codes, fail
@@ -25,6 +25,7 @@ app.add_typer(keys_log.app, name="log")
 app.command(name="export")(keys_log.export_accounts)
 app.command()(drill.drill)
 app.command()(drill.drills)
+app.add_typer(rotate.app, name="rotate")
 
 ChainOption = Annotated[
     list[str] | None, typer.Option("--chain", help="A chain of the settings; all without it.")

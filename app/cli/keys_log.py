@@ -20,6 +20,9 @@ FileArgument = Annotated[Path, typer.Argument(help="The exported file.")]
 
 def export_accounts(
     to: Annotated[Path, typer.Argument(help="File for the accounts' public keys.")],
+    account: Annotated[
+        list[str] | None, typer.Option(help="A wallet's next keys too, like hot.2; repeat.")
+    ] = None,
 ) -> None:
     """Write the extended public key of every account, attested; run where the signer's keys are."""
     with errors_as_exit_codes():
@@ -27,7 +30,7 @@ def export_accounts(
         from core.errors import Reason, Refused
         from custody.keys.accounts_file import render_accounts
 
-        accounts = export(settings())
+        accounts = export(settings(), account or ())
         if to.exists():
             raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, str(to))
         to.write_bytes(render_accounts(accounts))

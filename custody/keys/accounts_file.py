@@ -31,7 +31,7 @@ from core.ids import ChainId
 from custody.keys import canonical
 from custody.keys.attestation import AttestationKey, check_proof
 from custody.keys.derivation import AccountKeys
-from custody.keys.signers.base import ACCOUNTS
+from custody.keys.signers.base import ACCOUNT_NUMBERS
 
 TAG = "strongroom/account"
 VERSION = 1
@@ -116,7 +116,7 @@ def _parse(row: object) -> AttestedAccount:
     if len(page) != len(texts) or not all(type(text) is str for text in texts):
         raise Refused(Reason.MALFORMED, "an account has five texts")
     chain, network, account, xpub, attestation = cast("list[str]", texts)
-    if account not in ACCOUNTS or not _SIGNATURE.fullmatch(attestation):
+    if account not in ACCOUNT_NUMBERS or not _SIGNATURE.fullmatch(attestation):
         raise Refused(Reason.MALFORMED, "an account's name or its attestation")
     line = AccountLine(ChainId(chain), network, account, xpub)
     return AttestedAccount(line, bytes.fromhex(attestation))

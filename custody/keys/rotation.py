@@ -12,7 +12,7 @@ Nothing pays *to* retired keys of a wallet, and keys of a later generation sign 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chains.base import NATIVE, SpendIntent, SpendKind
@@ -29,6 +29,15 @@ def present_key(roster: Roster, chain: ChainId, key: KeyRef) -> KeyRef:
     """Return the key of the same wallet and number that is used now."""
     wallet = wallet_of(key.account)
     return KeyRef(account_of(wallet, roster.generation(chain, wallet)), key.index)
+
+
+def accounts_in_use(roster: Roster, chain: ChainId, wallets: Sequence[str]) -> list[str]:
+    """Return the accounts of wallets, retired keys first: money still arrives at all of them."""
+    return [
+        account_of(wallet, generation)
+        for wallet in wallets
+        for generation in range(1, roster.generation(chain, wallet) + 1)
+    ]
 
 
 def check_generation(

@@ -23,6 +23,7 @@ from core.ids import ChainId, CustomerNo
 from custody.db import Bytes, Int64, Text, table
 from custody.keys import attestation
 from custody.keys.attestation import AddressClaim, check_attestation
+from custody.keys.signers.base import GENERATIONS_MAX, account_of, generation_of
 
 DEPOSITS = attestation.DEPOSITS
 ABANDONED_NS = 10_000_000_000
@@ -237,16 +238,24 @@ def of_address(conn: sa.Connection, chain: ChainId, address: str) -> Address:
     return found
 
 
-def own_wallet(conn: sa.Connection, chain: ChainId, account: str) -> Address:
-    """Return an own wallet's address. Refused: not_found."""
-    row = conn.execute(
-        sa.select(addresses).where(
-            addresses.c.chain == chain, addresses.c.account == account, addresses.c.key_index == 0
-        )
-    ).one_or_none()
-    if row is None or account == DEPOSITS:
-        raise Refused(Reason.NOT_FOUND, f"{chain} wallet {account}")
-    return _address(row)
+def own_wallet(conn: sa.Connection, chain: ChainId, wallet: str) -> Address:
+    """Return the address of a wallet's newest registered keys. Refused: not_found."""
+    found = own_wallets(conn, chain, wallet)
+    if not found:
+        raise Refused(Reason.NOT_FOUND, f"{chain} wallet {wallet}")
+    return found[-1]
+
+
+def own_wallets(conn: sa.Connection, chain: ChainId, wallet: str) -> list[Address]:
+    """Return an own wallet's addresses, those of retired keys first."""
+    if wallet == DEPOSITS:
+        return []
+    names = [account_of(wallet, generation + 1) for generation in range(GENERATIONS_MAX)]
+    query = sa.select(addresses).where(
+        addresses.c.chain == chain, addresses.c.account.in_(names), addresses.c.key_index == 0
+    )
+    found = [_address(row) for row in conn.execute(query)]
+    return sorted(found, key=lambda row: generation_of(row.account))
 
 
 def of_customer(conn: sa.Connection, chain: ChainId, customer_no: CustomerNo) -> list[Address]:

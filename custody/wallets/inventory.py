@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from core.ids import AssetNo
+from custody.keys.signers.base import wallet_of
 from custody.ledger import balances
 from custody.ledger.chart import AccountKind
 from custody.wallets.addresses import DEPOSITS
@@ -23,8 +24,8 @@ _KINDS = {
 
 
 def kind_of(wallet: str) -> AccountKind:
-    """Return the kind of ledger account on which a wallet's money stands."""
-    return _KINDS[wallet]
+    """Return the kind of ledger account on which the money of a wallet's keys stands."""
+    return _KINDS[wallet_of(wallet)]
 
 
 def custody_balances(conn: sa.Connection) -> dict[tuple[str, AssetNo], int]:

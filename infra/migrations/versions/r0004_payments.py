@@ -17,6 +17,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables."""
     _lanes()
+    _rotations()
     _spends()
     _withdrawals()
     _approvals()
@@ -40,6 +41,22 @@ def _lanes() -> None:
         sa.PrimaryKeyConstraint("chain", "sender"),
         sqlite_strict=True,
     )
+
+
+def _rotations() -> None:
+    op.create_table(
+        "rotations",
+        sa.Column("rotation_id", Text, nullable=False),
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("account", Text, nullable=False),
+        sa.Column("intent", Bytes, nullable=False),
+        sa.Column("approvals", Text, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["chain"], ["chain_states.chain"]),
+        sa.PrimaryKeyConstraint("rotation_id"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("rotations", keys=[["rotation_id"]])
 
 
 def _spends() -> None:
