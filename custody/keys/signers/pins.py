@@ -16,7 +16,7 @@ from core.errors import Corrupt
 from custody.keys.private_file import OWNER_ONLY
 from custody.keys.signers.base import KeyRef
 
-_LINE = re.compile(rb"([a-z]+) (0|[1-9][0-9]{0,9}) ([0-9a-f]{64})", re.ASCII)
+_LINE = re.compile(rb"([a-z]+(?:\.[0-9]{1,2})?) (0|[1-9][0-9]{0,9}) ([0-9a-f]{64})", re.ASCII)
 
 
 class PinnedKeys:

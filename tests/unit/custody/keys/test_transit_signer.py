@@ -9,9 +9,10 @@ import pytest
 
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from custody.keys.signers import ACCOUNTS, KeyRef, TransitSigner
+from custody.keys.signers.base import ACCOUNT_NUMBERS
 from custody.keys.signers.pins import PinnedKeys
 from custody.keys.signers.vault import account_key
-from custody.keys.signers.vault_transit import rotate_key
+from custody.keys.signers.vault_transit import create_key, rotate_key
 from infra.devnet.vault_double import Fault
 from tests.unit.custody.keys.networks import traits
 from tests.unit.custody.keys.vaultroom import ED25519, KEY, MESSAGE, Room, vault_room
@@ -145,6 +146,28 @@ def test_pins_survive_a_torn_line_and_nothing_else(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(Corrupt):
             PinnedKeys(path)
+
+
+def test_keys_of_every_account_there_can_be_are_pinned(tmp_path: Path) -> None:
+    seen = {
+        KeyRef(name, n): bytes([n]) * 32
+        for n, name in enumerate(ACCOUNT_NUMBERS)  # hot, hot.2, …: successors of retired keys
+    }
+    PinnedKeys(tmp_path / "pins").pin(seen)
+    again = PinnedKeys(tmp_path / "pins")
+    assert {key: again.get(key) for key in seen} == seen
+
+
+def test_a_wallets_next_keys_have_a_key_of_their_own_in_vault(room: Room) -> None:
+    operator = room.connect("operator")
+    create_key(operator, account_key(room.place.wallet, "gas.2"), "ed25519")
+    with pytest.raises(Refused) as refused:
+        room.signer.public_key(KeyRef("gas.2", 0))
+    assert refused.value.reason is Reason.FORBIDDEN  # until the role's policy names it
+    policy = room.double.auth.policies[f"{room.place.wallet}-signer"]
+    policy[f"transit/sign/{room.place.wallet}-gas.2"] = {"update"}
+    assert room.signer.public_key(KeyRef("gas.2", 0)) != room.signer.public_key(KEY)
+    assert again(room).sign(KeyRef("gas.2", 0), MESSAGE)
 
 
 def test_a_pinned_key_never_changes(tmp_path: Path) -> None:
