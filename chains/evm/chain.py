@@ -23,7 +23,7 @@ from chains.evm import fees
 from chains.evm.address import checksum, from_public_key, is_unspendable, raw_address
 from chains.evm.broadcast import plan_combined, plan_outcome
 from chains.evm.build import build, call_of, check_intent
-from chains.evm.decode import decode, rate_of, read_fields, signed_bytes
+from chains.evm.decode import decode, rate_of, read_fields
 from chains.evm.erc20 import read_transfer_call, says_success, transfer_event
 from chains.evm.node import EvmNode
 from chains.evm.odd import plan_delivered
@@ -31,6 +31,7 @@ from chains.evm.params import EvmParams
 from chains.evm.parse import Header, Tx
 from chains.evm.reader import EvmReader, token_events
 from chains.evm.signature import parse_signature, personal_digest, recover
+from chains.evm.signing import signed_bytes
 from chains.rpc import NodeSet, RpcError
 from core.errors import Reason, Refused, Unavailable
 
@@ -136,14 +137,14 @@ class EvmChain(EvmReader):
         Refused: bad_signature (form, high s, another signer), undecodable (also where one
         signature makes no transaction: of a contract wallet, an authorisation).
         """
-        parts = parse_signature(signature)
+        parse_signature(signature)
         read_fields(unsigned.payload)
         digest = keccak(unsigned.payload)
         if digest != unsigned.digest:
             raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")
         if checksum(recover(digest, signature)) != unsigned.sender:
             raise Refused(Reason.BAD_SIGNATURE, "the signature is not the sender's")
-        raw = signed_bytes(unsigned.payload, parity=parts.parity, r=parts.r, s=parts.s)
+        raw = signed_bytes(unsigned.payload, signature)
         return SignedTx(tx_id="0x" + keccak(raw).hex(), raw=raw)
 
     def broadcast(self, raw: bytes) -> BroadcastResult:

@@ -138,13 +138,6 @@ def _refuse_typed_data(payload: bytes) -> None:
     raise _refusal("typed data is never signed")
 
 
-def signed_bytes(payload: bytes, *, parity: int, r: int, s: int) -> bytes:
-    """Return the transaction as the network takes it: the payload's items and the signature."""
-    items = rlp.decode(payload[1:])
-    assert not isinstance(items, bytes)
-    return _TYPE + rlp.encode([*items, *map(rlp.encode_int, (parity, r, s))])
-
-
 def _number(item: rlp.Item, bits: int) -> int:
     number = rlp.decode_int(item)
     if number >> bits:

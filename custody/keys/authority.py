@@ -20,6 +20,7 @@ from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
 from custody.keys.rotation import check_generation, check_receiver
 from custody.keys.signers.base import KeyRef, wallet_of
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 AddressOfKey: TypeAlias = Callable[[KeyRef], str]
 """The address of an own key, derived without asking the database."""
 
@@ -107,7 +108,7 @@ def evidence_of(authority: Authority, roster: Roster) -> str:
         key = authority.destination_key
         page["mandate"] = authority.mandate_id
         page["destination_key"] = None if key is None else [key.account, key.index]
-    return json.dumps(page, sort_keys=True, separators=(",", ":"))
+    return _JSON.encode(page)
 
 
 def read_evidence(text: str) -> tuple[Authority, bytes]:

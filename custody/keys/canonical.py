@@ -20,6 +20,7 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from core.errors import Reason, Refused
@@ -36,9 +37,15 @@ def encode(tag: str, version: int, values: Sequence[Value]) -> bytes:
 
     Refused: malformed (text that is not printable ASCII, an integer out of range).
     """
-    head = len(tag).to_bytes(1, "big") + tag.encode("ascii")
-    head += version.to_bytes(2, "big") + len(values).to_bytes(2, "big")
-    data = head + b"".join(_encode_value(value, 0) for value in values)
+    parts = [_head(tag), version.to_bytes(2, "big"), len(values).to_bytes(2, "big")]
+    for value in values:
+        if type(value) is str and value.isascii() and value.isprintable():  # 0x20..0x7e
+            parts += (b"s", len(value).to_bytes(4, "big"), value.encode("ascii"))
+        elif type(value) is bytes:
+            parts += (b"b", len(value).to_bytes(4, "big"), value)
+        else:
+            _put(parts, value, 0)
+    data = b"".join(parts)
     if len(data) > MESSAGE_BYTES_MAX:
         raise Refused(Reason.TOO_LARGE, "a canonical message has at most 1 MiB")
     return data
@@ -50,7 +57,7 @@ def decode(tag: str, version: int, data: bytes) -> tuple[Value, ...]:
     Refused: malformed (another tag, cut off, trailing bytes, any second spelling of a value),
     unknown_version.
     """
-    head = len(tag).to_bytes(1, "big") + tag.encode("ascii")
+    head = _head(tag)
     if type(data) is not bytes or len(data) > MESSAGE_BYTES_MAX or data[: len(head)] != head:
         raise _malformed(f"not a {tag}")
     position = len(head)
@@ -68,22 +75,33 @@ def decode(tag: str, version: int, data: bytes) -> tuple[Value, ...]:
     return values
 
 
-def _encode_value(value: Value, depth: int) -> bytes:
+@lru_cache(64)
+def _head(tag: str) -> bytes:
+    return len(tag).to_bytes(1, "big") + tag.encode("ascii")
+
+
+def _put(parts: list[bytes], value: Value, depth: int) -> None:
+    """Append type, length and body of a value."""
     if type(value) is str:
         if not (value.isascii() and value.isprintable()):  # exactly 0x20..0x7e
             raise _malformed("text is printable ASCII")
-        kind, body = b"s", value.encode("ascii")
+        body = value.encode("ascii")
+        parts += (b"s", len(body).to_bytes(4, "big"), body)
     elif type(value) is int:
-        if value < 0 or value.bit_length() > 8 * INTEGER_BYTES_MAX:
+        size = (value.bit_length() + 7) // 8
+        if value < 0 or size > INTEGER_BYTES_MAX:
             raise _malformed("an integer is >= 0 and has at most 32 bytes")
-        kind, body = b"i", value.to_bytes((value.bit_length() + 7) // 8, "big")
+        parts += (b"i", size.to_bytes(4, "big"), value.to_bytes(size, "big"))
     elif type(value) is bytes:
-        kind, body = b"b", value
+        parts += (b"b", len(value).to_bytes(4, "big"), value)
     elif type(value) is tuple and depth < _DEPTH_MAX:
-        kind, body = b"l", b"".join(_encode_value(item, depth + 1) for item in value)
+        items: list[bytes] = []
+        for item in value:
+            _put(items, item, depth + 1)
+        body = b"".join(items)
+        parts += (b"l", len(body).to_bytes(4, "big"), body)
     else:
         raise _malformed(f"{type(value).__name__} cannot be encoded")
-    return kind + len(body).to_bytes(4, "big") + body
 
 
 def _decode_values(data: bytes, depth: int) -> tuple[Value, ...]:

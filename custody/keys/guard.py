@@ -15,6 +15,7 @@ keeps for ever:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from core.clock import Clock
 from core.errors import Reason, Refused
 from custody.keys.authority import Approvals, Standing, check_authority, evidence_of
 from custody.keys.exclusion import check_owner, elsewhere, equivocation, find, prove_dead
-from custody.keys.intent import encode, intent_hash
+from custody.keys.intent import encode
 from custody.keys.limits import check_limits
 from custody.keys.mandate import fits
 from custody.keys.roster import Roster
@@ -79,6 +80,7 @@ class _Judged:
 
     request: SignRequest
     decoded: Decoded
+    intent: bytes
     claims: tuple[str, ...]
     public_keys: tuple[bytes, ...]
     now_ns: int
@@ -145,9 +147,10 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
         address_of_key=guard.address_of,
     )
     keys = tuple(map(guard.signer.public_key, keys_of(request.key, request.input_keys)))
+    encoded = encode(intent)
     known = find(store, intent.chain, intent.source, decoded.digest)
     if known is not None:
-        return _again(guard, known, request, decoded, keys)
+        return _again(guard, known, request, encoded, decoded, keys)
     check_clock(store, guard.clock, _bounds(guard))
     now_ns = max(guard.clock.now_ns(), store.last_ns)
     _check_authority(guard, request, now_ns)
@@ -160,7 +163,7 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
             store, guard.chain, intent.source, claims, clock=guard.clock, bounds=_bounds(guard)
         )
     dead = prove_dead(store, guard.chain, intent, claims)
-    return _Judged(request, decoded, claims, keys, now_ns, dead)
+    return _Judged(request, decoded, encoded, claims, keys, now_ns, dead)
 
 
 def _sign(guard: Guard, store: Store, judged: _Judged) -> bytes:
@@ -168,7 +171,7 @@ def _sign(guard: Guard, store: Store, judged: _Judged) -> bytes:
     request, intent = judged.request, judged.request.intent
     known = find(store, intent.chain, intent.source, judged.decoded.digest)
     if known is not None:
-        return _again(guard, known, request, judged.decoded, judged.public_keys)
+        return _again(guard, known, request, judged.intent, judged.decoded, judged.public_keys)
     now_ns = max(judged.now_ns, store.last_ns)
     if now_ns > judged.now_ns:  # another signature came in between: right is what holds now
         _check_authority(guard, request, now_ns)
@@ -183,13 +186,9 @@ def _sign(guard: Guard, store: Store, judged: _Judged) -> bytes:
         fits(guard.roster.mandate(request.authority.mandate_id), intent, used)
     others, own = store.index.spent(intent, record.group, now_ns)
     check_limits(guard.roster.limits, intent, fee_max=record.fee_max, others=others, own=own)
-    signature = b"".join(
-        guard.signer.sign(key, digest)
-        for key, digest in zip(
-            keys_of(request.key, request.input_keys), digests_of(judged.decoded), strict=True
-        )
-    )
-    check_signatures(guard.signer.curve, signature, judged.decoded, judged.public_keys)
+    keys = keys_of(request.key, request.input_keys)
+    # Every signer verifies what it made (Signer.sign), and nothing is sent that does not verify.
+    signature = b"".join(map(guard.signer.sign, keys, digests_of(judged.decoded)))
     store.stage(record, signature)
     return signature
 
@@ -226,10 +225,15 @@ def _check_authority(guard: Guard, request: SignRequest, now_ns: int) -> None:
 
 
 def _again(
-    guard: Guard, known: Entry, request: SignRequest, decoded: Decoded, keys: Sequence[bytes]
+    guard: Guard,
+    known: Entry,
+    request: SignRequest,
+    intent: bytes,
+    decoded: Decoded,
+    keys: Sequence[bytes],
 ) -> bytes:
     record = known.record
-    if record.intent != encode(request.intent) or record.payload != request.unsigned.payload:
+    if record.intent != intent or record.payload != request.unsigned.payload:
         raise equivocation("this digest was signed for another intent")
     check_signatures(guard.signer.curve, known.signature, decoded, keys)
     return known.signature
@@ -250,8 +254,8 @@ def _record(guard: Guard, judged: _Judged, now_ns: int) -> Record:
         digest=decoded.digest,
         payload=request.unsigned.payload,
         fee_max=decoded.fee_max,
-        intent=encode(intent),
-        intent_hash=intent_hash(intent),
+        intent=judged.intent,
+        intent_hash=hashlib.sha256(judged.intent).digest(),
         spend_id=intent.spend_id,
         kind=intent.kind.value,
         cause_id=intent.cause_id,

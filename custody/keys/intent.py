@@ -18,7 +18,7 @@ tests/vectors/intents.json holds published examples.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias, cast
 
@@ -69,9 +69,23 @@ Intent: TypeAlias = SpendIntent | WithdrawalIntent
 
 def encode(intent: Intent) -> bytes:
     """Return the canonical message of an intent. Refused: malformed, amount_out_of_range."""
-    _check(intent)
-    tag, version = _SPEND if isinstance(intent, SpendIntent) else _WITHDRAWAL
-    values = [value.value if isinstance(value, SpendKind) else value for value in astuple(intent)]
+    is_spend = isinstance(intent, SpendIntent)
+    tag, version = _SPEND if is_spend else _WITHDRAWAL
+    values: list[canonical.Value] = []
+    for name, limit in _SPEND_FIELDS if is_spend else _WITHDRAWAL_FIELDS:
+        value = getattr(intent, name)
+        if limit is not None:
+            if type(value) is not int or value < 0:
+                raise Refused(Reason.MALFORMED, f"{name} of an intent")
+            if value >= limit:
+                raise Refused(Reason.AMOUNT_OUT_OF_RANGE, name)
+        elif name == "kind":
+            if type(value) is not SpendKind:
+                raise Refused(Reason.MALFORMED, f"{name} of an intent")
+            value = value.value
+        elif type(value) is not str or not 0 < len(value) <= TEXT_MAX:
+            raise Refused(Reason.MALFORMED, f"{name} of an intent")
+        values.append(value)
     return canonical.encode(tag, version, values)
 
 
@@ -158,21 +172,6 @@ def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
         )
 
 
-def _check(intent: Intent) -> None:
-    for field in fields(intent):
-        value = getattr(intent, field.name)
-        if field.name == "kind":
-            ok = type(value) is SpendKind
-        elif field.name in _INTEGER_LIMITS:
-            ok = type(value) is int and value >= 0
-            if ok and value >= _INTEGER_LIMITS[field.name]:
-                raise Refused(Reason.AMOUNT_OUT_OF_RANGE, field.name)
-        else:
-            ok = type(value) is str and 0 < len(value) <= TEXT_MAX
-        if not ok:
-            raise Refused(Reason.MALFORMED, f"{field.name} of an intent")
-
-
 _SPEND = (SPEND_TAG, SPEND_VERSION)
 _WITHDRAWAL = (WITHDRAWAL_TAG, WITHDRAWAL_VERSION)
 _INTEGER_LIMITS = {
@@ -184,3 +183,7 @@ _INTEGER_LIMITS = {
     "policy_version": 1 << 32,
     "expires_ns": TIME_LIMIT_NS,
 }
+_SPEND_FIELDS, _WITHDRAWAL_FIELDS = (
+    tuple((field.name, _INTEGER_LIMITS.get(field.name)) for field in fields(kind))
+    for kind in (SpendIntent, WithdrawalIntent)
+)

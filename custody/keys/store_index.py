@@ -54,7 +54,7 @@ class Index:
     def add(self, entry: Entry) -> None:
         """Take note of an entry; entries come in the order of their positions."""
         record, position = entry.record, entry.position
-        self._digests.setdefault(_key(record.chain, record.sender, record.digest), position)
+        self._digests.setdefault(_key(record.chain, record.sender, record.digest.hex()), position)
         for claim in record.claims:
             _note(self._claims, _key(record.chain, claim), position)
             nonce = nonce_of(claim, record.sender)
@@ -74,7 +74,7 @@ class Index:
 
     def digest(self, chain: ChainId, sender: str, digest: bytes) -> int | None:
         """Return the position of a digest, None when it was never signed."""
-        return self._digests.get(_key(chain, sender, digest))
+        return self._digests.get(_key(chain, sender, digest.hex()))
 
     def claim(self, chain: ChainId, claim: str) -> Sequence[int]:
         """Return the positions of all that hold a claim, oldest first."""
@@ -105,12 +105,9 @@ class Index:
         return Usage(asset.others(now_ns, group).amount, fees.others(now_ns, group).fees)
 
 
-def _key(*parts: str | bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        body = part if isinstance(part, bytes) else part.encode()
-        digest.update(len(body).to_bytes(4, "big") + body)
-    return digest.digest()[:_KEY_BYTES]
+def _key(*parts: str) -> bytes:
+    # All of it is printable, so a line end keeps the parts apart.
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=_KEY_BYTES).digest()
 
 
 def _note(positions: dict[bytes, tuple[int, ...]], key: bytes, position: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import addresses, engine, indexing, ledger, orders, signer_token
+from tests.benchmarks import addresses, engine, indexing, ledger, orders, signer
 from tests.benchmarks.measure import Contest, Fact, Row, measure, show, write
 
 JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]] = {
@@ -18,7 +18,7 @@ JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]
     "ledger": ledger.contests,
     "indexing": indexing.contests,
     "addresses": addresses.contests,
-    "signer-token": signer_token.contests,
+    "signer": signer.contests,
 }
 OUTPUT = Path("var/bench.json")
 
