@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from app.opening import open_accounts, open_chains, open_rosters
+from app.files import open_rosters
+from app.opening import open_accounts, open_chains
 from app.settings import Settings
 from core.errors import Reason, Refused
 from core.ids import ChainId

@@ -21,15 +21,13 @@ from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.authority import Approvals, Authority, Standing
 from custody.keys.derivation import AccountKeys
-from custody.keys.desk import KeyDesk, Notary
-from custody.keys.guard import Guard, SignRequest
+from custody.keys.guard import SignRequest
 from custody.keys.mandate import covers
 from custody.keys.roster import Roster
 from custody.keys.roster_files import RosterChain
 from custody.keys.rotation import accounts_in_use
 from custody.keys.service import KeyService, sign_one
-from custody.keys.signers.base import KeyRef, Signer, wallet_of
-from custody.keys.store import Shelf
+from custody.keys.signers.base import KeyRef, wallet_of
 from custody.spending import rotations
 from custody.spending.drive import Patience
 from custody.spending.rows import Spend, SpendState
@@ -107,23 +105,6 @@ class Platform:
         if found is None:
             raise Refused(Reason.UNKNOWN_CHAIN, chain)
         return found
-
-
-def key_desk(
-    shelf: Shelf,
-    clock: Clock,
-    roster: Roster,
-    signers: Mapping[ChainId, tuple[Chain, Signer]],
-    notary: Notary | None = None,
-) -> KeyDesk:
-    """Return the key service of this process: a guard for each chain and its keys."""
-    return KeyDesk(
-        {
-            name: Guard(shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock)
-            for name, (chain, signer) in signers.items()
-        },
-        notary,
-    )
 
 
 def account_keys(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.entropy import Entropy
-from core.errors import Unavailable
+from core.errors import InUse
 
 LOCK_NAME = "engine.lock"
 IDENTITY_NAME = "identity"
@@ -17,7 +17,7 @@ JOURNAL_NAME = "journal"
 IDENTITY_BYTES = 16
 
 
-class FolderInUse(Unavailable):
+class FolderInUse(InUse):
     """Another living process uses the folder."""
 
 

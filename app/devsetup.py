@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from app import migrating
 from app.devroster import THRESHOLD, dev_roster, write_dev_roster
-from app.opening import chain_config, open_database, open_platform
+from app.files import chain_config
+from app.opening import open_database, open_platform
 from app.settings import Settings, read_settings
 from app.signer_home import export_accounts
 from app.toml_text import toml_text

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
 from app.bootstrap import ChainHome, Platform, prepare
+from app.files import chain_config, open_rosters
 from app.markets import assets_of, list_markets, load_markets
 from app.settings import ChainSettings, Settings
 from app.settings_values import SettingsError
 from app.signer_client import SignerClient
 from chains.assets import load_assets
-from chains.base import AssetSpec, Chain, ChainTraits
-from chains.registry import ChainConfig, open_chain
+from chains.base import Chain, ChainTraits
+from chains.registry import open_chain
 from core.clock import SECOND_NS, Clock, SystemClock
 from core.entropy import Entropy, SystemEntropy
 from core.errors import Corrupt, Refused
@@ -24,7 +24,6 @@ from custody.keys.accounts_file import check_accounts, parse_accounts
 from custody.keys.derivation import AccountKeys
 from custody.keys.private_file import read_private_file
 from custody.keys.roster import Roster
-from custody.keys.roster_files import RosterChain, load_rosters
 from custody.keys.rotation import accounts_in_use
 from custody.spending.drive import Patience
 from custody.wallets.addresses import DEPOSITS
@@ -84,24 +83,6 @@ def open_chains(settings: Settings) -> dict[ChainId, Chain]:
         raise SettingsError([str(error)]) from error
 
 
-def open_rosters(settings: Settings) -> RosterChain:
-    """Return the pinned roster and all before it.
-
-    Corrupt: no such file, or a version is not signed by the quorum before it. SettingsError: no
-    SHA-256.
-    """
-    try:
-        pinned = bytes.fromhex(settings.officers.roster_sha256)
-    except ValueError:
-        pinned = b""
-    if len(pinned) != hashlib.sha256().digest_size:
-        raise SettingsError(["officers.roster_sha256: 64 hex digits"])
-    try:
-        return load_rosters(settings.officers.roster_folder, pinned)
-    except Refused as refused:
-        raise Corrupt(f"the rosters in {settings.officers.roster_folder}: {refused}") from refused
-
-
 def list_everything(settings: Settings, platform: Platform) -> None:
     """Check every chain's identity and bring the catalogue to what the data files say.
 
@@ -118,30 +99,6 @@ def list_everything(settings: Settings, platform: Platform) -> None:
         platform.db.run(lambda conn: list_markets(conn, desired, chains=chains))
     except (ValueError, Refused) as error:
         raise SettingsError([f"{settings.catalogue.markets_file.name}: {error}"]) from error
-
-
-def chain_config(
-    name: ChainId, settings: ChainSettings, assets: Sequence[AssetSpec]
-) -> ChainConfig:
-    """Return what the registry opens a chain with."""
-    urls = settings.node_urls
-    if settings.node_urls_file is not None:
-        urls = tuple(read_private_file(settings.node_urls_file).decode().split())
-    return ChainConfig(
-        kind=settings.kind,
-        chain=name,
-        node_urls=urls,
-        quorum=settings.quorum,
-        chain_number=settings.chain_number,
-        genesis_hash=settings.genesis_hash,
-        fee_floor=settings.fee_floor,
-        fee_cap=settings.fee_cap,
-        tip=settings.tip,
-        assets=tuple(assets),
-        units_cap=settings.units_cap,
-        reorg_limit=settings.reorg_limit,
-        timeout_ms=settings.timeout_ms,
-    )
 
 
 def attestation_key_of(roster: Roster) -> bytes:

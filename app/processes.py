@@ -17,13 +17,13 @@ from prometheus_client.process_collector import ProcessCollector
 from app.api.context import ApiContext, Check
 from app.bootstrap import Platform
 from app.data_folder import JOURNAL_NAME, claim
-from app.ending import EXIT_AGAIN, die, ending
+from app.ending import EXIT_AGAIN, Stop, die, ending
 from app.engine_home import EngineKnobs, SnapshotKeeper, open_engine
 from app.logs import configure_logs
 from app.metrics import PlatformCollector, StepMetrics
 from app.migrating import require_current
 from app.opening import list_everything, open_platform
-from app.serving import Stop, serve
+from app.serving import serve
 from app.settings import Settings
 from app.steps import Home, Step, engine_steps, worker_steps
 from app.workers import Heartbeats, Scheduler

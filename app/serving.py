@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -16,64 +13,12 @@ from granian.server.embed import Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.ending import Stop
+
 BACKLOG = 1_024
 STOP_WAIT_S = 10
 
 _log = structlog.get_logger("http")
-
-
-class Stop:
-    """Says once, from any thread, that the process ends, and with which exit code."""
-
-    def __init__(self) -> None:
-        # A signal's handler may come while its own thread holds the lock.
-        self._lock = threading.RLock()
-        self._event = threading.Event()
-        self._code = 0
-        self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def code(self) -> int:
-        """Return the exit code."""
-        return self._code
-
-    @property
-    def is_set(self) -> bool:
-        """Return whether the process ends."""
-        return self._event.is_set()
-
-    def set(self, code: int = 0) -> None:
-        """End the process; the first code counts."""
-        with self._lock:
-            if self._event.is_set():
-                return
-            self._code = code
-            self._event.set()
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener()
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call listener when the process ends; at once when it already does."""
-        with self._lock:
-            if not self._event.is_set():
-                self._listeners.append(listener)
-                return
-        listener()
-
-    def forget(self, listener: Callable[[], None]) -> None:
-        """Call listener no more."""
-        with self._lock, contextlib.suppress(ValueError):
-            self._listeners.remove(listener)
-
-    def wait(self, timeout_s: int | None = None) -> bool:
-        """Wait until the process ends."""
-        return self._event.wait(timeout_s)
-
-    def on_signals(self) -> None:
-        """Let SIGTERM and SIGINT end the process politely; only in the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.set())
 
 
 def serve(app: Any, *, host: str, port: int, stop: Stop, ready: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from app.shielded import shielded
 from app.signer_frames import (
     AccountXpub,
     Ask,
@@ -36,7 +37,6 @@ from app.signer_wire import (
     state_of,
     told_of_error,
 )
-from app.workers import shielded
 from core.clock import SECOND_NS, Clock
 from core.errors import Corrupt, Refused, StrongroomError
 from core.ids import ChainId

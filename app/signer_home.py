@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.bootstrap import key_desk
-from app.markets import assets_of
-from app.opening import chain_config, open_rosters
+from app.files import chain_config, open_rosters
 from app.settings import Settings
 from app.settings_values import SettingsError
 from app.signer_keys import needed, open_attestation_key, open_keys
@@ -22,7 +20,7 @@ from core.clock import Clock, SystemClock
 from core.errors import Corrupt
 from core.ids import ChainId
 from custody.keys.accounts_file import AccountLine, AttestedAccount, attest_account
-from custody.keys.desk import KeyDesk, Notary
+from custody.keys.desk import KeyDesk, Notary, key_desk
 from custody.keys.owners import OwnerBook
 from custody.keys.roster import Roster
 from custody.keys.signers.base import ACCOUNTS
@@ -97,7 +95,8 @@ def _own_chain(name: ChainId, settings: Settings, roster: Roster) -> Chain:
     if len(nodes) != 1:
         raise SettingsError([f"roster {roster.serial} names no nodes of {name}"])
     try:
-        assets = assets_of(load_assets(settings.catalogue.assets_file), [name])
+        specs = load_assets(settings.catalogue.assets_file)
+        assets = [spec for spec in specs if spec.chain == name]
         config = chain_config(name, settings.chains[name], assets)
         return open_chain(replace(config, node_urls=nodes[0].urls, quorum=nodes[0].quorum))
     except (ValueError, OSError) as error:

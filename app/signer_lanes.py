@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from app.workers import Unexpected, shielded
+from app.shielded import Unexpected, shielded
 from core.errors import Reason, Refused, StrongroomError, Unavailable
 from core.ids import ChainId
 from custody.keys.guard import SignRequest

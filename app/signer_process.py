@@ -18,9 +18,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from app.ending import die, ending
+from app.ending import Stop, die, ending
 from app.logs import configure_logs
-from app.serving import Stop
 from app.settings import Settings
 from app.signer_clerk import Clerk, SignerMetrics
 from app.signer_home import SignerHome, open_signer

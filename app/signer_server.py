@@ -20,10 +20,10 @@ from pathlib import Path
 import structlog
 
 from app.data_folder import FolderInUse
+from app.shielded import Unexpected, shielded
 from app.signer_frames import Told, frame
 from app.signer_socket import Peer, address_of, connect, peer_of, receive_frame, send_frame
 from app.signer_wire import told_of_error
-from app.workers import Unexpected, shielded
 from core.errors import Reason, Refused, Unavailable
 
 OWNER_ONLY, OWNER_AND_GROUP = 0o600, 0o660

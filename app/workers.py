@@ -13,14 +13,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
 from app.metrics import StepMetrics
 from app.steps import Step
 from core.clock import SECOND_NS, Clock
-from core.errors import Corrupt, StrongroomError, Unavailable
+from core.errors import Corrupt, Unavailable
 from custody.heartbeats import StepHealth
 
 BACKOFF_NS_MAX = 15 * SECOND_NS
@@ -30,7 +29,6 @@ STOP_WAIT_S = 30
 MILLISECOND_NS = 1_000_000
 
 _log = structlog.get_logger("worker")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +42,6 @@ class Beat:
     failures: int
     """Runs in a row that failed; 0 after a good one."""
     what: str = ""
-
-
-class Unexpected(Unavailable):
-    """Something that nobody named; its traceback is in the log."""
-
-
-def shielded(work: Callable[[], _T], what: str) -> _T:
-    """Do something for somebody else; what nobody named becomes Unexpected, not our end."""
-    try:
-        return work()
-    except StrongroomError:
-        raise
-    except Exception as error:
-        _log.exception("unexpected", what=what)
-        raise Unexpected(f"{what}: unexpected") from error
 
 
 class Heartbeats:

@@ -134,6 +134,10 @@ class Unavailable(StrongroomError):
         self.retry_after_ms = retry_after_ms
 
 
+class InUse(Unavailable):
+    """Another living process has what only one may use."""
+
+
 class OutcomeUnknown(Unavailable):
     """A command may have been carried out; look it up by its id before asking again."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from core.clock import SECOND_NS, Clock
-from core.errors import Corrupt, Unavailable
+from core.errors import Corrupt, InUse, Unavailable
 from custody.db import Database, Int64, Text, table
 
 DURATION_NS = 10 * SECOND_NS
@@ -36,7 +36,7 @@ class LeaseLost(Unavailable):
     """Another process leads, or may lead by now: this one must stop."""
 
 
-class LeaseHeld(Unavailable):
+class LeaseHeld(InUse):
     """Another process leads and lives; nothing was taken."""
 
 

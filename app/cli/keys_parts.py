@@ -32,7 +32,7 @@ def terminal_of(*, needed: bool) -> Screen:
 
 def networks_of(names: Sequence[str] | None) -> tuple[Network, ...]:
     """Return chains of the settings by name, all without names. Refused: unknown_chain."""
-    from app.opening import chain_config
+    from app.files import chain_config
     from chains.registry import open_chain
     from core.errors import Reason, Refused
     from core.ids import ChainId

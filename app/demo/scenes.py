@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.demo.stage import Stage
 from app.devsetup import CHAIN, OFFICERS, fund_wallets
-from app.opening import open_rosters
+from app.files import open_rosters
 from chains.base import SpendKind
 from core.clock import DAY_NS
 from core.ids import WithdrawalId

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chains.base import Chain
+from core.clock import Clock
 from core.errors import Reason, Refused
 from core.ids import ChainId
 from custody.keys.attestation import AddressClaim, AttestationKey, Owners, attest_address
 from custody.keys.control import prove_control
 from custody.keys.guard import Guard, SignRequest, sign_batch
+from custody.keys.roster import Roster
 from custody.keys.service import (
     ENTRIES_MAX,
     REQUESTS_MAX,
@@ -17,8 +20,9 @@ from custody.keys.service import (
     IssuedKey,
     SignerStatus,
 )
-from custody.keys.signers.base import KeyRef
+from custody.keys.signers.base import KeyRef, Signer
 from custody.keys.signing_record import Entry
+from custody.keys.store import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +116,20 @@ class KeyDesk:
         if guard is None:
             raise Refused(Reason.UNKNOWN_CHAIN, chain)
         return guard
+
+
+def key_desk(
+    shelf: Shelf,
+    clock: Clock,
+    roster: Roster,
+    signers: Mapping[ChainId, tuple[Chain, Signer]],
+    notary: Notary | None = None,
+) -> KeyDesk:
+    """Return the key service of this process: a guard for each chain and its keys."""
+    return KeyDesk(
+        {
+            name: Guard(shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock)
+            for name, (chain, signer) in signers.items()
+        },
+        notary,
+    )

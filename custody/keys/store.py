@@ -19,7 +19,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
+from core.errors import Corrupt, InUse, Reason, Refused, StrongroomError, Unavailable
 from custody.keys.anchor import Anchor
 from custody.keys.signing_record import GENESIS, Entry, Mark, Record, decode, entry_of
 from custody.keys.store_blocks import (
@@ -43,7 +43,7 @@ STEP_BYTES = 1 << 20
 PIECE_BYTES = 1 << 22
 
 
-class StoreInUse(Unavailable):
+class StoreInUse(InUse):
     """Another living signer uses the folder."""
 
 

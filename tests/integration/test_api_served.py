@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app as program
-from app.serving import Stop, serve
+from app.ending import Stop
+from app.serving import serve
 from core.clock import SystemClock
 from custody.access import Role
 from custody.keys.private_file import write_private_file

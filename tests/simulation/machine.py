@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from app.bootstrap import ChainHome, Platform, account_keys, key_desk, prepare
+from app.bootstrap import ChainHome, Platform, account_keys, prepare
 from app.engine_home import open_engine
 from app.steps import Step, engine_steps, worker_steps
 from chains.fake import FakeChain, FakeWorld, FaultScript
@@ -23,7 +23,7 @@ from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, Unavailable
 from core.ids import ChainId
 from custody import settlement
 from custody.db import Contended, TransactionHooks
-from custody.keys.desk import Notary
+from custody.keys.desk import Notary, key_desk
 from custody.keys.owners import OwnersInMemory
 from custody.keys.store import Shelf
 from custody.lease import Lease, take

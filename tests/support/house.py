@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from app.bootstrap import ChainHome, Platform, account_keys, issue_address, key_desk, prepare
+from app.bootstrap import ChainHome, Platform, account_keys, issue_address, prepare
 from app.steps import Step, engine_steps, worker_steps
 from chains.base import AssetSpec, Chain, SpendKind
 from core.clock import SECOND_NS, ManualClock
@@ -24,7 +24,7 @@ from custody import catalogue, settlement
 from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.attestation import AttestationKey
-from custody.keys.desk import KeyDesk, Notary
+from custody.keys.desk import KeyDesk, Notary, key_desk
 from custody.keys.mandate import AssetCap, Mandate
 from custody.keys.owners import OwnersInMemory
 from custody.keys.roster import Officer, Roster, SpendLimit, Verdict, sign_approval

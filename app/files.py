@@ -1,0 +1,57 @@
+"""From settings to what files alone say: rosters, and how a chain is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from app.settings import ChainSettings, Settings
+from app.settings_values import SettingsError
+from chains.base import AssetSpec
+from chains.registry import ChainConfig
+from core.errors import Corrupt, Refused
+from core.ids import ChainId
+from custody.keys.private_file import read_private_file
+from custody.keys.roster_files import RosterChain, load_rosters
+
+
+def open_rosters(settings: Settings) -> RosterChain:
+    """Return the pinned roster and all before it.
+
+    Corrupt: no such file, or a version is not signed by the quorum before it. SettingsError: no
+    SHA-256.
+    """
+    try:
+        pinned = bytes.fromhex(settings.officers.roster_sha256)
+    except ValueError:
+        pinned = b""
+    if len(pinned) != hashlib.sha256().digest_size:
+        raise SettingsError(["officers.roster_sha256: 64 hex digits"])
+    try:
+        return load_rosters(settings.officers.roster_folder, pinned)
+    except Refused as refused:
+        raise Corrupt(f"the rosters in {settings.officers.roster_folder}: {refused}") from refused
+
+
+def chain_config(
+    name: ChainId, settings: ChainSettings, assets: Sequence[AssetSpec]
+) -> ChainConfig:
+    """Return what the registry opens a chain with."""
+    urls = settings.node_urls
+    if settings.node_urls_file is not None:
+        urls = tuple(read_private_file(settings.node_urls_file).decode().split())
+    return ChainConfig(
+        kind=settings.kind,
+        chain=name,
+        node_urls=urls,
+        quorum=settings.quorum,
+        chain_number=settings.chain_number,
+        genesis_hash=settings.genesis_hash,
+        fee_floor=settings.fee_floor,
+        fee_cap=settings.fee_cap,
+        tip=settings.tip,
+        assets=tuple(assets),
+        units_cap=settings.units_cap,
+        reorg_limit=settings.reorg_limit,
+        timeout_ms=settings.timeout_ms,
+    )
