@@ -57,7 +57,7 @@ def _local(settings: SignerSettings, networks: Networks) -> Signers:
 
 
 def _pkcs11(settings: SignerSettings, networks: Networks) -> Signers:
-    module, label, pin_file = _token(settings)
+    module, label, pin_file = token_of(settings)
     folder = needed(settings.folder, "signer.folder")
     folder.mkdir(parents=True, exist_ok=True)
     return {
@@ -70,7 +70,7 @@ def _pkcs11(settings: SignerSettings, networks: Networks) -> Signers:
 
 def _vault(settings: SignerSettings, networks: Networks) -> Signers:
     """Have Vault open a seed (secp256k1), or sign itself (Ed25519)."""
-    wallet = _text(settings.vault.wallet, "signer.vault.wallet")
+    wallet = text_of(settings.vault.wallet, "signer.vault.wallet")
     found: Signers = {}
     for name, traits in networks.items():
         if traits.curve == ED25519:
@@ -80,17 +80,17 @@ def _vault(settings: SignerSettings, networks: Networks) -> Signers:
             found[name] = TransitSigner(_session(settings), wallet, pins, traits, mount=mount)
         else:
             seed_file = needed(settings.vault.seed_file, "signer.vault.seed_file")
-            with _vault_box(settings) as box:
+            with vault_box(settings) as box:
                 found[name] = VaultSigner.open(seed_file, wallet, box, traits)
     return found
 
 
 def _both(settings: SignerSettings, networks: Networks) -> Signers:
     """Have the token and Vault open the two halves of a seed."""
-    wallet = _text(settings.vault.wallet, "signer.vault.wallet")
+    wallet = text_of(settings.vault.wallet, "signer.vault.wallet")
     seed_file = needed(settings.vault.seed_file, "signer.vault.seed_file")
-    module = TokenBox.open_token(*_token(settings), entropy=SystemEntropy())
-    with contextlib.closing(module), _vault_box(settings) as box:
+    module = TokenBox.open_token(*token_of(settings), entropy=SystemEntropy())
+    with contextlib.closing(module), vault_box(settings) as box:
         return {
             name: BothSigner.open(seed_file, wallet, traits, module=module, vault=box)
             for name, traits in networks.items()
@@ -109,11 +109,12 @@ def _keystore(settings: KeystoreSettings, name: str) -> tuple[Path, Secret]:
     return file, Secret(read_private_file(passphrase_file).strip())
 
 
-def _token(settings: SignerSettings) -> tuple[Path, str, Path]:
+def token_of(settings: SignerSettings) -> tuple[Path, str, Path]:
+    """Return library, label and PIN file of the token. SettingsError: one is not set."""
     token = settings.pkcs11
     return (
         needed(token.module, "signer.pkcs11.module"),
-        _text(token.label, "signer.pkcs11.label"),
+        text_of(token.label, "signer.pkcs11.label"),
         needed(token.pin_file, "signer.pkcs11.pin_file"),
     )
 
@@ -126,19 +127,20 @@ def _session(settings: SignerSettings) -> VaultSession:
         mount=vault.role_mount,
         secret_id_is_wrapped=vault.secret_id_is_wrapped,
     )
-    address = _text(vault.address, "signer.vault.address")
+    address = text_of(vault.address, "signer.vault.address")
     return VaultSession(VaultHttp(address, ca_file=vault.ca_file), role)
 
 
 @contextlib.contextmanager
-def _vault_box(settings: SignerSettings) -> Iterator[TransitBox]:
+def vault_box(settings: SignerSettings) -> Iterator[TransitBox]:
     """Lend the box that a seed lies in; Vault is not asked afterwards."""
-    key = TransitKey(_text(settings.vault.key, "signer.vault.key"), settings.vault.mount)
+    key = TransitKey(text_of(settings.vault.key, "signer.vault.key"), settings.vault.mount)
     with contextlib.closing(_session(settings)) as session:
         yield TransitBox(session, key)
 
 
-def _text(value: str, name: str) -> str:
+def text_of(value: str, name: str) -> str:
+    """Return a text that must be set. SettingsError: it is not."""
     if not value:
         raise SettingsError([f"{name}: the signer needs it"])
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,12 @@ import typer
 from app.cli import drill, keys_log, rotate
 from app.cli.keys_parts import networks_of, officer_key_of, person_of, terminal_of
 from app.cli.officer import passphrase_of
+from app.cli.options import settings
 from app.cli.output import Exit, emit, emit_one, errors_as_exit_codes, fail
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from app.cli.keys_parts import Screen
@@ -39,7 +43,10 @@ def ceremony(
     witness: Annotated[str, typer.Option(metavar="PERSON=KEYFILE", help="Who watches; signs.")],
     holder: Annotated[list[str], typer.Option(metavar="PERSON", help="Gets a share; repeat.")],
     transcript_file: Annotated[Path, typer.Option("--transcript", help="Where it is written.")],
-    keystore: Annotated[Path, typer.Option(help="The home of the seed: a keystore file.")],
+    keystore: Annotated[
+        Path | None,
+        typer.Option(help="A keystore file for the seed; where the signer's settings say without."),
+    ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option(help="The keystore's, mode 0600; asked for without it.")
     ] = None,
@@ -85,9 +92,9 @@ def ceremony(
             machine=machine,
         )
         officers = (officer_key_of(leader_key, terminal), officer_key_of(watcher_key, terminal))
-        home = _keystore_home(keystore, passphrase_file, terminal)
-        _hold(order, home, officers, terminal, share_files, transcript_file, xpubs_file)
-        emit_one({"transcript": transcript_file, "xpubs": xpubs_file, "keystore": keystore})
+        with _home(keystore, passphrase_file, terminal) as home:
+            _hold(order, home, officers, terminal, share_files, transcript_file, xpubs_file)
+            emit_one({"transcript": transcript_file, "xpubs": xpubs_file, "home": home.about})
 
 
 def _hold(
@@ -154,17 +161,25 @@ def verify(
         )
 
 
-def _keystore_home(path: Path, passphrase_file: Path | None, terminal: Screen) -> Home:
+@contextlib.contextmanager
+def _home(keystore: Path | None, passphrase_file: Path | None, terminal: Screen) -> Iterator[Home]:
     from core.entropy import SystemEntropy
     from core.errors import Reason, Refused
+
+    if keystore is None:
+        from app.ceremony_home import signers_home
+
+        with signers_home(settings().signer, entropy=SystemEntropy()) as home:
+            yield home
+        return
     from custody.keys.homes import KeystoreHome
 
     passphrase = passphrase_of(passphrase_file)
     if passphrase is None:
-        passphrase = terminal.ask_secret(f"New passphrase of {path.name}: ")
+        passphrase = terminal.ask_secret(f"New passphrase of {keystore.name}: ")
         if terminal.ask_secret("Again: ") != passphrase:
             raise Refused(Reason.WRONG_PASSPHRASE, "not the same twice")
-    return KeystoreHome(path, passphrase, entropy=SystemEntropy())
+    yield KeystoreHome(keystore, passphrase, entropy=SystemEntropy())
 
 
 def _refuse_existing(path: Path | None) -> None:
