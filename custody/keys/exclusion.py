@@ -100,8 +100,7 @@ def _check_cancelled(store: Store, chain: Chain, attempt: Entry, final: BlockRef
             raise equivocation(f"nonce {nonce} of {record.sender} is not used at finality")
     is_cancelled = False
     for entry in at_claims(store, record.chain, record.claims):
-        signed = chain.assemble(unsigned_of(entry.record), entry.signature)
-        block = chain.tx_status(signed.tx_id).block
+        block = _block_of(chain, entry)
         if entry.record.kind != SpendKind.CANCELLATION:
             if block is not None:
                 raise equivocation(f"attempt {entry.position} is on chain")
@@ -110,6 +109,15 @@ def _check_cancelled(store: Store, chain: Chain, attempt: Entry, final: BlockRef
     if not is_cancelled:
         # Only we can use the claim. If none of ours is there, the node or the log is not whole.
         raise equivocation("no cancellation of ours is final at the old nonce")
+
+
+def _block_of(chain: Chain, entry: Entry) -> BlockRef | None:
+    try:
+        signed = chain.assemble(unsigned_of(entry.record), entry.signature)
+    except Refused as refused:
+        # Others may put it on chain in a transaction of theirs: a contract wallet's owners do.
+        raise equivocation(f"attempt {entry.position} cannot be looked for") from refused
+    return chain.tx_status(signed.tx_id).block
 
 
 def check_owner(store: Store, chain: Chain, record: Record) -> None:

@@ -67,6 +67,20 @@ class SilentChain(EvmChain):
         return 0
 
 
+class BusyChain(SilentChain):
+    """The same; its node says that a hundred nonces of the contract wallet are used."""
+
+    @classmethod
+    def like(cls, chain: object) -> BusyChain:
+        """Return one with the parameters of another."""
+        assert isinstance(chain, SilentChain)
+        return cls(chain._params, chain._nodes, (listed(GOLD), listed(BRASS, "BRS")))
+
+    def used_nonces(self, sender: str, at: BlockRef) -> int:
+        """Return a hundred for the contract wallet."""
+        return 100 if sender == SAFE else 0
+
+
 def silent_chain(number: int = NUMBER) -> SilentChain:
     """Return a chain that asks nobody."""
     params = EvmParams(

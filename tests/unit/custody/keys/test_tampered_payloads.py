@@ -17,7 +17,15 @@ from custody.keys.guard import SignRequest, sign_once
 from custody.keys.roster import sign_approval
 from custody.keys.roster_files import RosterChain
 from tests.unit.custody.keys.conftest import shelf_in_memory
-from tests.unit.custody.keys.evmroom import COLD, DEPOSIT, SAFE, EvmRoom, approved, room_of
+from tests.unit.custody.keys.evmroom import (
+    COLD,
+    DEPOSIT,
+    SAFE,
+    BusyChain,
+    EvmRoom,
+    approved,
+    room_of,
+)
 from tests.unit.custody.keys.officers import ADA, BEA, CAI, officer, officer_key
 from tests.unit.custody.keys.tampered_payloads import PAYLOADS, Case
 from tests.unit.custody.keys.tampered_rights import RIGHTS, some_of
@@ -117,6 +125,18 @@ def test_the_auditor_judges_wallets_and_delegations_as_the_guard_does(evm: EvmRo
     assert findings(evm) == []
     without = evm.with_roster(wallets=(), delegates=())
     assert {finding.invariant for finding in findings(without)} == {"I8", "I9"}
+
+
+def test_W06_a_wallets_withdrawal_is_paid_once_whatever_the_node_says(evm: EvmRoom) -> None:
+    """A node that calls every nonce used proves nothing dead of a contract wallet."""
+    evm.signer_of(evm.safe())
+    lied_to = evm.with_guard(chain=BusyChain.like(evm.guard.chain))
+    assert refusal(lied_to, evm.safe(nonce=8)) is Reason.EQUIVOCATION
+    assert refusal(lied_to, evm.safe(nonce=9)) is Reason.EQUIVOCATION
+    for nonce in range(3):
+        lied_to.signer_of(evm.coins(f"wd_a{nonce}", nonce=nonce))
+    assert refusal(lied_to, evm.coins(nonce=3)) is Reason.EQUIVOCATION
+    assert lied_to.signer_of(evm.safe("wd_2", nonce=8))
 
 
 def test_S09_a_delegation_uses_up_the_nonce_of_its_account(evm: EvmRoom) -> None:
