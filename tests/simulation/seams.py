@@ -6,7 +6,7 @@ passing through a `Gate` where a process may die, be overtaken by another one, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -139,7 +139,7 @@ class SeamSigner:
         self._gate.crash.reach("sign.after")
         return signature
 
-    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
+    def sign_many(self, jobs: Iterable[tuple[KeyRef, bytes]]) -> list[bytes]:
         """Sign one after the other, dying anywhere."""
         return [self.sign(key, message) for key, message in jobs]
 

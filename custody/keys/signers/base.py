@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -112,10 +112,11 @@ class Signer(Protocol):
         """
         ...
 
-    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
+    def sign_many(self, jobs: Iterable[tuple[KeyRef, bytes]]) -> list[bytes]:
         """Return a signature for each job, in their order: all, or none when one cannot be made.
 
-        Where a signature means waiting, this waits less than as many calls of sign. Errors as sign.
+        Where a signature means waiting, this waits less than as many calls of sign: a job may be
+        under way while the next one is drawn. Errors as sign, and those of the jobs' source.
         """
         ...
 

@@ -12,7 +12,7 @@ made by `make_keys` before it is used. Nonces are the token's own: signing again
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,25 +92,22 @@ class Pkcs11Signer:
         """
         return self.sign_many([(key, message)])[0]
 
-    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
-        """Return the signatures of several, made one after the other while others are verified.
+    def sign_many(self, jobs: Iterable[tuple[KeyRef, bytes]]) -> list[bytes]:
+        """Return the signatures of several: one is made while others are drawn and verified.
 
         All or none; refused as sign.
         """
-        entries = []
-        for key, message in jobs:
-            check_message(self._curve.name, message)
-            entries.append(self._entry(key))
-        works = [
-            self._work(key, entry, message)
-            for (key, message), entry in zip(jobs, entries, strict=True)
-        ]
-        return [
-            keys.finish(raw, message, entry.public_key, self._curve)
-            for raw, (_, message), entry in zip(
-                self._token.run_each(works), jobs, entries, strict=True
-            )
-        ]
+        begun: list[tuple[bytes, bytes]] = []
+
+        def works() -> Iterator[Callable[[Lane], bytes]]:
+            for key, message in jobs:
+                check_message(self._curve.name, message)
+                entry = self._entry(key)
+                begun.append((message, entry.public_key))
+                yield self._work(key, entry, message)
+
+        made = enumerate(self._token.run_each(works()))
+        return [keys.finish(raw, *begun[number], self._curve) for number, raw in made]
 
     def make_keys(self, account: str, first: int, count: int) -> None:
         """Make the keys that do not exist yet; each has signed before it is written down.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from core.errors import Corrupt, StrongroomError, Unavailable
@@ -78,8 +78,8 @@ class Lanes:
         self._late: Job[Any] | None = None
         self._is_closed = False
 
-    def run_each(self, works: Sequence[Callable[[Lane], T]], *, patience_ms: int) -> Iterator[T]:
-        """Yield what each work returns, in order; all are begun at once.
+    def run_each(self, works: Iterable[Callable[[Lane], T]], *, patience_ms: int) -> Iterator[T]:
+        """Yield what each work returns, in order, after drawing and beginning all of them.
 
         Unavailable: an answer took longer than patience_ms, or an earlier one still does.
         """
@@ -91,13 +91,14 @@ class Lanes:
                 raise Unavailable("the token has not answered an earlier call", patience_ms)
             self._late = None
         self._hire()
-        jobs = [Job(work) for work in works]
-        for job in jobs:
-            self._jobs.put(job)
-        return self._wait_for(jobs, patience_ms)
+        return self._results(works, patience_ms)
 
-    def _wait_for(self, jobs: Sequence[Job[T]], patience_ms: int) -> Iterator[T]:
+    def _results(self, works: Iterable[Callable[[Lane], T]], patience_ms: int) -> Iterator[T]:
+        jobs: list[Job[T]] = []
         try:
+            for work in works:
+                jobs.append(Job(work))
+                self._jobs.put(jobs[-1])
             for job in jobs:
                 if not job.done.acquire(timeout=patience_ms / 1_000):
                     if job.give_up():

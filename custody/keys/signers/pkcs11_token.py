@@ -16,7 +16,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,9 +110,9 @@ class Token:
         return result
 
     def run_each(
-        self, works: Sequence[Callable[[Lane], T]], *, patience_ms: int = 0
+        self, works: Iterable[Callable[[Lane], T]], *, patience_ms: int = 0
     ) -> Iterator[T]:
-        """Yield what each returns, in order; all are begun at once. As run."""
+        """Yield what each returns, in order; each is begun when it is drawn. As run."""
         self._look_at_failure()
         return self._lanes.run_each(works, patience_ms=patience_ms or self._patience_ms)
 

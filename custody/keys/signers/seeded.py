@@ -7,7 +7,7 @@ Purpose and coin come from the chain's traits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn, Protocol
@@ -161,7 +161,7 @@ class SeededSigner:
         check_made(self.curve, signature, message, expected)
         return signature
 
-    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
+    def sign_many(self, jobs: Iterable[tuple[KeyRef, bytes]]) -> list[bytes]:
         """Return a signature for each job, in their order. Refused as sign."""
         return [self.sign(key, message) for key, message in jobs]
 

@@ -13,7 +13,7 @@ with a BIP-44 account. The version is pinned: a rotated key would have other add
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,11 +103,12 @@ class TransitSigner:
         (signature,) = self.sign_many([(key, message)])
         return signature
 
-    def sign_many(self, jobs: Sequence[tuple[KeyRef, bytes]]) -> list[bytes]:
+    def sign_many(self, jobs: Iterable[tuple[KeyRef, bytes]]) -> list[bytes]:
         """Return a signature for each, in their order: one request for each account.
 
         Errors as sign; then none is returned.
         """
+        jobs = list(jobs)
         for _, message in jobs:
             check_message(ED25519, message)
         expected = [self.public_key(key) for key, _ in jobs]
