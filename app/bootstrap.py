@@ -33,8 +33,9 @@ from custody.spending.drive import Patience
 from custody.spending.rows import Spend, SpendState
 from custody.spending.sign import Release
 from custody.wallets import addresses
-from custody.wallets.addresses import DEPOSITS, Address
+from custody.wallets.addresses import DEPOSITS, Address, PublicKeyOf
 from custody.wallets.inventory import OWN_WALLETS
+from custody.wallets.key_stock import KeyStock, keys_in
 from custody.withdrawals import approvals, states, workflow
 from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalTerms
@@ -56,6 +57,11 @@ class ChainHome:
     def public_key_of(self, account: str, index: int) -> bytes:
         """Return an own public key, derived by two libraries that agree."""
         return self.keys[account].public_key_checked(index)
+
+    @property
+    def makes_keys(self) -> bool:
+        """Return whether the signer makes keys one by one: there is no public derivation."""
+        return not self.keys
 
     def public_key_again(self, account: str, index: int) -> bytes:
         """Return an own public key as the second library alone derives it. Refused: unknown_key."""
@@ -92,6 +98,18 @@ class Platform:
             raise Unavailable("the roster names no attestation key")
         return key
 
+    def keys_in(self, home: ChainHome, conn: sa.Connection) -> PublicKeyOf:
+        """Return what gives a chain's public keys in a transaction, each of them checked."""
+        if home.makes_keys:
+            return keys_in(conn, home.chain.traits, attestation_key=self.attestation_key)
+        return home.public_key_of
+
+    def stock_of(self, home: ChainHome) -> KeyStock:
+        """Return the stock of a chain whose keys the signer makes."""
+        traits = home.chain.traits
+        accounts = (DEPOSITS, *accounts_in_use(self.roster, traits.chain, OWN_WALLETS))
+        return KeyStock(traits, self.signer, lambda: self.attestation_key, accounts)
+
     def close(self) -> None:
         """Let go of the database, of the signer and of every node."""
         self.signer.close()
@@ -125,13 +143,16 @@ def prepare(
     """
     for home in platform.chains.values():
         home.chain.check_identity()
+        if home.makes_keys:
+            platform.stock_of(home).step(platform.db, clock=platform.clock)
 
     def apply(conn: sa.Connection) -> None:
         now_ns = platform.clock.now_ns()
         for chain_id, home in platform.chains.items():
             chain_state.register(conn, chain_id, home.chain.traits.network)
+            public_key_of = platform.keys_in(home, conn)
             for account in accounts_in_use(platform.roster, chain_id, OWN_WALLETS):
-                address = home.chain.address_of(home.public_key_of(account, 0))
+                address = home.chain.address_of(public_key_of(account, 0))
                 addresses.register_own(conn, chain_id, account, address, now_ns=now_ns)
         for spec in assets:
             catalogue.list_asset(conn, spec, now_ns=now_ns)
@@ -155,7 +176,7 @@ def issue_address(platform: Platform, chain_id: ChainId, customer_no: CustomerNo
             conn,
             chain_id,
             customer_no,
-            public_key_of=home.public_key_of,
+            public_key_of=platform.keys_in(home, conn),
             address_of=home.chain.address_of,
             now_ns=platform.clock.now_ns(),
         )

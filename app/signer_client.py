@@ -54,7 +54,8 @@ from core.errors import Corrupt, Refused, Unavailable
 from core.ids import ChainId
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
-from custody.keys.service import Answer, IssuedKey, SignerAway, SignerStatus
+from custody.keys.issued_keys import IssuedKey
+from custody.keys.service import Answer, SignerAway, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 

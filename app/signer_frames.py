@@ -200,6 +200,7 @@ class OneKey(_Part, frozen=True):
     account: Text
     index: Natural
     public_key: Short
+    proof: Short
 
 
 class Keys(_Part, frozen=True, tag="keys"):

@@ -34,13 +34,12 @@ class SignerHome:
     desk: KeyDesk
     shelf: Shelf
     chains: Mapping[ChainId, Chain]
-    books: Mapping[ChainId, OwnerBook]
+    owners: OwnerBook
 
     def close(self) -> None:
         """Let go of keys, store and nodes."""
         self.desk.close()
-        for book in self.books.values():
-            book.close()
+        self.owners.close()
         for chain in self.chains.values():
             chain.close()
 
@@ -61,15 +60,15 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
         raise Corrupt(f"roster {roster.serial} names another attestation key than this signer's")
     shelf = Shelf(folder)
     shelf.store()
-    books = {name: OwnerBook(folder / f"owners-{name}") for name in chains}
+    owners = OwnerBook(folder / "owners")
     desk = key_desk(
         shelf,
         clock or SystemClock(),
         roster,
         {name: (chain, signers[name]) for name, chain in chains.items()},
-        Notary(key, books),
+        Notary(key, owners),
     )
-    return SignerHome(desk, shelf, chains, books)
+    return SignerHome(desk, shelf, chains, owners)
 
 
 def export_accounts(settings: Settings, more: Sequence[str] = ()) -> list[AttestedAccount]:

@@ -33,8 +33,9 @@ from custody.keys.attestation import AddressClaim
 from custody.keys.authority import Approvals, Authority, Standing
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
+from custody.keys.issued_keys import IssuedKey
 from custody.keys.roster import Approval
-from custody.keys.service import Answer, IssuedKey, SignerStatus
+from custody.keys.service import Answer, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 from custody.keys.signing_record import decode as decode_entry
@@ -178,12 +179,12 @@ def answers_of(signed: Signed) -> list[Answer]:
 
 def keys_of(keys: Sequence[IssuedKey]) -> Keys:
     """Return public keys as they cross."""
-    return Keys([OneKey(key.account, key.index, key.public_key) for key in keys])
+    return Keys([OneKey(key.account, key.index, key.public_key, key.proof) for key in keys])
 
 
 def issued_of(keys: Keys) -> list[IssuedKey]:
     """Return the public keys that crossed."""
-    return [IssuedKey(key.account, key.index, key.public_key) for key in keys.keys]
+    return [IssuedKey(key.account, key.index, key.public_key, key.proof) for key in keys.keys]
 
 
 def page_of(entries: Sequence[Entry]) -> Page:

@@ -116,17 +116,23 @@ def _address_steps(platform: Platform, chain_id: ChainId, home: ChainHome) -> li
         watch.step(db, clock=clock)
         return 0  # the pace is the interval's, whatever is found
 
-    watch = AddressWatch(home.chain, key, home.public_key_again)
+    def second(account: str, index: int) -> bytes:
+        if not home.makes_keys:
+            return home.public_key_again(account, index)
+        with db.read() as conn:  # made one by one: there is the signer's proof, and no other road
+            return platform.keys_in(home, conn)(account, index)
+
+    watch, stock = AddressWatch(home.chain, key, second), platform.stock_of(home)
     completion = Completion(home.chain, platform.signer, key)
     every = 5 * SECOND_NS
+    jobs: dict[str, Callable[[], int]] = {
+        "attest": lambda: completion.step(db, clock=clock),
+        "rederive": judge,
+    }
+    if home.makes_keys:
+        jobs["make_keys"] = lambda: stock.step(db, clock=clock)
     return [
-        Step(
-            f"addresses.{chain_id}.attest",
-            Home.ANY,
-            every,
-            lambda: completion.step(db, clock=clock),
-        ),
-        Step(f"addresses.{chain_id}.rederive", Home.ANY, every, judge),
+        Step(f"addresses.{chain_id}.{name}", Home.ANY, every, run) for name, run in jobs.items()
     ]
 
 

@@ -118,7 +118,7 @@ def issue_address(
             conn,
             chain_id,
             owner,
-            public_key_of=home.public_key_of,
+            public_key_of=platform.keys_in(home, conn),
             address_of=home.chain.address_of,
             now_ns=now_ns,
         )
@@ -240,7 +240,9 @@ def _address(shop: Shop, row: Address, owner: CustomerNo) -> AddressView:
     addresses.check_shown(
         row, network=network, attestation_key=shop.context.platform.attestation_key
     )
-    derived = home.chain.address_of(home.keys[row.account].public_key(row.key_index))
+    derived = row.address
+    if not home.makes_keys:
+        derived = home.chain.address_of(home.keys[row.account].public_key(row.key_index))
     if derived != row.address or row.customer_no != owner or row.attestation is None:
         raise Refused(
             Reason.BAD_ATTESTATION,

@@ -33,7 +33,7 @@ from core.errors import Corrupt, Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody.keys import canonical
 from custody.keys.secret import Secret
-from custody.keys.signers.base import KeyRef, Signer
+from custody.keys.signers.base import KeyRef, Signer, wallet_of
 from custody.keys.signers.keystore import KdfCost, create_keystore, fresh_seed, open_keystore
 
 DEPOSITS = "deposits"
@@ -197,7 +197,7 @@ def attest_address(
     if not signer.network_allowed(traits):
         raise Refused(Reason.MAIN_NETWORK, "this signer has no business on that network")
     message, ref = encode(claim), KeyRef(claim.account, claim.key_index)
-    if (claim.account == DEPOSITS) != (claim.customer_no is not None):
+    if (wallet_of(ref.account) == DEPOSITS) != (claim.customer_no is not None):
         raise Refused(Reason.MALFORMED, "deposit addresses have an owner, own wallets have none")
     if chain.address_of(signer.public_key(ref)) != claim.address:
         raise Refused(Reason.UNKNOWN_KEY, f"{claim.account}/{claim.key_index} is another address")

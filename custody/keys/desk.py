@@ -12,12 +12,12 @@ from core.ids import ChainId
 from custody.keys.attestation import AddressClaim, AttestationKey, Owners, attest_address
 from custody.keys.control import prove_control
 from custody.keys.guard import Guard, SignRequest, sign_batch
+from custody.keys.issued_keys import IssuedKey, make_issued
 from custody.keys.roster import Roster
 from custody.keys.service import (
     ENTRIES_MAX,
     REQUESTS_MAX,
     Answer,
-    IssuedKey,
     SignerStatus,
 )
 from custody.keys.signers.base import KeyRef, Signer
@@ -27,10 +27,13 @@ from custody.keys.store import Shelf
 
 @dataclass(frozen=True, slots=True)
 class Notary:
-    """What attestations are made with: one key, and by chain whose each address is."""
+    """What attestations are made with: one key, and whose each deposit key is on every chain.
+
+    Two networks may derive one address from one index, so there is one book for all (I15).
+    """
 
     key: AttestationKey
-    owners: Mapping[ChainId, Owners]
+    owners: Owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +61,17 @@ class KeyDesk:
 
     def attest(self, claim: AddressClaim) -> bytes:
         """Sign a claim that is true; see KeyService."""
-        guard, notary = self._guard(claim.chain), self.notary
-        if notary is None:
-            raise Refused(Reason.UNKNOWN_KEY, "this signer has no key to attest with")
+        guard, notary = self._guard(claim.chain), self._notary()
         return attest_address(
-            claim,
-            chain=guard.chain,
-            signer=guard.signer,
-            key=notary.key,
-            owners=notary.owners[claim.chain],
+            claim, chain=guard.chain, signer=guard.signer, key=notary.key, owners=notary.owners
         )
 
     def public_keys(self, chain: ChainId, account: str, first: int, count: int) -> list[IssuedKey]:
         """Make and return public keys; see KeyService."""
-        signer = self._guard(chain).signer
-        signer.make_keys(account, first, count)
-        return [
-            IssuedKey(account, index, signer.public_key(KeyRef(account, index)))
-            for index in range(first, first + count)
-        ]
+        guard = self._guard(chain)
+        return make_issued(
+            guard.chain.traits, guard.signer, self._notary().key, account, first, count
+        )
 
     def account_xpub(self, chain: ChainId, account: str) -> str:
         """Return an account's extended public key; see KeyService."""
@@ -107,6 +102,11 @@ class KeyDesk:
         for guard in self.guards.values():
             guard.signer.close()
             guard.shelf.close()
+
+    def _notary(self) -> Notary:
+        if self.notary is None:
+            raise Refused(Reason.UNKNOWN_KEY, "this signer has no key to attest with")
+        return self.notary
 
     def _any(self) -> Guard:
         return next(iter(self.guards.values()))

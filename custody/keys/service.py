@@ -15,6 +15,7 @@ from core.errors import Refused, Unavailable
 from core.ids import ChainId
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
+from custody.keys.issued_keys import IssuedKey
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 
@@ -24,15 +25,6 @@ REQUESTS_MAX = 256
 """Most requests of one `sign`."""
 ENTRIES_MAX = 1_000
 """Most entries of one `entries`."""
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedKey:
-    """A public key that exists in the signer."""
-
-    account: str
-    index: int
-    public_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +67,7 @@ class KeyService(Protocol):
         ...
 
     def public_keys(self, chain: ChainId, account: str, first: int, count: int) -> list[IssuedKey]:
-        """Make sure that an account's keys first..first+count-1 exist, and return them.
+        """Make sure that an account's keys first..first+count-1 exist; return them with proofs.
 
         Refused: unknown_chain, unknown_key, too_large.
         """

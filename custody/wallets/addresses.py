@@ -114,9 +114,7 @@ def reserve(
     left = pending(conn, chain, until_ns=now_ns - ABANDONED_NS, limit=1, customer_no=customer_no)
     if left:
         return left[0].address
-    last = conn.execute(
-        sa.select(sa.func.max(addresses.c.key_index)).where(addresses.c.account == DEPOSITS)
-    ).scalar_one()
+    last = last_deposit_index(conn)
     index = 0 if last is None else last + 1
     address = address_of(public_key_of(DEPOSITS, index))
     if find(conn, chain, address) is not None:
@@ -311,6 +309,14 @@ def count_pending(conn: sa.Connection, chain: ChainId) -> int:
             addresses.c.chain == chain, addresses.c.attestation.is_(None)
         )
     ).scalar_one()
+
+
+def last_deposit_index(conn: sa.Connection) -> int | None:
+    """Return the highest index of a deposit address over all chains, None before the first."""
+    last: int | None = conn.execute(
+        sa.select(sa.func.max(addresses.c.key_index)).where(addresses.c.account == DEPOSITS)
+    ).scalar_one()
+    return last
 
 
 def missing(conn: sa.Connection) -> int:

@@ -165,7 +165,7 @@ class Machine:
         chain = SeamChain(self.world, faults=self.faults)
         chain.gate = gate
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
-        notary = Notary(cast.ATTESTATION_KEY, {CHAIN: self.owners})
+        notary = Notary(cast.ATTESTATION_KEY, self.owners)
         signers = {CHAIN: (chain, signer)}
         desk = key_desk(self.shelf, self.clock, self.cast.roster, signers, notary)
         home = ChainHome(

@@ -270,7 +270,7 @@ def open_house(
     db.create_all()
     signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
     name, roster = chain.traits.chain, house_roster(chain, assets)
-    notary = Notary(ATTESTATION_KEY, {name: OwnersInMemory()})
+    notary = Notary(ATTESTATION_KEY, OwnersInMemory())
     desk = key_desk(Shelf(storage), clock, roster, {name: (chain, signer)}, notary)
     home = ChainHome(
         chain=chain,

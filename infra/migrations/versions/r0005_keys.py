@@ -17,6 +17,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables."""
     _idempotency_keys()
+    _issued_keys()
     _api_keys()
 
 
@@ -37,6 +38,21 @@ def _idempotency_keys() -> None:
         sa.CheckConstraint("(status IS NULL) = (body IS NULL)", name="whole_answers"),
         sa.CheckConstraint("length(request_hash) = 32", name="request_hash"),
         sa.PrimaryKeyConstraint("principal", "key"),
+        sqlite_strict=True,
+    )
+
+
+def _issued_keys() -> None:
+    op.create_table(
+        "issued_keys",
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("account", Text, nullable=False),
+        sa.Column("key_index", Int64, autoincrement=False, nullable=False),
+        sa.Column("public_key", Bytes, nullable=False),
+        sa.Column("proof", Bytes, nullable=False),
+        sa.Column("created_at_ns", Int64, nullable=False),
+        sa.PrimaryKeyConstraint("chain", "account", "key_index"),
+        sa.UniqueConstraint("chain", "public_key"),
         sqlite_strict=True,
     )
 

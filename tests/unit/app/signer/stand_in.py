@@ -14,8 +14,9 @@ from custody.keys.attestation import AddressClaim
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
+from custody.keys.issued_keys import IssuedKey
 from custody.keys.roster import Approval, Verdict
-from custody.keys.service import Answer, IssuedKey, SignerStatus
+from custody.keys.service import Answer, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 
@@ -71,7 +72,10 @@ class StandIn:
         return hashlib.sha512(repr(claim).encode()).digest()
 
     def public_keys(self, chain: ChainId, account: str, first: int, count: int) -> list[IssuedKey]:
-        return [IssuedKey(account, index, b"\2" * 33) for index in range(first, first + count)]
+        return [
+            IssuedKey(account, index, b"\2" * 33, b"\3" * 64)
+            for index in range(first, first + count)
+        ]
 
     def account_xpub(self, chain: ChainId, account: str) -> str:
         return f"xpub of {account} on {chain}"

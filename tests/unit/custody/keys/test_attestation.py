@@ -137,6 +137,7 @@ def test_a_text_that_looks_alike_cannot_be_said() -> None:
         ({"key_index": -1}, Reason.MALFORMED),
         ({"account": "nobody's"}, Reason.UNKNOWN_KEY),
         ({"account": "hot"}, Reason.MALFORMED),
+        ({"account": "deposits.2", "customer_no": None}, Reason.MALFORMED),
         ({"account": "hot", "customer_no": None}, Reason.UNKNOWN_KEY),
         ({"customer_no": None}, Reason.MALFORMED),
     ],

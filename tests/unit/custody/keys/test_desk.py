@@ -20,7 +20,7 @@ from tests.unit.custody.keys.guardroom import CHAIN, HOT, Guardroom
 def desk(room: Guardroom) -> KeyDesk:
     """Return a desk over the guardroom's guard."""
     key = AttestationKey(Secret(bytes(32)))
-    return KeyDesk({CHAIN: room.guard}, Notary(key, {CHAIN: OwnersInMemory()}))
+    return KeyDesk({CHAIN: room.guard}, Notary(key, OwnersInMemory()))
 
 
 def refused(answer: object) -> Reason:
