@@ -20,7 +20,7 @@ from custody import catalogue, chain_state
 from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.authority import Approvals, Authority, Standing
-from custody.keys.derivation import AccountKeys
+from custody.keys.derivation import AccountKeys, PublicKeys
 from custody.keys.guard import SignRequest
 from custody.keys.mandate import covers
 from custody.keys.roster import Roster
@@ -47,8 +47,8 @@ class ChainHome:
     """One chain with everything that is set per chain."""
 
     chain: Chain
-    keys: Mapping[str, AccountKeys]
-    """Public derivation of every account: no private key stands behind it."""
+    keys: Mapping[str, PublicKeys]
+    """Public keys of every account: no private key stands behind them."""
     terms: WithdrawalTerms
     sweeps: SweepRules
     patience: Patience

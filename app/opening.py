@@ -21,7 +21,7 @@ from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.db import Database
 from custody.keys.accounts_file import check_accounts, parse_accounts
-from custody.keys.derivation import AccountKeys
+from custody.keys.derivation import PublicKeys
 from custody.keys.private_file import read_private_file
 from custody.keys.roster import Roster
 from custody.keys.rotation import accounts_in_use
@@ -108,9 +108,7 @@ def attestation_key_of(roster: Roster) -> bytes:
     return roster.attestation_key
 
 
-def open_accounts(
-    settings: Settings, roster: Roster, traits: ChainTraits
-) -> dict[str, AccountKeys]:
+def open_accounts(settings: Settings, roster: Roster, traits: ChainTraits) -> dict[str, PublicKeys]:
     """Return the accounts of a chain, each attested by the signer that the roster names.
 
     Corrupt: one is not. SettingsError: one is missing.
@@ -129,7 +127,7 @@ def open_accounts(
     return found
 
 
-def _home(chain: Chain, settings: ChainSettings, keys: Mapping[str, AccountKeys]) -> ChainHome:
+def _home(chain: Chain, settings: ChainSettings, keys: Mapping[str, PublicKeys]) -> ChainHome:
     return ChainHome(
         chain=chain,
         keys=keys,

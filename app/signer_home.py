@@ -17,13 +17,14 @@ from chains.assets import load_assets
 from chains.base import Chain, ChainTraits
 from chains.registry import open_chain
 from core.clock import Clock, SystemClock
-from core.errors import Corrupt
+from core.errors import Corrupt, Reason, Refused
 from core.ids import ChainId
 from custody.keys.accounts_file import AccountLine, AttestedAccount, attest_account
+from custody.keys.attestation import DEPOSITS
 from custody.keys.desk import KeyDesk, Notary, key_desk
 from custody.keys.owners import OwnerBook
 from custody.keys.roster import Roster
-from custody.keys.signers.base import ACCOUNTS
+from custody.keys.signers.base import ACCOUNTS, KEYS_AT_ONCE, KeyRef, Signer, wallet_of
 from custody.keys.store import Shelf
 
 
@@ -71,21 +72,41 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
     return SignerHome(desk, shelf, chains, owners)
 
 
-def export_accounts(settings: Settings, more: Sequence[str] = ()) -> list[AttestedAccount]:
-    """Return every account's extended public key, attested. Errors as open_signer.
+def export_accounts(
+    settings: Settings, more: Sequence[str] = (), *, deposit_keys: int = KEYS_AT_ONCE
+) -> list[AttestedAccount]:
+    """Return every account's extended public key, or its keys, attested. Errors as open_signer.
 
-    more: accounts of later keys, like hot.2. Refused: unknown_key.
+    more: accounts of later keys, like hot.2. deposit_keys: how many where keys derive from nothing
+    public; they are made when they do not exist. Refused: unknown_key, too_large.
     """
     traits = {name: _traits(name, settings) for name in settings.chains}
     key, signers = open_attestation_key(settings.signer), open_keys(settings.signer, traits)
     lines = [
-        AccountLine(name, traits[name].network, account, signer.account_xpub(account))
+        account_line(traits[name], account, signer, deposit_keys)
         for name, signer in signers.items()
         for account in (*ACCOUNTS, *more)
     ]
     for signer in signers.values():
         signer.close()
     return [attest_account(key, line) for line in lines]
+
+
+def account_line(
+    traits: ChainTraits, account: str, signer: Signer, deposit_keys: int
+) -> AccountLine:
+    """Return an account's extended public key, or its keys, made when they do not exist."""
+    try:
+        xpub = signer.account_xpub(account)
+    except Refused as refused:
+        if refused.reason is not Reason.UNKNOWN_KEY:
+            raise
+        count = deposit_keys if wallet_of(account) == DEPOSITS else 1
+        for first in range(0, count, KEYS_AT_ONCE):
+            signer.make_keys(account, first, min(KEYS_AT_ONCE, count - first))
+        keys = tuple(signer.public_key(KeyRef(account, index)) for index in range(count))
+        return AccountLine(traits.chain, traits.network, account, public_keys=keys)
+    return AccountLine(traits.chain, traits.network, account, xpub)
 
 
 def _own_chain(name: ChainId, settings: Settings, roster: Roster) -> Chain:

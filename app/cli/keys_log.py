@@ -23,14 +23,17 @@ def export_accounts(
     account: Annotated[
         list[str] | None, typer.Option(help="A wallet's next keys too, like hot.2; repeat.")
     ] = None,
+    deposit_keys: Annotated[
+        int, typer.Option(min=1, help="How many deposit keys, where none derive publicly.")
+    ] = 1_000,
 ) -> None:
-    """Write the extended public key of every account, attested; run where the signer's keys are."""
+    """Write every account's extended public key, or its keys, attested; run where the keys are."""
     with errors_as_exit_codes():
         from app.signer_home import export_accounts as export
         from core.errors import Reason, Refused
         from custody.keys.accounts_file import render_accounts
 
-        accounts = export(settings(), account or ())
+        accounts = export(settings(), account or (), deposit_keys=deposit_keys)
         if to.exists():
             raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, str(to))
         to.write_bytes(render_accounts(accounts))

@@ -6,14 +6,15 @@
     chain = "devnet"
     network = "31337:0x…"
     account = "deposits"
-    xpub = "xpub6…"
+    xpub = "xpub6…"              # or public_keys = ["<hex>", …], from index 0 on
     attestation = "<128 hex digits>"
 
-The signer exports it once. Each line is signed by its attestation key (Ed25519) as the canonical
-message
+Keys are listed one by one where they derive from nothing public: made inside a token, or on
+Ed25519. The signer exports the file once, and again when it has more of those. Each line is signed
+by its attestation key (Ed25519) as the canonical message
 
     strongroom/account, version 1
-        chain s · network s · account s · xpub s
+        chain s · network s · account s · xpub s ("" with public keys) · public_keys l of b
 
 so that with the roster, which names that key, a changed file is noticed at the start (K05).
 """
@@ -30,24 +31,28 @@ from core.errors import Reason, Refused
 from core.ids import ChainId
 from custody.keys import canonical
 from custody.keys.attestation import AttestationKey, check_proof
-from custody.keys.derivation import AccountKeys
+from custody.keys.derivation import AccountKeys, ListedKeys, PublicKeys
 from custody.keys.signers.base import ACCOUNT_NUMBERS
 
 TAG = "strongroom/account"
 VERSION = 1
 FILE_VERSION = 1
-_NAMES = ("chain", "network", "account", "xpub")
+_NAMES = ("chain", "network", "account")
+KEYS_MAX = 20_000
+"""Most keys of one account in a file."""
+_KEY = re.compile(r"([0-9a-f]{2}){32,33}", re.ASCII)
 _SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountLine:
-    """One account's extended public key."""
+    """One account's extended public key, or its public keys from index 0 on."""
 
     chain: ChainId
     network: str
     account: str
-    xpub: str
+    xpub: str = ""
+    public_keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +70,20 @@ def attest_account(key: AttestationKey, line: AccountLine) -> AttestedAccount:
 
 def check_accounts(
     public_key: bytes, accounts: Iterable[AttestedAccount], chain: ChainId, network: str
-) -> dict[str, AccountKeys]:
+) -> dict[str, PublicKeys]:
     """Return the keys of one chain by account, each line of it attested by the roster's key.
 
     Refused: bad_attestation, wrong_network, malformed (no extended public key).
     """
-    found = {}
+    found: dict[str, PublicKeys] = {}
     for one in accounts:
         if one.line.chain != chain:
             continue
         check_proof(public_key, _message(one.line), one.attestation)
         if one.line.network != network:
             raise Refused(Reason.WRONG_NETWORK, f"account {one.line.account} of {chain}")
-        found[one.line.account] = AccountKeys(one.line.xpub)
+        keys, xpub = one.line.public_keys, one.line.xpub
+        found[one.line.account] = ListedKeys(keys) if keys else AccountKeys(xpub)
     return found
 
 
@@ -87,6 +93,11 @@ def render_accounts(accounts: Sequence[AttestedAccount]) -> bytes:
     for one in accounts:
         lines += ["", "[[accounts]]"]
         lines += [f'{name} = "{getattr(one.line, name)}"' for name in _NAMES]
+        if one.line.public_keys:
+            listed = ", ".join(f'"{key.hex()}"' for key in one.line.public_keys)
+            lines += [f"public_keys = [{listed}]"]
+        else:
+            lines += [f'xpub = "{one.line.xpub}"']
         lines += [f'attestation = "{one.attestation.hex()}"']
     data = ("\n".join(lines) + "\n").encode("ascii")
     assert parse_accounts(data) == tuple(accounts)
@@ -112,15 +123,27 @@ def parse_accounts(data: bytes) -> tuple[AttestedAccount, ...]:
 
 def _parse(row: object) -> AttestedAccount:
     page = cast("dict[str, object]", row) if isinstance(row, dict) else {}
-    texts = [page.get(name) for name in (*_NAMES, "attestation")]
-    if len(page) != len(texts) or not all(type(text) is str for text in texts):
-        raise Refused(Reason.MALFORMED, "an account has five texts")
-    chain, network, account, xpub, attestation = cast("list[str]", texts)
+    listed = page.pop("public_keys", None)
+    names = (*_NAMES, "attestation") if listed is not None else (*_NAMES, "attestation", "xpub")
+    texts = [page.get(name) for name in names]
+    if set(page) != set(names) or not all(type(text) is str for text in texts):
+        raise Refused(Reason.MALFORMED, "an account has four texts and its keys")
+    chain, network, account, attestation, *xpub = cast("list[str]", texts)
     if account not in ACCOUNT_NUMBERS or not _SIGNATURE.fullmatch(attestation):
         raise Refused(Reason.MALFORMED, "an account's name or its attestation")
-    line = AccountLine(ChainId(chain), network, account, xpub)
+    keys = () if listed is None else _parse_keys(listed)
+    line = AccountLine(ChainId(chain), network, account, "".join(xpub), keys)
     return AttestedAccount(line, bytes.fromhex(attestation))
 
 
+def _parse_keys(listed: object) -> tuple[bytes, ...]:
+    if not isinstance(listed, list) or not 0 < len(listed) <= KEYS_MAX:
+        raise Refused(Reason.MALFORMED, f"public keys are a list of 1..{KEYS_MAX}")
+    if not all(type(key) is str and _KEY.fullmatch(key) for key in listed):
+        raise Refused(Reason.MALFORMED, "a public key has 32 or 33 bytes in lower-case hex")
+    return tuple(bytes.fromhex(key) for key in listed)
+
+
 def _message(line: AccountLine) -> bytes:
-    return canonical.encode(TAG, VERSION, (line.chain, line.network, line.account, line.xpub))
+    values = (line.chain, line.network, line.account, line.xpub, line.public_keys)
+    return canonical.encode(TAG, VERSION, values)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from coincurve import PublicKey
 
@@ -168,6 +169,42 @@ class DerivedKey:
 
     index: int
     public_key: bytes
+
+
+class PublicKeys(Protocol):
+    """The public keys of one account, wherever they come from."""
+
+    def public_key(self, index: int) -> bytes:
+        """Return the key of an index. Refused: malformed, unknown_key (there is none)."""
+        ...
+
+    def public_key_checked(self, index: int) -> bytes:
+        """Return the key of an index after it was looked at twice. Corrupt when that differs."""
+        ...
+
+    def public_key_again(self, index: int) -> bytes:
+        """Return the key of an index, found in another way. Refused: malformed, unknown_key."""
+        ...
+
+
+class ListedKeys:
+    """Keys that derive from nothing public: made inside a token, or on Ed25519.
+
+    There is no second way to them; what stands for it is the signer's attestation to the list.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
+
+    def public_key(self, index: int) -> bytes:
+        """Return the key of an index. Refused: unknown_key (not exported yet)."""
+        if type(index) is not int or not 0 <= index < len(self._keys):
+            raise Refused(
+                Reason.UNKNOWN_KEY, f"key {index}: the signer exported {len(self._keys)} of these"
+            )
+        return self._keys[index]
+
+    public_key_checked = public_key_again = public_key
 
 
 class AccountKeys:

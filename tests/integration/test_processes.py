@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +133,36 @@ def test_another_roster_than_the_pinned_one_stops_the_start(
     other = changed(setup, tmp_path, roster_sha256=f'"{"22" * 32}"')
     code, said = ended(other, "worker", tmp_path / "log")
     assert (code, "roster_mismatch" in said) == (8, True)
+
+
+def test_engine_and_worker_run_where_no_private_key_is(setup: DevSetup, tmp_path: Path) -> None:
+    secrets = setup.folder / "secrets"
+    hidden = [secrets / name for name in ("keystore", "attestation", "passphrase")]
+    for file in hidden:
+        shutil.move(file, tmp_path / file.name)
+    worker = Child(
+        "worker", process_arguments(setup.config_file, "worker"), log_file=tmp_path / "w"
+    )
+    try:
+        with engine(setup) as first:
+            worker.start()
+            deadline = time.monotonic() + WAIT_S
+            while "worker runs" not in worker.tail():
+                assert worker.is_running, worker.tail()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            with urllib.request.urlopen(f"{setup.http_url}/readyz?verbose=1") as answer:
+                page = json.load(answer)
+            checks = {one["name"]: one["ok"] for one in page["checks"]}
+            assert (page["status"], checks["signer"]) == ("degraded", False)
+            assert checks["database"]
+            assert checks["engine"]
+            assert worker.stop() == 0
+            assert first.stop() == 0
+    finally:
+        worker.kill()
+        for file in hidden:
+            shutil.move(tmp_path / file.name, file)
 
 
 def test_a_journal_that_the_books_do_not_know_stops_the_engine(

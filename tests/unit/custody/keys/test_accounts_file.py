@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -63,8 +64,22 @@ def test_nothing_of_a_line_can_be_changed() -> None:
     assert reason_of(replace(one, attestation=other.attestation)) is Reason.BAD_ATTESTATION
     stranger = AttestationKey(Secret(bytes([1]) * 32))
     assert reason_of(accounts(key=stranger)[0]) is Reason.BAD_ATTESTATION
-    moved = AttestedAccount(replace(accounts(BETA)[0].line, chain=ALPHA), one.attestation)
-    assert check_accounts(KEY.public_key, [moved], ALPHA, "net")  # the very same line
+
+
+def test_keys_that_derive_from_nothing_public_are_listed_one_by_one() -> None:
+    edwards = LocalSigner(SEED, traits(curve="ed25519"))
+    keys = tuple(edwards.public_key(KeyRef("deposits", index)) for index in range(3))
+    listed = attest_account(KEY, AccountLine(ALPHA, "net", "deposits", public_keys=keys))
+    data = render_accounts([listed, *accounts()[1:]])
+    assert parse_accounts(data)[0] == listed
+    found = check_accounts(KEY.public_key, parse_accounts(data), ALPHA, "net")["deposits"]
+    for read in (found.public_key, found.public_key_checked, found.public_key_again):
+        assert [read(index) for index in range(3)] == list(keys)
+        for index in (3, -1, True, 1 << 31):
+            with pytest.raises(Refused, match="unknown_key"):
+                read(index)
+    fewer = replace(listed.line, public_keys=keys[:2])
+    assert reason_of(AttestedAccount(fewer, listed.attestation)) is Reason.BAD_ATTESTATION
 
 
 def test_another_network_and_no_extended_key_are_refused_though_attested() -> None:
@@ -85,6 +100,12 @@ def test_another_network_and_no_extended_key_are_refused_though_attested() -> No
         lambda text: text.replace('chain = "alpha"', "chain = 1"),
         lambda text: text + 'é = "1"\n',
         lambda text: text.upper(),
+        lambda text: text.replace('xpub = "', 'public_keys = "'),
+        lambda text: re.sub('xpub = ".*"', "public_keys = []", text),
+        lambda text: re.sub('xpub = ".*"', 'public_keys = ["AB"]', text),
+        lambda text: re.sub(
+            'xpub = (".*")', r'xpub = \1\npublic_keys = ["' + "ab" * 32 + '"]', text
+        ),
         lambda _text: "",
     ],
 )
