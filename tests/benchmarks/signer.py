@@ -23,7 +23,7 @@ from chains.evm.signing import sign_fields
 from custody.keys.guard import Guard, SignRequest, sign_batch
 from custody.keys.signers.base import Signer
 from custody.keys.store import Shelf
-from tests.benchmarks import signer_token
+from tests.benchmarks import signer_token, signer_vault
 from tests.benchmarks.measure import Contest, Fact, Row
 from tests.unit.custody.keys.guardroom import guardroom
 
@@ -128,6 +128,7 @@ def contests(stack: contextlib.ExitStack) -> Iterator[Contest | Row | Fact]:
         yield from through_guard("local seed", folder, batch=batch).facts()
     yield _evm()
     yield from signer_token.contests(stack)
+    yield from signer_vault.contests(stack)
 
 
 def _one_by_one(signer: Signer, requests: Sequence[SignRequest]) -> None:
