@@ -80,7 +80,7 @@ def drills(log: Annotated[Path, typer.Argument(help="The log of drills.")]) -> N
         if not log.exists():
             fail(Exit.NOT_FOUND, str(log), reason="not_found")
         records = DrillLog(log, SystemClock()).records()
-        emit([{"at_s": one.at_s, "who": one.who, **_row(one), "key": one.key} for one in records])
+        emit([{"date": one.date, "who": one.who, **_row(one), "key": one.key} for one in records])
 
 
 def _prove(held: Drill, count: int) -> list[DrillRecord]:
