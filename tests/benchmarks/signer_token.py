@@ -9,31 +9,30 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from custody.keys.guard import SignRequest, sign_batch
+from custody.keys.guard import Guard, SignRequest
 from custody.keys.signers import pkcs11_keys
-from custody.keys.signers.base import ED25519, SECP256K1, KeyRef
+from custody.keys.signers.base import ED25519, SECP256K1, KeyRef, Signer
 from custody.keys.signers.pkcs11 import Pkcs11Signer, open_pkcs11_signer
 from custody.keys.signers.pkcs11_lanes import Lane
-from custody.keys.store import Shelf
 from infra.devnet.softhsm import SoftHsm, softhsm
-from tests.benchmarks.measure import Contest, Run, Timed
+from tests.benchmarks.measure import Contest, Fact, Run, Timed
 from tests.support.token_stories import digest, prepared
-from tests.unit.custody.keys.guardroom import HOT, Guardroom, guardroom
+from tests.unit.custody.keys.guardroom import HOT
 
 MANY = 400
 BATCH = 100
-CALLERS = 2
+SHARE_MIN = 60
+"""Per cent of the bare token's rate that batches must reach through the guard."""
 DEPOSITS = 100
 FLOOR = "the token, bare"
 
 
-def contests(stack: contextlib.ExitStack) -> Iterator[Contest]:
+def contests(stack: contextlib.ExitStack) -> Iterator[Contest | Fact]:
     """Yield what is measured, one after the other."""
     hsm = stack.enter_context(softhsm())
     hsm.activate()
@@ -116,53 +115,34 @@ def _signed(signer: Pkcs11Signer, jobs: Sequence[tuple[KeyRef, bytes]]) -> int:
     return len(signer.sign_many(jobs))
 
 
-def _guard(stack: contextlib.ExitStack, hsm: SoftHsm, folder: Path) -> Iterator[Contest]:
-    shelf = Shelf(folder / "store")
-    stack.callback(shelf.close)
-    room = guardroom(shelf)
-    signer = open_pkcs11_signer(
-        room.chain.traits,
-        module=hsm.module,
-        label=hsm.label,
-        pin_file=hsm.pin_file,
-        folder=folder,
-    )
-    stack.callback(signer.close)
-    signer.make_keys("hot", 0, 1)
-    room = room.with_guard(signer=signer)
-    room = room.with_guard(roster=room.roster())
-    nonces = itertools.count()
-    for words, size, callers, goal in (
-        ("through the guard, one by one", 1, 1, ""),
-        (f"through the guard, {BATCH} at once", BATCH, 1, "≥ 0.60"),
-        (f"through the guard, {BATCH} at once from {CALLERS} callers", BATCH, CALLERS, "≥ 0.60"),
-    ):
-        run = _asked(room, nonces, size, callers)
-        yield _contest(f"token, {words}", run, _bare(signer), goal=goal)
+def _guard(stack: contextlib.ExitStack, hsm: SoftHsm, folder: Path) -> Iterator[Fact]:
+    from tests.benchmarks.signer import through_guard
+
+    def signer_of(guard: Guard) -> Signer:
+        signer = open_pkcs11_signer(
+            guard.chain.traits,
+            module=hsm.module,
+            label=hsm.label,
+            pin_file=hsm.pin_file,
+            folder=folder,
+        )
+        stack.callback(signer.close)
+        signer.make_keys("hot", 0, 1)
+        return signer
+
+    for batch, share_min in ((1, None), (64, SHARE_MIN), (256, SHARE_MIN)):
+        yield from through_guard(
+            "token", folder, batch=batch, signer_of=signer_of, bare=_bare_requests
+        ).facts(share_min)
 
 
-def _asked(room: Guardroom, nonces: Iterator[int], size: int, callers: int) -> Callable[[], Timed]:
-    def run() -> Timed:
-        wanted = [_request(room, next(nonces)) for _ in range(MANY)]
-        batches = [wanted[start : start + size] for start in range(0, MANY, size)]
-        threads = [
-            threading.Thread(target=_ask, args=(room, batches[number::callers]))
-            for number in range(callers)
-        ]
-        before = time.perf_counter_ns()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return Timed(MANY, time.perf_counter_ns() - before)
+def _bare_requests(signer: Signer, requests: Sequence[SignRequest]) -> None:
+    assert isinstance(signer, Pkcs11Signer)
+    curve = pkcs11_keys.CURVES[signer.curve]
 
-    return run
+    def work(lane: Lane) -> None:
+        private = signer._found(lane, HOT)
+        for request in requests:
+            pkcs11_keys.sign_with(private, request.unsigned.digest, curve)
 
-
-def _ask(room: Guardroom, batches: Sequence[Sequence[SignRequest]]) -> None:
-    for batch in batches:
-        assert all(type(answer) is bytes for answer in sign_batch(room.guard, batch))
-
-
-def _request(room: Guardroom, nonce: int) -> SignRequest:
-    return room.request(f"wd_{nonce}", nonce=nonce)
+    signer._token.run(work, patience_ms=60_000)
