@@ -18,6 +18,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -40,6 +41,8 @@ DEPOSITS = "deposits"
 """The account of customers' deposit addresses; every other account name is an own wallet."""
 ADDRESS_TAG = "strongroom/address"
 ADDRESS_VERSION = 1
+VERIFIED_MAX = 16_384
+"""Proofs that are remembered as good: a list of addresses is shown again and again."""
 KEY_TAG = b"strongroom/attestation-key/v1"
 
 
@@ -103,9 +106,15 @@ def check_proof(public_key: bytes, message: bytes, signature: bytes | None) -> N
     if signature is None:
         raise Refused(Reason.BAD_ATTESTATION, "nothing attests to it")
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        _verify(public_key, message, signature)
     except (InvalidSignature, ValueError, TypeError) as error:
         raise Refused(Reason.BAD_ATTESTATION, "the signer did not attest to this") from error
+
+
+@lru_cache(VERIFIED_MAX)
+def _verify(public_key: bytes, message: bytes, signature: bytes) -> None:
+    """Verify; what verified once is known to, and what did not is tried again."""
+    Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
 
 
 def check_document(
