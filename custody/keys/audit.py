@@ -164,7 +164,7 @@ def _exclusive(entries: Sequence[Entry]) -> Iterator[Finding]:
             yield Finding("I7", entry.position, "signed after its own cancellation")
         dead = set(positions_of(record.proven_dead))
         causes = {("spend", record.spend_id)}
-        if record.kind == SpendKind.WITHDRAWAL:
+        if record.kind in log.ONCE_APPROVED:
             causes.add(("withdrawal", record.cause_id))
         rivals = {e.position: e for cause in causes for e in attempts[cause]}
         for cause in causes:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from chains.base import BlockRef, Chain, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys.signing_record import Entry, Record, nonce_of
+from custody.keys.signing_record import ONCE_APPROVED, Entry, Record, nonce_of
 from custody.keys.store import Store
 
 
@@ -37,13 +37,13 @@ def at_claims(store: Store, chain: ChainId, claims: Sequence[str]) -> list[Entry
 def attempts_of(store: Store, spend: SpendIntent) -> list[Entry]:
     """Return every entry that could carry out what a spend is for, oldest first.
 
-    For a withdrawal that is every transaction ever signed for it, under whatever spend id; else
-    every one of the spend. Cancellations carry nothing out.
+    For what officers approved that is every transaction ever signed for it, under whatever spend
+    id; else every one of the spend. Cancellations carry nothing out.
     """
     with store.lock:
         store.check_usable()
         found = set(store.index.spend(spend.spend_id))
-        if spend.kind is SpendKind.WITHDRAWAL:
+        if spend.kind in ONCE_APPROVED:
             found.update(store.index.withdrawal(spend.cause_id))
         entries = [store.entry(position) for position in sorted(found)]
     return [entry for entry in entries if entry.record.kind != SpendKind.CANCELLATION]

@@ -45,7 +45,13 @@ from custody.keys.transaction import (
     keys_of,
     read_transaction,
 )
-from custody.keys.watermark import ClockBounds, bounds_of, check_clock, check_watermark
+from custody.keys.watermark import (
+    ClockBounds,
+    bounds_of,
+    check_clock,
+    check_head_time,
+    check_watermark,
+)
 
 T = TypeVar("T")
 
@@ -191,7 +197,9 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     now_ns = max(guard.clock.now_ns(), store.last_ns)
     _check_authority(guard, request, now_ns)
     claims = decoded.claims(intent.source)
-    if not from_contract:  # its other owners use its nonces too: the chain says nothing of our log
+    if from_contract:  # its other owners use its nonces too: the chain says nothing of our log
+        check_head_time(guard.chain, guard.chain.head(), guard.clock, _bounds(guard))
+    else:
         check_watermark(
             store, guard.chain, intent.source, claims, clock=guard.clock, bounds=_bounds(guard)
         )
@@ -323,6 +331,8 @@ def _again(
     record = known.record
     if record.intent != intent or record.payload != request.unsigned.payload:
         raise equivocation("this digest was signed for another intent")
+    if (record.account, record.key_index) != (request.key.account, request.key.index):
+        raise equivocation("this digest was signed by another owner of the wallet")
     check_signatures(guard.signer.curve, known.signature, decoded, keys)
     return known.signature
 

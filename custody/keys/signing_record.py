@@ -32,6 +32,8 @@ VERSION = 1
 GENESIS_HASH = derived_digest("signing-record/genesis")
 BY_APPROVALS = "approvals"
 BY_MANDATE = "mandate"
+ONCE_APPROVED = frozenset({SpendKind.WITHDRAWAL, SpendKind.ROTATION})
+"""Spends that officers approve by their cause, to happen once, under whatever spend id."""
 
 
 class Mark(NamedTuple):
@@ -86,8 +88,13 @@ class Record:
 
     @property
     def group(self) -> str:
-        """Return what at most one transaction of can land: the withdrawal, or else the spend."""
-        if self.kind == SpendKind.WITHDRAWAL:
+        """Return what at most one transaction of can land: what was approved, or else the spend.
+
+        Cancellations of one spend may stand at several nonces: each is a group by its claims.
+        """
+        if self.kind == SpendKind.CANCELLATION:
+            return f"cancellation:{' '.join(self.claims)}"
+        if self.kind in ONCE_APPROVED:
             return f"withdrawal:{self.cause_id}"
         return f"spend:{self.spend_id}"
 

@@ -10,11 +10,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from chains.base import SpendIntent, SpendKind
+from chains.base import SpendIntent
 from core.ids import ChainId
 from custody.keys.limits import SlidingWindow, Sums
 from custody.keys.mandate import Usage
-from custody.keys.signing_record import BY_MANDATE, Entry, nonce_of
+from custody.keys.signing_record import BY_MANDATE, ONCE_APPROVED, Entry, nonce_of
 
 _KEY_BYTES = 16
 
@@ -61,7 +61,7 @@ class Index:
             if nonce is not None:
                 self._nonces[_key(record.chain, record.sender)].add(nonce)
         _note(self._spends, _key(record.spend_id), position)
-        if record.kind == SpendKind.WITHDRAWAL:
+        if record.kind in ONCE_APPROVED:
             _note(self._withdrawals, _key(record.cause_id), position)
         windows: list[tuple[str, ...]] = [("limit", record.chain, record.asset_key)]
         if record.authority == BY_MANDATE:
@@ -85,7 +85,7 @@ class Index:
         return self._spends.get(_key(spend_id), ())
 
     def withdrawal(self, withdrawal_id: str) -> Sequence[int]:
-        """Return the positions of all that was signed for a withdrawal, oldest first."""
+        """Return the positions of all that was signed for what was approved, oldest first."""
         return self._withdrawals.get(_key(withdrawal_id), ())
 
     def nonces_below(self, chain: ChainId, sender: str, nonce: int) -> int:

@@ -22,6 +22,7 @@ from chains.base import (
 from core.errors import Reason, Refused
 from custody.keys.authority import Authority
 from custody.keys.roster import Roster
+from custody.keys.rotation import DEPOSITS
 from custody.keys.signers.base import KeyRef, check_message, wallet_of
 
 AddressOfKey = Callable[[KeyRef], str]
@@ -146,8 +147,12 @@ def check_explained(
     if decoded.network != intent.network:
         raise Refused(Reason.WRONG_NETWORK, "the transaction is for another network")
     if decoded.inputs:
-        change = _check_coins(decoded, key, input_keys, change_keys, address_of_key)
-        _check_coin_effects(intent, decoded.effects, change)
+        is_cancelling = intent.kind is SpendKind.CANCELLATION
+        receivers = (key, *change_keys) if is_cancelling else change_keys
+        change = _check_coins(decoded, key, input_keys, receivers, address_of_key)
+        rest = _check_coin_effects(intent, decoded.effects, change)
+        if wallet_of(key.account) == DEPOSITS:
+            _check_customers(decoded, rest)
     else:
         if input_keys or change_keys:
             raise Refused(Reason.INTENT_MISMATCH, "no coins are spent here")
@@ -160,7 +165,7 @@ def _check_coins(
     decoded: Decoded,
     key: KeyRef,
     input_keys: Sequence[KeyRef],
-    change_keys: Sequence[KeyRef],
+    receivers: Sequence[KeyRef],
     address_of_key: AddressOfKey,
 ) -> frozenset[str]:
     """Check whose the coins are and where they go; return the addresses that may have change."""
@@ -174,21 +179,21 @@ def _check_coins(
     paid = sum(effect.amount for effect in decoded.effects)
     if len(outpoints) != len(decoded.inputs) or spent - paid != decoded.fee_max:
         raise Refused(Reason.UNPROVEN_AMOUNT, f"{spent} spent, {paid} paid, {decoded.fee_max} fee")
-    for own in change_keys:
+    for own in receivers:
         if own.account != key.account:
             raise Refused(Reason.FOREIGN_CHANGE, "change stays in the account that pays")
         if own.index >= CHANGE_KEYS and own not in input_keys:
             raise Refused(Reason.FOREIGN_CHANGE, f"change at index {own.index} is never looked for")
-    return frozenset(address_of_key(own) for own in change_keys)
+    return frozenset(address_of_key(own) for own in receivers)
 
 
 def _check_coin_effects(
     intent: SpendIntent, effects: Sequence[Effect], change: Collection[str]
-) -> None:
+) -> Sequence[Effect]:
+    """Check the outputs; return those that are change."""
     rest = list(effects)
     if intent.kind is SpendKind.CANCELLATION:
         _check_cancellation(intent)
-        change = {intent.source, *change}
         allowed = len(rest)
     else:
         wanted = _wanted(intent)
@@ -203,6 +208,19 @@ def _check_coin_effects(
     for effect in rest:
         if effect.asset_key != NATIVE or effect.destination not in change:
             raise Refused(Reason.FOREIGN_CHANGE, f"{effect.destination} is no named change address")
+    return rest
+
+
+def _check_customers(decoded: Decoded, change: Sequence[Effect]) -> None:
+    """Check that no deposit address gets back more than its own coins brought.
+
+    What arrives there is credited to its customer: so one customer's money would be another's.
+    """
+    for address in {effect.destination for effect in change}:
+        brought = sum(coin.amount for coin in decoded.inputs if coin.owner == address)
+        returned = sum(effect.amount for effect in change if effect.destination == address)
+        if returned > brought:
+            raise Refused(Reason.FOREIGN_CHANGE, f"{address} gets coins of other deposits")
 
 
 def _check_effects(intent: SpendIntent, effects: Sequence[Effect]) -> None:

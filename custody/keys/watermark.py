@@ -70,7 +70,7 @@ def check_watermark(
         if all(now_ns - store.asked.get(key, -FRESH_NS) < FRESH_NS for key in wanted):
             return
     head = chain.head()
-    _check_head_time(chain, head, clock, bounds)
+    check_head_time(chain, head, clock, bounds)
     if coins:
         _check_coins(store, chain, coins, head)
     else:
@@ -97,7 +97,11 @@ def _check_coins(store: Store, chain: Chain, coins: Sequence[str], head: BlockRe
                 raise Refused(Reason.STALE_SIGNER, f"{coin} is spent, and the log knows nothing")
 
 
-def _check_head_time(chain: Chain, head: BlockRef, clock: Clock, bounds: ClockBounds) -> None:
+def check_head_time(chain: Chain, head: BlockRef, clock: Clock, bounds: ClockBounds) -> None:
+    """Refused: signer_clock, when the clock and the newest block's time lie too far apart.
+
+    Unavailable: the node does not show that block.
+    """
     if bounds.behind_head_ns is None and bounds.ahead_of_head_ns is None:
         return
     block = chain.block_at(head.height)

@@ -81,14 +81,14 @@ class BusyChain(SilentChain):
         return 100 if sender == SAFE else 0
 
 
-def silent_chain(number: int = NUMBER) -> SilentChain:
+def silent_chain(number: int = NUMBER, kind: type[SilentChain] = SilentChain) -> SilentChain:
     """Return a chain that asks nobody."""
     params = EvmParams(
         chain=CHAIN, chain_number=number, genesis_hash=GENESIS, fee_floor=GWEI,
         fee_cap=300 * GWEI, tip=TIP, gas_cap=500_000, reorg_limit=64,
     )  # fmt: skip
     nodes = NodeSet((EvmNode(RpcClient("http://127.0.0.1:9", timeout_ms=1)),), 1)
-    return SilentChain(params, nodes, (listed(GOLD), listed(BRASS, "BRS")))
+    return kind(params, nodes, (listed(GOLD), listed(BRASS, "BRS")))
 
 
 @dataclass(frozen=True)
