@@ -11,13 +11,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import Any, TypeAlias, cast
 
 from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, Unavailable
 from custody.keys.private_file import read_private_file
@@ -72,6 +74,15 @@ class Wire:
 
 Ask: TypeAlias = Callable[[Wire], Reply]
 """One request, made with a class of hvac's over a wire."""
+
+
+def hvac_api(module: str) -> ModuleType:
+    """Return classes of hvac that know the API's paths. Unavailable when it is not installed."""
+    try:
+        return importlib.import_module(f"hvac.api.{module}")
+    except ImportError as error:
+        what = "hvac is not installed: install strongroom with its extra 'vault'"
+        raise Unavailable(what) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +205,9 @@ class VaultSession:
     def _renew(self, token: _Token, deadline: float) -> Secret | None:
         if not token.is_renewable:
             return None
-        from hvac.api.auth_methods import Token  # type: ignore[import-untyped]
-
+        api = hvac_api("auth_methods").Token
         reply = self._tried(
-            lambda wire: Token(wire).renew_self(), token.value, deadline, is_safe=True
+            lambda wire: cast("Reply", api(wire).renew_self()), token.value, deadline, is_safe=True
         )
         renewed = _token_of(reply)
         # At the end of its longest life a token is renewed for less and less: take a new one.
@@ -207,16 +217,14 @@ class VaultSession:
         return renewed.value
 
     def _login(self, deadline: float) -> Secret | Reply:
-        from hvac.api.auth_methods import AppRole as AppRoleApi
-
+        api = hvac_api("auth_methods").AppRole
         role_id = _id_of(self._role.role_id_file)
         secret_id = self._own_secret_id(deadline)
         if isinstance(secret_id, Reply):
             return secret_id
 
         def ask(wire: Wire) -> Reply:
-            api = AppRoleApi(wire)
-            answer: Reply = api.login(
+            answer: Reply = api(wire).login(
                 role_id.reveal().decode("ascii"),
                 secret_id.reveal().decode("ascii"),
                 use_token=False,
@@ -236,9 +244,10 @@ class VaultSession:
         given = _id_of(self._role.secret_id_file) if self._secret_id is None else self._secret_id
         if not self._role.secret_id_is_wrapped or self._secret_id is not None:
             return given
-        from hvac.api.system_backend import Wrapping  # type: ignore[import-untyped]
-
-        reply = self._tried(lambda wire: Wrapping(wire).unwrap(), given, deadline, is_safe=False)
+        api = hvac_api("system_backend").Wrapping
+        reply = self._tried(
+            lambda wire: cast("Reply", api(wire).unwrap()), given, deadline, is_safe=False
+        )
         secret_id = _secret_id_of(reply)
         if secret_id is None:
             return _turned_down(reply)

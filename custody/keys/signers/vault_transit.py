@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from custody.keys.secret import Secret
 from custody.keys.signers.vault_http import Reply
-from custody.keys.signers.vault_session import VaultSession, Wire
+from custody.keys.signers.vault_session import VaultSession, Wire, hvac_api
 
 if TYPE_CHECKING:
     from hvac.api.secrets_engines import Transit  # type: ignore[import-untyped]
@@ -214,9 +214,7 @@ def retire_below(session: VaultSession, key: TransitKey, version: int) -> None:
 
 
 def _transit(wire: Wire) -> Transit:
-    from hvac.api.secrets_engines import Transit
-
-    return Transit(wire)
+    return hvac_api("secrets_engines").Transit(wire)
 
 
 def _reply(answer: Any) -> Reply:

@@ -18,7 +18,7 @@ from core.errors import Reason, Refused, Unavailable
 from custody.keys.secret import Secret
 from custody.keys.signers.vault_http import VaultHttp
 from custody.keys.signers.vault_session import VaultSession
-from custody.keys.signers.vault_transit import TransitBox, state_of
+from custody.keys.signers.vault_transit import TransitBox, TransitKey, state_of
 from infra.devnet.vault_double import Fault, VaultDouble
 from tests.support.certificates import certificate_for_loopback
 from tests.support.vault import QUICK, Server, VaultPlace
@@ -127,6 +127,7 @@ def test_a_wrong_secret_id_is_forbidden_and_asked_once_a_call(tmp_path: Path) ->
 
 
 SEALED = b"vault:v1:AAAA"
+SEALED_BY = TransitKey("any")
 
 
 def test_a_login_whose_answer_is_lost_is_not_repeated_within_the_call(tmp_path: Path) -> None:
@@ -301,6 +302,19 @@ def test_nothing_of_a_session_is_shown(tmp_path: Path) -> None:
         room.sign()
         shown = repr(room.session) + repr(room.signer) + repr(room.box()) + str(vars(room.session))
         assert not any(token in shown for token in room.double.auth.tokens)
+
+
+def test_without_hvac_vault_is_unavailable_and_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vault_room(tmp_path) as room:
+        room.sign()
+        for name in ("auth_methods", "secrets_engines"):
+            monkeypatch.setitem(sys.modules, f"hvac.api.{name}", None)
+            error, _ = room.failing(lambda: TransitBox(room.connect(), SEALED_BY).open(SEALED, b""))
+            assert type(error) is Unavailable
+            assert "extra 'vault'" in str(error)
+            monkeypatch.undo()
 
 
 def test_hvac_is_imported_only_when_vault_is_asked() -> None:
