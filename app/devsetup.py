@@ -52,6 +52,8 @@ STAFF = ((access.Role.OPS, "olga"), (access.Role.AUDITOR, "anton"))
 CUSTOMERS = ("alice", "bob")
 WALLET_COINS = 100
 ACCOUNTS = "accounts.toml"
+DEPOSIT_KEYS = 20
+"""So many are listed where keys derive from nothing public."""
 ROSTERS = "rosters"
 MARKER, DONE = ".strongroom-dev", "dev.json"
 
@@ -153,7 +155,8 @@ def make_dev(
     _write_files(setup, template, chain_table, "00" * 32, database_url, overrides or {})
     roster_hash = _make_roster(setup, officers, attestation_key, clock)
     _write_files(setup, template, chain_table, roster_hash, database_url, overrides or {})
-    (folder / ACCOUNTS).write_bytes(render_accounts(export_accounts(setup.settings())))
+    accounts = export_accounts(setup.settings(), deposit_keys=DEPOSIT_KEYS)
+    (folder / ACCOUNTS).write_bytes(render_accounts(accounts))
     db = open_database(setup.settings())
     migrating.upgrade(db)
     _open_accounts(setup, db, customers, clock=clock, entropy=entropy)

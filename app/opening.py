@@ -21,7 +21,7 @@ from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.db import Database
 from custody.keys.accounts_file import check_accounts, parse_accounts
-from custody.keys.derivation import PublicKeys
+from custody.keys.derivation import AccountKeys, PublicKeys
 from custody.keys.private_file import read_private_file
 from custody.keys.roster import Roster
 from custody.keys.rotation import accounts_in_use
@@ -128,9 +128,10 @@ def open_accounts(settings: Settings, roster: Roster, traits: ChainTraits) -> di
 
 
 def _home(chain: Chain, settings: ChainSettings, keys: Mapping[str, PublicKeys]) -> ChainHome:
+    has_derivation = all(isinstance(one, AccountKeys) for one in keys.values())
     return ChainHome(
         chain=chain,
-        keys=keys,
+        keys=keys if has_derivation else {},  # listed ones are for auditors: more are made later
         terms=WithdrawalTerms(
             network_fee_max=settings.network_fee_max,
             expiry_ns=settings.approval_expiry_s * SECOND_NS,

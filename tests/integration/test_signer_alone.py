@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,130 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap import Platform
-from app.children import Child, process_arguments
-from app.devsetup import CHAIN, OFFICERS, DevSetup, fund_wallets, make_dev
+from app.devsetup import CHAIN, fund_wallets, make_dev
 from app.opening import open_platform
 from app.signer_client import SignerClient
 from app.signer_socket import connect
-from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind
-from core.clock import SECOND_NS, SystemClock
+from chains.base import FeeRate
 from core.errors import Reason, Refused
-from custody.keys.authority import Approvals
 from custody.keys.guard import SignRequest
-from custody.keys.intent import WithdrawalIntent
-from custody.keys.officer_keys import load_officer_key
-from custody.keys.roster import sign_approval
 from custody.keys.service import Answer, SignerAway, sign_one
-from custody.keys.signers.base import KeyRef
-from infra.devnet.nodes import AnvilNode, start_anvil
+from infra.devnet.nodes import start_anvil
 from infra.devnet.servers import free_port
+from tests.support.signer_alone import GWEI, WAIT_S, Alone
 
 pytestmark = pytest.mark.xdist_group("signer_alone")
-WAIT_S = 60
-HOT = KeyRef("hot", 0)
-PAYEE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 ROUNDS, KILLS = 8, 5
-GWEI = 10**9
-
-
-class Alone:
-    """A signer's process, and a test that plays all of the platform."""
-
-    def __init__(self, setup: DevSetup, node: AnvilNode, platform: Platform) -> None:
-        self.setup, self.node, self.platform = setup, node, platform
-        self.home = platform.home(CHAIN)
-        self.settings = setup.settings()
-        self.process = self.child(setup.config_file)
-        self.names = 0
-
-    def child(self, config_file: Path) -> Child:
-        """Return another signer over other settings."""
-        log = self.setup.folder / "logs" / f"{config_file.stem}.log"
-        return Child("signer", process_arguments(config_file, "signer"), log_file=log)
-
-    def client(self) -> SignerClient:
-        """Return a client with a connection of its own."""
-        return SignerClient(self.settings.signer.socket)
-
-    def start(self, child: Child | None = None) -> None:
-        """Start the signer and return when it serves."""
-        child = child or self.process
-        child.start()
-        self.wait(lambda: self.serves() or not child.is_running)
-        assert child.is_running, child.tail()
-
-    def serves(self) -> bool:
-        """Return whether somebody answers at the socket."""
-        with contextlib.suppress(SignerAway), contextlib.closing(self.client()) as client:
-            client.status()
-            return True
-        return False
-
-    def wait(self, found: object) -> None:
-        """Return once it is so."""
-        deadline = time.monotonic() + WAIT_S
-        while not found():  # type: ignore[operator]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def ended(self, child: Child) -> tuple[int | None, str]:
-        """Start a signer that ends by itself; return its exit code and what it said."""
-        child.log_file.unlink(missing_ok=True)
-        child.start()
-        try:
-            self.wait(lambda: not child.is_running)
-            return child.exit_code, child.tail()
-        finally:
-            child.kill()
-
-    def changed(self, name: str, **lines: str) -> Child:
-        """Return a signer whose settings have other lines."""
-        text = self.setup.config_file.read_text("utf-8")
-        for old, new in lines.items():
-            found = [line for line in text.splitlines() if line.startswith(f"{old} = ")]
-            assert found, old
-            text = text.replace(found[0], f"{old} = {new}")
-        file = self.setup.folder / f"{name}.toml"
-        file.write_text(text, "utf-8")
-        return self.child(file)
-
-    def log_length(self) -> int:
-        """Return how much was ever signed."""
-        with contextlib.closing(self.client()) as client:
-            return client.status().position
-
-    def nonce(self) -> int:
-        """Return the first nonce that no block has."""
-        address = self.home.chain.address_of(self.home.public_key_of("hot", 0))
-        return self.home.chain.used_nonces(address, self.home.chain.head())
-
-    def request(self, nonce: int, *, rate: int = 3) -> SignRequest:
-        """Return a request to pay, approved by two officers, that should sign."""
-        self.names += 1
-        network, now_ns = self.home.chain.traits.network, SystemClock().now_ns()
-        withdrawal = WithdrawalIntent(
-            withdrawal_id=f"wd_{self.names}", customer_no=1, initiator="customer:1", chain=CHAIN,
-            network=network, asset_key=NATIVE, destination=PAYEE, amount=1_000 + self.names,
-            fee_minor=0, network_fee_max=10**16, policy_version=1,
-            expires_ns=now_ns + 3_600 * SECOND_NS,
-        )  # fmt: skip
-        keys = [load_officer_key(self.setup.officer_key_file(name)) for name in OFFICERS[:2]]
-        given = tuple(sign_approval(key, withdrawal) for key in keys)
-        source = self.home.chain.address_of(self.home.public_key_of("hot", 0))
-        spend = SpendIntent(
-            f"sp_{self.names}", SpendKind.WITHDRAWAL, withdrawal.withdrawal_id, CHAIN, network,
-            NATIVE, source, PAYEE, withdrawal.amount, withdrawal.network_fee_max,
-        )  # fmt: skip
-        unsigned = self.home.chain.build(
-            spend, nonce=nonce, rate=FeeRate(rate * GWEI, GWEI), units=21_000
-        )
-        return SignRequest(spend, Approvals(withdrawal, given), unsigned, HOT)
-
-    def land(self, request: SignRequest, signature: bytes) -> None:
-        """Have a signed transaction mined."""
-        self.home.chain.broadcast(self.home.chain.assemble(request.unsigned, signature).raw)
-        self.node.mine()
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +123,7 @@ def test_yesterdays_store_refuses_to_sign(serving: Alone, tmp_path: Path) -> Non
     assert serving.process.stop() == 0
     shutil.copytree(folder, tmp_path / "yesterday")
     serving.start()
-    with contextlib.closing(serving.client()) as client:
-        request = serving.request(serving.nonce())
-        serving.land(request, sign_one(client, request))
+    serving.pay()
     assert serving.process.stop() == 0
     shutil.move(folder, tmp_path / "today")
     shutil.copytree(tmp_path / "yesterday", folder)
@@ -248,9 +135,7 @@ def test_yesterdays_store_refuses_to_sign(serving: Alone, tmp_path: Path) -> Non
     shutil.rmtree(folder)
     shutil.move(tmp_path / "today", folder)
     serving.start()
-    with contextlib.closing(serving.client()) as client:
-        last = serving.request(serving.nonce())
-        serving.land(last, sign_one(client, last))
+    serving.pay()
 
 
 # ---- who it is
@@ -359,8 +244,7 @@ def test_what_is_not_as_it_must_be_stops_the_start(serving: Alone) -> None:
     store.write_bytes(whole)
     assert (code, "CORRUPT" in said) == (8, True)
     serving.start()
-    with contextlib.closing(serving.client()) as client:
-        assert sign_one(client, serving.request(serving.nonce()))
+    serving.pay()
 
 
 def test_the_same_request_with_a_lower_rate_is_not_signed_again(serving: Alone) -> None:
@@ -368,7 +252,7 @@ def test_the_same_request_with_a_lower_rate_is_not_signed_again(serving: Alone) 
     request = serving.request(nonce)
     with contextlib.closing(serving.client()) as client:
         assert sign_one(client, request)
-        cheaper = serving.home.chain.build(
+        cheaper = serving.chain.build(
             request.intent, nonce=nonce, rate=FeeRate(2 * GWEI, GWEI), units=21_000
         )
         (answer,) = client.sign([replace(request, unsigned=cheaper)])
