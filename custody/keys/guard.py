@@ -16,21 +16,20 @@ keeps for ever:
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from chains.base import Chain, Decoded, SpendIntent
 from core.clock import Clock
-from core.errors import Reason, Refused
+from core.errors import Corrupt, Reason, Refused
 from custody.keys.authority import Approvals, Standing, check_authority, evidence_of
 from custody.keys.exclusion import check_owner, elsewhere, equivocation, find, prove_dead
 from custody.keys.intent import encode
-from custody.keys.limits import Sums, check_limits
-from custody.keys.mandate import Usage, fits
+from custody.keys.limits import check_limits
+from custody.keys.mandate import fits
 from custody.keys.roster import Roster
 from custody.keys.signers.base import KeyRef, Signer, check_made
 from custody.keys.signing_record import BY_APPROVALS, BY_MANDATE, Entry, Record
@@ -94,39 +93,6 @@ class _Judged:
     now_ns: int
     dead: frozenset[int]
 
-    @property
-    def names(self) -> set[str | bytes]:
-        """Return what two requests of one batch must not share to be signed together."""
-        intent = self.request.intent
-        return {self.decoded.digest, intent.spend_id, intent.cause_id, *self.claims}
-
-    @property
-    def jobs(self) -> list[tuple[KeyRef, bytes]]:
-        """Return which key signs what, in the order of the inputs."""
-        keys = keys_of(self.request.key, self.request.input_keys)
-        return list(zip(keys, digests_of(self.decoded), strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A signature that was made ahead of its turn, and the record that it was made for."""
-
-    record: Record
-    signature: bytes
-
-
-class _Ahead:
-    """What the requests before one in a batch would take of every window."""
-
-    def __init__(self) -> None:
-        self.amounts: Counter[str] = Counter()
-        self.fees = 0
-
-    def add(self, record: Record) -> None:
-        """Count one: fees of every asset together, which is never too little."""
-        self.amounts[record.asset_key] += record.amount
-        self.fees += record.fee_max
-
 
 def sign_once(guard: Guard, request: SignRequest) -> bytes:
     """Return the signature over request.unsigned; sign_batch of one."""
@@ -150,17 +116,64 @@ def sign_batch(guard: Guard, requests: Sequence[SignRequest]) -> list[bytes | Re
     the node, the keys or the disk; asking again is always safe. Corrupt: store, signer or keys
     contradict each other.
     """
-    store = guard.shelf.store()
-    answers: list[bytes | Refused] = []
-    judged = [_caught(partial(_judge, guard, store, one)) for one in requests]
-    with store.writing():
-        ready = _sign_ahead(guard, store, judged)
-        for number, each in enumerate(judged):
-            if not isinstance(each, _Judged):
-                answers.append(each)
-            else:
-                answers.append(_caught(partial(_sign, guard, store, each, ready.get(number))))
+    try:
+        store = guard.shelf.store()
+        judged = [_caught(partial(_judge, guard, store, one)) for one in requests]
+        answers = _release(guard, store, judged)
+    except Refused as refused:  # by the store's anchor: for all of them alike
+        return [refused] * len(requests)
+    if answers is None:  # the keys refuse one of them: the others are asked for alone
+        return [answer for one in requests for answer in sign_batch(guard, [one])]
     return answers
+
+
+def _release(
+    guard: Guard, store: Store, judged: Sequence[_Judged | bytes | Refused]
+) -> list[bytes | Refused] | None:
+    """Sign what may be, make it durable in one write, and only then return it.
+
+    The keys draw one request after the other and may sign it while the next is judged; whatever
+    they draw has its place in the store, so that the next one is judged behind it. None: the keys
+    refuse one of several, and nothing was signed.
+    """
+    taken: list[int | bytes | Refused] = []
+    counts: list[int] = []
+
+    def jobs() -> Iterator[tuple[KeyRef, bytes]]:
+        for each in judged:
+            if not isinstance(each, _Judged):
+                taken.append(each)
+                continue
+            found = _caught(partial(_reserve, guard, store, each))
+            if isinstance(found, Refused):
+                taken.append(found)
+                continue
+            position, wanted = found
+            taken.append(position)
+            if wanted:
+                counts.append(len(wanted))
+                yield from wanted
+
+    with store.writing():
+        try:
+            made = _signatures(guard.signer, jobs())
+        except Refused as refused:
+            store.give_back()
+            return None if len(judged) > 1 else [refused]
+        if len(made) != sum(counts):
+            raise Corrupt(f"{sum(counts)} signatures were asked for, {len(made)} came")
+        rest = iter(made)
+        store.fulfil([b"".join(islice(rest, count)) for count in counts])
+        return [store.entry(one).signature if isinstance(one, int) else one for one in taken]
+
+
+def _signatures(signer: Signer, jobs: Iterator[tuple[KeyRef, bytes]]) -> list[bytes]:
+    """Return a signature for each job; keys that have nothing to sign are not asked at all.
+
+    Every signer verifies what it made. Errors as Signer.sign_many.
+    """
+    first = next(jobs, None)
+    return [] if first is None else signer.sign_many(chain((first,), jobs))
 
 
 def _caught(work: Callable[[], T]) -> T | Refused:
@@ -192,7 +205,9 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     encoded = encode(intent)
     known = find(store, intent.chain, intent.source, decoded.digest)
     if known is not None:
-        return _again(guard, known, request, encoded, decoded, keys)
+        _check_same(known, request, encoded)
+        check_signatures(guard.signer.curve, known.signature, decoded, keys)
+        return known.signature
     check_clock(store, guard.clock, _bounds(guard))
     now_ns = max(guard.clock.now_ns(), store.last_ns)
     _check_authority(guard, request, now_ns)
@@ -207,86 +222,33 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     return _Judged(request, decoded, encoded, claims, keys, now_ns, dead)
 
 
-def _sign_ahead(
-    guard: Guard, store: Store, judged: Sequence[_Judged | bytes | Refused]
-) -> dict[int, _Ready]:
-    """Have the keys sign what the store lets be signed, while the rest is still being judged.
+def _reserve(guard: Guard, store: Store, judged: _Judged) -> tuple[int, list[tuple[KeyRef, bytes]]]:
+    """Judge what only who holds the store can; return the record's position and what to sign.
 
-    A token or a server takes less time for many signatures than for one after the other. Nothing
-    that is made here is staged or leaves: each request is judged again in its turn, behind those
-    before it. Left to its turn is what shares a claim, a digest, a spend or a cause with one before
-    it, or would not fit the limits if all before it were signed.
+    Nothing to sign: it was signed, or is about to be.
     """
-    found: dict[int, Record] = {}
-    if len(judged) < 2:
-        return {}
-
-    def jobs() -> Iterator[tuple[KeyRef, bytes]]:
-        taken: set[str | bytes] = set()
-        ahead = _Ahead()
-        for number, each in enumerate(judged):
-            if not isinstance(each, _Judged) or taken & each.names:
-                continue
-            record = _caught(partial(_admit, guard, store, each, ahead))
-            if isinstance(record, Record):
-                found[number] = record
-                taken |= each.names
-                ahead.add(record)
-                yield from each.jobs
-
-    made = _caught(lambda: guard.signer.sign_many(jobs()))
-    if isinstance(made, Refused):
-        return {}  # in their turns it shows whose refusal that is
-    parts, ready = iter(made), dict[int, _Ready]()
-    for number, record in found.items():
-        count = max(1, len(record.input_keys))
-        ready[number] = _Ready(record, b"".join(islice(parts, count)))
-    return ready
-
-
-def _sign(guard: Guard, store: Store, judged: _Judged, ready: _Ready | None) -> bytes:
-    """Judge what only who holds the store can, sign, and stage the record."""
-    record = _admit(guard, store, judged, _Ahead(), ready)
-    if isinstance(record, bytes):
-        return record
-    if ready is not None:
-        signature = ready.signature
-    else:
-        # Every signer verifies what it made (Signer.sign), and what does not is not sent anywhere.
-        signature = b"".join(guard.signer.sign_many(judged.jobs))
-    store.stage(record, signature)
-    return signature
-
-
-def _admit(
-    guard: Guard, store: Store, judged: _Judged, ahead: _Ahead, ready: _Ready | None = None
-) -> Record | bytes:
-    """Return the record of a request that may be signed now, or what was signed before."""
     request, intent = judged.request, judged.request.intent
     known = find(store, intent.chain, intent.source, judged.decoded.digest)
     if known is not None:
-        return _again(guard, known, request, judged.intent, judged.decoded, judged.public_keys)
+        _check_same(known, request, judged.intent)
+        return known.position, []
     now_ns = max(judged.now_ns, store.last_ns)
     if now_ns > judged.now_ns:  # another signature came in between: right is what holds now
         _check_authority(guard, request, now_ns)
     if guard.roster.serial < store.roster_serial:
         raise Refused(Reason.ROSTER_MISMATCH, f"roster {store.roster_serial} was in use before")
-    if ready is not None and ready.record.signed_at_ns == now_ns:
-        record = ready.record
-    else:
-        record = _record(guard, judged, now_ns)
+    record = _record(guard, judged, now_ns)
     check_owner(store, guard.chain, record)
     if not {e.position for e in elsewhere(store, intent, judged.claims)} <= judged.dead:
         raise equivocation("an attempt elsewhere appeared meanwhile")
-    amount = ahead.amounts[intent.asset_key]
     if isinstance(request.authority, Standing):
         used = store.index.usage(intent, record.group, now_ns)
-        used = Usage(used.amount + amount, used.fees + ahead.fees)
         fits(guard.roster.mandate(request.authority.mandate_id), intent, used)
     others, own = store.index.spent(intent, record.group, now_ns)
-    others = Sums(others.amount + amount, others.fees + ahead.fees)
     check_limits(guard.roster.limits, intent, fee_max=record.fee_max, others=others, own=own)
-    return record
+    keys = keys_of(request.key, request.input_keys)
+    jobs = list(zip(keys, digests_of(judged.decoded), strict=True))
+    return store.reserve(record), jobs
 
 
 def check_signatures(
@@ -320,21 +282,11 @@ def _check_authority(guard: Guard, request: SignRequest, now_ns: int) -> None:
     )
 
 
-def _again(
-    guard: Guard,
-    known: Entry,
-    request: SignRequest,
-    intent: bytes,
-    decoded: Decoded,
-    keys: Sequence[bytes],
-) -> bytes:
-    record = known.record
-    if record.intent != intent or record.payload != request.unsigned.payload:
+def _check_same(known: Entry, request: SignRequest, intent: bytes) -> None:
+    if known.record.intent != intent or known.record.payload != request.unsigned.payload:
         raise equivocation("this digest was signed for another intent")
-    if (record.account, record.key_index) != (request.key.account, request.key.index):
+    if (known.record.account, known.record.key_index) != (request.key.account, request.key.index):
         raise equivocation("this digest was signed by another owner of the wallet")
-    check_signatures(guard.signer.curve, known.signature, decoded, keys)
-    return known.signature
 
 
 def _bounds(guard: Guard) -> ClockBounds:

@@ -57,6 +57,19 @@ class SlidingWindow:
             del self._rows[: self._start]
             self._start = 0
 
+    def remove_last(self) -> None:
+        """Take back the last addition."""
+        row = self._rows.pop()
+        if self._start > len(self._rows):
+            self._start = len(self._rows)
+            return
+        rows = self._groups[row.group]
+        before = _largest(rows)
+        rows.pop()
+        self._change(before, _largest(rows))
+        if not rows:
+            del self._groups[row.group]
+
     def others(self, now_ns: int, group: str) -> Sums:
         """Return what all but one group took until now."""
         mine = self.of(now_ns, group)

@@ -16,31 +16,27 @@ import fcntl
 import os
 import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from core.errors import Corrupt, InUse, Reason, Refused, StrongroomError, Unavailable
 from custody.keys.anchor import Anchor
 from custody.keys.signing_record import GENESIS, Entry, Mark, Record, decode, entry_of
 from custody.keys.store_blocks import (
-    BLOCK_MAGIC,
     FILE_BYTES,
     FILE_HEADER,
     HEADER_BYTES,
-    Header,
-    is_torn,
-    messages_of,
     pack_block,
-    parse_header,
 )
 from custody.keys.store_index import Index
+from custody.keys.store_reading import NAME, blocks_of, entries_in, read_log
 from engine.files import DiskStorage, Storage, WritableFile
 
-NAME = "signatures"
 LOCK_NAME = "lock"
 FIRST_BYTES = 1 << 16
 STEP_BYTES = 1 << 20
-PIECE_BYTES = 1 << 22
+_RECORD_BYTES_MAX = 900_000
+"""A canonical message holds 1 MiB; the rest of a record is short."""
 
 
 class StoreInUse(InUse):
@@ -73,6 +69,8 @@ class Store:
         """When a node was last asked about a key or a coin (custody.keys.watermark)."""
         self._storage = storage
         self._anchor = anchor
+        self._reserved: list[tuple[Record, int, int]] = []
+        """With what last_ns and roster_serial were before."""
         self._staged: list[tuple[Entry, bytes]] = []
         self._offsets, self._lengths = array("Q"), array("I")
         self._failed: Unavailable | None = None
@@ -124,17 +122,46 @@ class Store:
 
     # ---- writing
 
-    def stage(self, record: Record, signature: bytes) -> Entry:
-        """Put an entry behind the last one; it counts for whoever asks and is not yet durable.
+    def reserve(self, record: Record) -> int:
+        """Give a record that is about to be signed the next position; it counts from now on.
 
-        Refused: too_large, malformed. Unavailable: the store must be opened again.
+        Refused: too_large. Unavailable: the store must be opened again.
         """
         self.check_usable()
         assert record.signed_at_ns >= self.last_ns
-        entry, message = entry_of(self.mark, record, signature)
-        self._staged.append((entry, message))
-        self._note(entry)
-        return entry
+        if len(record.payload) + len(record.evidence) > _RECORD_BYTES_MAX:
+            raise Refused(Reason.TOO_LARGE, "a record of this transaction")
+        self._reserved.append((record, self.last_ns, self.roster_serial))
+        position = self.mark.position + len(self._reserved)
+        self._note(record, position)
+        return position
+
+    def fulfil(self, signatures: Sequence[bytes]) -> None:
+        """Put a signature to every reserved record, in their order; commit() writes them."""
+        reserved, self._reserved = self._reserved, []
+        before = self._failed
+        self._failed = Unavailable("something broke while entries were made")
+        for (record, _, _), signature in zip(reserved, signatures, strict=True):
+            entry, message = entry_of(self.mark, record, signature)
+            self._staged.append((entry, message))
+            self.mark = entry.mark
+        self._failed = before
+
+    def give_back(self) -> None:
+        """Take back what was reserved and could not be signed."""
+        while self._reserved:
+            position = self.mark.position + len(self._reserved)
+            record, self.last_ns, self.roster_serial = self._reserved.pop()
+            self.index.remove(record, position)
+
+    def stage(self, record: Record, signature: bytes) -> Entry:
+        """Put an entry behind the last one; it counts for whoever asks and is not yet durable.
+
+        Refused: too_large. Unavailable: the store must be opened again.
+        """
+        self.reserve(record)
+        self.fulfil([signature])
+        return self._staged[-1][0]
 
     def commit(self) -> None:
         """Return when everything staged is durable and the anchor knows of it.
@@ -183,6 +210,7 @@ class Store:
                 raise
             finally:
                 if is_known:
+                    self.give_back()
                     self.commit()
                 else:
                     self._failed = Unavailable("something broke while the store was held")
@@ -195,7 +223,13 @@ class Store:
     # ---- reading
 
     def entry(self, position: int) -> Entry:
-        """Return one entry, staged ones included. Corrupt: it is not what was written."""
+        """Return one entry, also one not yet durable; a reserved one has no signature and hashes.
+
+        Corrupt: it is not what was written.
+        """
+        if position > self.mark.position:
+            record, _, _ = self._reserved[position - self.mark.position - 1]
+            return Entry(position, b"", record, b"", b"")
         if position > len(self._offsets):
             return self._staged[position - len(self._offsets) - 1][0]
         offset, length = self._offsets[position - 1], self._lengths[position - 1]
@@ -210,10 +244,10 @@ class Store:
             last = len(self._offsets) if limit is None else min(len(self._offsets), after + limit)
             return [self.entry(position) for position in range(after + 1, last + 1)]
 
-    def _note(self, entry: Entry) -> None:
-        self.mark, self.last_ns = entry.mark, entry.record.signed_at_ns
-        self.roster_serial = max(self.roster_serial, entry.record.roster_serial)
-        self.index.add(entry)
+    def _note(self, record: Record, position: int) -> None:
+        self.last_ns = record.signed_at_ns
+        self.roster_serial = max(self.roster_serial, record.roster_serial)
+        self.index.add(record, position)
 
     # ---- opening
 
@@ -222,10 +256,11 @@ class Store:
         end = FILE_BYTES
         self._last_block = b""
         for offset, header, block in blocks_of(self._storage):
-            for entry, start, length in _entries_in(offset, header, block, after=self.mark):
+            for entry, start, length in entries_in(offset, header, block, after=self.mark):
                 self._offsets.append(start)
                 self._lengths.append(length)
-                self._note(entry)
+                self.mark = entry.mark
+                self._note(entry.record, entry.position)
             end, self._last_block = offset + header.size, block
         self._durable = self.mark
         return end, end
@@ -321,37 +356,6 @@ class Shelf:
                 self._store = None
 
 
-def read_log(storage: Storage) -> list[Entry]:
-    """Return every entry of a folder, or of a copy of one, without changing anything. Corrupt."""
-    found: list[Entry] = []
-    if NAME not in storage.names():
-        return found
-    for offset, header, block in blocks_of(storage):
-        after = found[-1].mark if found else GENESIS
-        found += [entry for entry, _, _ in _entries_in(offset, header, block, after=after)]
-    return found
-
-
-def blocks_of(storage: Storage) -> Iterator[tuple[int, Header, bytes]]:
-    """Yield offset, header and bytes of each whole block; a torn one is the end. Corrupt."""
-    size = storage.size(NAME)
-    if storage.read(NAME, limit=FILE_BYTES) != FILE_HEADER:
-        raise Corrupt("the signer's store has a damaged header")
-    offset = FILE_BYTES
-    while offset < size:
-        head = storage.read(NAME, offset=offset, limit=HEADER_BYTES)
-        header = parse_header(head)
-        if header is None:
-            _check_end(storage, offset, head.ljust(HEADER_BYTES, b"\0"))
-            return
-        block = storage.read(NAME, offset=offset, limit=header.size)
-        if messages_of(header, block) is None:
-            _check_end(storage, offset, block.ljust(header.size, b"\0"))
-            return
-        yield offset, header, block
-        offset += header.size
-
-
 def _begin(storage: Storage) -> None:
     file = storage.create(NAME)
     try:
@@ -359,39 +363,3 @@ def _begin(storage: Storage) -> None:
     finally:
         file.close()
     storage.put_in_place(NAME)
-
-
-def _entries_in(
-    offset: int, header: Header, block: bytes, *, after: Mark
-) -> Iterator[tuple[Entry, int, int]]:
-    """Yield entry, offset in the file and length of each message. Corrupt: they do not follow."""
-    if (header.first, header.previous) != (after.position + 1, after.hash):
-        raise Corrupt(f"signatures offset {offset}: does not follow record {after.position}")
-    for start, message in messages_of(header, block) or ():
-        entry = decode(message)
-        if (entry.position, entry.previous) != (after.position + 1, after.hash):
-            raise Corrupt(f"signatures offset {offset}: does not follow record {after.position}")
-        after = entry.mark
-        yield entry, offset + start, len(message)
-
-
-def _check_end(storage: Storage, offset: int, seen: bytes) -> None:
-    """Return when what stands at offset is zeros or a write that never ended. Corrupt: damage.
-
-    seen: the head of the block there, or all of it where its head is sound.
-    """
-    where = f"signatures offset {offset}"
-    if not is_torn(seen, offset):
-        raise Corrupt(f"{where}: damaged")
-    whole = parse_header(seen[:HEADER_BYTES]) is not None
-    at = offset + (len(seen) if whole else 1)
-    while data := storage.read(NAME, offset=at, limit=PIECE_BYTES):
-        if whole and data.strip(b"\0"):
-            raise Corrupt(f"{where}: damaged, and something follows at {at}")
-        found = data.find(BLOCK_MAGIC)
-        while found >= 0:
-            header = parse_header(storage.read(NAME, offset=at + found, limit=HEADER_BYTES))
-            if header is not None:
-                raise Corrupt(f"{where}: damaged, and a block follows at {at + found}")
-            found = data.find(BLOCK_MAGIC, found + 1)
-        at += max(1, len(data) - HEADER_BYTES)

@@ -14,7 +14,7 @@ from chains.base import SpendIntent
 from core.ids import ChainId
 from custody.keys.limits import SlidingWindow, Sums
 from custody.keys.mandate import Usage
-from custody.keys.signing_record import BY_MANDATE, ONCE_APPROVED, Entry, nonce_of
+from custody.keys.signing_record import BY_MANDATE, ONCE_APPROVED, Record, nonce_of
 
 _KEY_BYTES = 16
 
@@ -36,6 +36,12 @@ class _Nonces:
             self._above.remove(self._below)
             self._below += 1
 
+    def remove(self, nonce: int) -> None:
+        if nonce < self._below:
+            self._above.update(range(nonce + 1, self._below))
+            self._below = nonce
+        self._above.discard(nonce)
+
     def below(self, nonce: int) -> int:
         return min(nonce, self._below) + sum(self._below <= one < nonce for one in self._above)
 
@@ -51,9 +57,8 @@ class Index:
         self._nonces: dict[bytes, _Nonces] = defaultdict(_Nonces)
         self._windows: dict[tuple[str, ...], SlidingWindow] = defaultdict(SlidingWindow)
 
-    def add(self, entry: Entry) -> None:
-        """Take note of an entry; entries come in the order of their positions."""
-        record, position = entry.record, entry.position
+    def add(self, record: Record, position: int) -> None:
+        """Take note of a record; they come in the order of their positions."""
         self._digests.setdefault(_key(record.chain, record.sender, record.digest.hex()), position)
         for claim in record.claims:
             _note(self._claims, _key(record.chain, claim), position)
@@ -63,14 +68,31 @@ class Index:
         _note(self._spends, _key(record.spend_id), position)
         if record.kind in ONCE_APPROVED:
             _note(self._withdrawals, _key(record.cause_id), position)
-        windows: list[tuple[str, ...]] = [("limit", record.chain, record.asset_key)]
+        for window in self._windows_of(record):
+            window.add(record.signed_at_ns, record.group, record.amount, record.fee_max)
+
+    def remove(self, record: Record, position: int) -> None:
+        """Forget the record that was added last."""
+        key = _key(record.chain, record.sender, record.digest.hex())
+        if self._digests[key] == position:
+            del self._digests[key]
+        for claim in record.claims:
+            _forget(self._claims, _key(record.chain, claim), position)
+            nonce = nonce_of(claim, record.sender)
+            if nonce is not None and not self.claim(record.chain, claim):
+                self._nonces[_key(record.chain, record.sender)].remove(nonce)
+        _forget(self._spends, _key(record.spend_id), position)
+        if record.kind in ONCE_APPROVED:
+            _forget(self._withdrawals, _key(record.cause_id), position)
+        for window in self._windows_of(record):
+            window.remove_last()
+
+    def _windows_of(self, record: Record) -> list[SlidingWindow]:
+        names: list[tuple[str, ...]] = [("limit", record.chain, record.asset_key)]
         if record.authority == BY_MANDATE:
-            windows.append(("mandate", record.chain, record.kind, record.asset_key))
-            windows.append(("mandate fees", record.chain, record.kind))
-        for window in windows:
-            self._windows[window].add(
-                record.signed_at_ns, record.group, record.amount, record.fee_max
-            )
+            names.append(("mandate", record.chain, record.kind, record.asset_key))
+            names.append(("mandate fees", record.chain, record.kind))
+        return [self._windows[name] for name in names]
 
     def digest(self, chain: ChainId, sender: str, digest: bytes) -> int | None:
         """Return the position of a digest, None when it was never signed."""
@@ -112,3 +134,12 @@ def _key(*parts: str) -> bytes:
 
 def _note(positions: dict[bytes, tuple[int, ...]], key: bytes, position: int) -> None:
     positions[key] = (*positions.get(key, ()), position)
+
+
+def _forget(positions: dict[bytes, tuple[int, ...]], key: bytes, position: int) -> None:
+    *before, last = positions[key]
+    assert last == position, "not what was added last"
+    if before:
+        positions[key] = tuple(before)
+    else:
+        del positions[key]

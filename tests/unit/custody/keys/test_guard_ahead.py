@@ -132,7 +132,7 @@ def test_fees_that_go_beyond_a_window_together_are_never_made(
     assert sorted(keys.asked) == sorted(digests(requests[:2]))
 
 
-def test_a_replacement_and_a_repetition_in_one_batch_wait_for_their_turn(
+def test_a_replacement_and_a_repetition_go_in_the_same_batch(
     watched: Guardroom, keys: Watched
 ) -> None:
     first = watched.request("wd_0", nonce=0)
@@ -141,8 +141,15 @@ def test_a_replacement_and_a_repetition_in_one_batch_wait_for_their_turn(
     answers = sign_batch(watched.guard, requests)
     assert reasons(answers) == [None] * 5
     assert answers[0] == answers[2] != answers[1]
-    assert keys.alone == [dearer.unsigned.digest] or keys.together[1:] == [[dearer.unsigned.digest]]
-    assert len(keys.asked) == 4
+    assert keys.asked == digests([first, dearer, *requests[3:]])
+
+
+def test_keys_with_nothing_to_sign_are_not_asked(watched: Guardroom, keys: Watched) -> None:
+    requests = wanted(watched, 3)
+    answers = sign_batch(watched.guard, requests)
+    asked = list(keys.asked)
+    assert sign_batch(watched.guard, [*requests, watched.request("wd_x", nonce=0)])[:3] == answers
+    assert keys.asked == asked
 
 
 def test_keys_that_are_away_leave_nothing_behind(watched: Guardroom, keys: Watched) -> None:

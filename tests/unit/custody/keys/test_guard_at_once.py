@@ -9,21 +9,24 @@ import itertools
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chains.base import NATIVE
 from core.clock import DAY_NS
 from core.entropy import SeededEntropy
-from core.errors import Reason, Refused, StrongroomError, Unavailable
+from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
 from custody.keys.anchor import FileAnchor
 from custody.keys.guard import Guard, SignRequest, sign_batch, sign_once
 from custody.keys.signers import KeyRef, LocalSigner
 from custody.keys.signing_record import Mark
-from custody.keys.store import NAME, Shelf
+from custody.keys.store import Shelf
+from custody.keys.store_reading import NAME
 from engine.simulated_files import SimulatedStorage
-from tests.unit.custody.keys.guardroom import Guardroom, guardroom
+from tests.unit.custody.keys.guardroom import CHAIN, Guardroom, guardroom
 
 
 def refusal(room: Guardroom, request: SignRequest) -> Reason:
@@ -137,28 +140,66 @@ def test_a_batch_is_one_durable_write(room: Guardroom) -> None:
 
 
 class Dying(LocalSigner):
-    """A signer that cannot be reached when it is asked to sign."""
+    """A signer that cannot be reached, or has no key for one digest, when it is asked to sign."""
 
-    def __init__(self) -> None:
-        """Have no keys: the others answer for it."""
+    def __init__(
+        self, of: LocalSigner, error: StrongroomError, digest: bytes | None = None
+    ) -> None:
+        """Take another one's keys."""
+        self.__dict__.update(of.__dict__)
+        self._error, self._digest = error, digest
 
     def sign(self, key: KeyRef, message: bytes) -> bytes:
-        raise Unavailable("the token is gone")
+        if self._digest in (None, message):
+            raise self._error
+        return super().sign(key, message)
 
 
-def dying(room: Guardroom) -> Guardroom:
-    signer = Dying()
-    signer.__dict__.update(room.guard.signer.__dict__)
-    return room.with_guard(signer=signer)
+def dying(room: Guardroom, error: StrongroomError, digest: bytes | None = None) -> Guardroom:
+    assert isinstance(room.guard.signer, LocalSigner)
+    return room.with_guard(signer=Dying(room.guard.signer, error, digest))
 
 
 def test_keys_that_could_not_sign_leave_nothing_behind(any_room: Guardroom) -> None:
-    room = any_room
-    with pytest.raises(Unavailable):
-        sign_once(dying(room).guard, room.request())
+    """Neither a claim, nor a sum of 24 hours, nor a nonce that the store believes it used."""
+    limit = any_room.guard.roster.limit(CHAIN, NATIVE)
+    assert limit is not None
+    room = any_room.with_roster(limits=(replace(limit, window_max=2_000),))
+    room.sign(room.request("wd_0"))
+    lost = dying(room, Unavailable("the token is gone"))
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            sign_once(lost.guard, room.request("wd_1", nonce=1))
+        with pytest.raises(Unavailable):
+            sign_batch(lost.guard, [room.request(f"wd_{n}", nonce=n) for n in (1, 2)])
+    assert len(room.entries()) == 1
+    store = room.guard.shelf.store()
+    assert store.index.nonces_below(CHAIN, room.address("hot"), 9) == 1
+    room.sign(room.request("wd_2", nonce=1))
+    assert refusal(room, room.request("wd_1", nonce=1)) is Reason.EQUIVOCATION
+
+
+def test_a_key_that_refuses_one_of_a_batch_does_not_stop_the_others(room: Guardroom) -> None:
+    wanted = [room.request(f"wd_{n}", nonce=n) for n in range(3)]
+    broken = dying(room, Refused(Reason.UNKNOWN_KEY), wanted[1].unsigned.digest)
+    answers = sign_batch(broken.guard, wanted)
+    assert [type(answer) for answer in answers] == [bytes, Refused, bytes]
+    assert [entry.record.nonce for entry in room.entries()] == [0, 2]
+    assert sign_batch(room.guard, wanted)[::2] == answers[::2]
+
+
+def test_signatures_that_are_missing_are_corrupt_and_none_leaves(room: Guardroom) -> None:
+    class Forgetful(Dying):
+        def sign_many(self, jobs: Iterable[tuple[KeyRef, bytes]]) -> list[bytes]:
+            return super().sign_many(jobs)[1:]
+
+    assert isinstance(room.guard.signer, LocalSigner)
+    forgetful = Forgetful(room.guard.signer, Unavailable(""), b"")
+    wanted = [room.request(f"wd_{n}", nonce=n) for n in range(3)]
+    with pytest.raises(Corrupt):
+        sign_batch(room.with_guard(signer=forgetful).guard, wanted)
     assert room.entries() == []
-    room.sign(room.request("wd_2"))
-    assert refusal(room, room.request()) is Reason.EQUIVOCATION
+    room.sign(wanted[0])
 
 
 class LateAnchor:

@@ -164,6 +164,25 @@ def test_the_window_is_the_naive_sum_at_every_moment(
             assert (window.others(now + later, who), window.of(now + later, who)) == (others, own)
 
 
+@given(ROWS, st.lists(st.tuples(st.integers(0, 2 * DAY_NS), GROUP), min_size=1, max_size=3))
+def test_what_was_added_last_can_be_taken_back(
+    added: list[tuple[int, str, int, int]], asked: list[tuple[int, str]]
+) -> None:
+    window, rows, now = SlidingWindow(), list[Signed](), 10**18
+    for number, (step, group, amount, fee) in enumerate(added):
+        now += step
+        window.add(now, group, amount, fee)
+        for later, who in asked:
+            window.of(now + later, who)
+        if number % 3:
+            rows.append(Signed(now, group, amount, fee))
+        else:
+            window.remove_last()
+        for later, who in asked:
+            others, own = naive(rows, now + later, who)
+            assert (window.others(now + later, who), window.of(now + later, who)) == (others, own)
+
+
 def test_old_rows_are_forgotten_for_good_and_sums_stay_right() -> None:
     window = SlidingWindow()
     for number in range(5_000):

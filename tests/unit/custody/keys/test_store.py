@@ -13,10 +13,10 @@ import pytest
 
 from core.entropy import SeededEntropy
 from core.errors import Corrupt, Reason, Refused, Unavailable
-from custody.keys.anchor import FileAnchor
-from custody.keys.signing_record import GENESIS, Mark, decode, verify_chain
-from custody.keys.store import NAME, Store, blocks_of, read_log
+from custody.keys.signing_record import GENESIS, decode, verify_chain
+from custody.keys.store import Store
 from custody.keys.store_blocks import FILE_BYTES, SECTOR_BYTES
+from custody.keys.store_reading import NAME, blocks_of, read_log
 from engine.simulated_files import SimulatedStorage
 from tests.unit.custody.keys.logbook import pair, record
 
@@ -109,6 +109,37 @@ def test_what_is_staged_counts_at_once_and_is_durable_after_commit() -> None:
         assert store.entry(1) == entry
         assert store.entries() == read_log(storage) == []
     assert store.entries() == read_log(storage) == [entry]
+
+
+def test_what_was_reserved_and_not_signed_is_forgotten_completely() -> None:
+    """Whatever order nonces come in, the index is as if they had never been asked for."""
+    mandated = {"authority": "mandate", "kind": "sweep"}
+    kept = [record(0), record(1, **mandated), record(4), record(5, claims=("coin:1", "coin:2"))]
+    lost = [
+        record(6, claims=("hot/2",)), record(7, claims=("hot/3",)), record(8, claims=("hot/1",)),
+        record(9, claims=("coin:2", "coin:3"), **mandated), record(10, spend_id="sp_1"),
+        record(11, cause_id="wd_0"), record(12, digest=record(0).digest),
+    ]  # fmt: skip
+    for count in range(1, len(lost) + 1):
+        store, twin = Store(disk()), Store(disk())
+        for each in kept:
+            store.append([(each, b"s" * 65)])
+            twin.append([(each, b"s" * 65)])
+        for each in lost[:count]:
+            store.reserve(each)
+        assert len(read_log(store._storage)) == 4
+        store.give_back()
+        assert (store.mark, store.last_ns) == (twin.mark, twin.last_ns)
+        for name in ("_digests", "_claims", "_spends", "_withdrawals"):
+            assert getattr(store.index, name) == getattr(twin.index, name), (count, name)
+        for nonce in range(12):
+            chain = record(0).chain
+            below = [one.index.nonces_below(chain, "hot", nonce) for one in (store, twin)]
+            assert below[0] == below[1]
+        for spend in (record(20).spend, record(20, **mandated).spend):
+            now_ns = record(40).signed_at_ns
+            assert store.index.spent(spend, "", now_ns) == twin.index.spent(spend, "", now_ns)
+            assert store.index.usage(spend, "", now_ns) == twin.index.usage(spend, "", now_ns)
 
 
 def test_what_was_staged_before_an_error_is_kept_and_the_error_goes_on() -> None:
@@ -308,63 +339,3 @@ def test_one_process_at_a_time_uses_a_folder(tmp_path: Path) -> None:
     store.close()
     Store.open(tmp_path).close()
     assert (tmp_path.stat().st_mode & 0o777) == 0o700
-
-
-def test_a_store_behind_its_anchor_does_not_open(tmp_path: Path) -> None:
-    storage, anchor = disk(), FileAnchor(tmp_path / "anchor")
-    store = Store(storage, anchor=anchor)
-    store.append([pair(1)])
-    yesterday = copy(storage)
-    store.append([pair(2)])
-    assert anchor.read() == store.mark
-    with pytest.raises(Refused) as refused:
-        Store(yesterday, anchor=anchor)
-    assert refused.value.reason is Reason.STALE_SIGNER
-    assert numbers(yesterday) == [1]  # without the anchor nothing tells
-    Store(storage, anchor=anchor)
-
-
-def test_two_stores_over_one_anchor_exclude_each_other(tmp_path: Path) -> None:
-    storage, anchor = disk(), FileAnchor(tmp_path / "anchor")
-    Store(storage, anchor=anchor).append([pair(1)])
-    first, second = Store(storage, anchor=anchor), Store(copy(storage), anchor=anchor)
-    first.append([pair(2)])
-    with pytest.raises(Refused) as refused:
-        second.append([(record(2, amount=5), b"s" * 65)])
-    assert refused.value.reason is Reason.STALE_SIGNER
-    with pytest.raises(Unavailable):
-        second.append([pair(3)])
-    first.append([pair(3)])
-
-
-def test_a_store_as_long_as_its_anchor_but_another_one_is_stale(tmp_path: Path) -> None:
-    storage, anchor = disk(), FileAnchor(tmp_path / "anchor")
-    Store(storage, anchor=anchor).append([pair(1)])
-    fork = copy(storage)
-    Store(fork).append([(record(2, amount=5), b"s" * 65)])
-    Store(storage, anchor=anchor).append([pair(2)])
-    for _ in range(2):
-        with pytest.raises(Refused) as refused:
-            Store(fork, anchor=anchor)
-        assert refused.value.reason is Reason.STALE_SIGNER
-        Store(fork).append([pair(9)])  # longer than the anchor by now
-
-
-def test_a_store_ahead_of_its_anchor_brings_it_up(tmp_path: Path) -> None:
-    """The power went after the write and before the anchor: the log is not stale for that."""
-    storage, anchor = disk(), FileAnchor(tmp_path / "anchor")
-    store = Store(storage, anchor=anchor)
-    store.append([pair(1)])
-    Store(storage).append([pair(2)])
-    assert anchor.read().position == 1
-    again = Store(storage, anchor=anchor)
-    assert anchor.read() == again.mark
-    assert again.mark.position == 2
-
-
-def test_an_anchor_that_holds_nothing_readable_is_corrupt(tmp_path: Path) -> None:
-    anchor = FileAnchor(tmp_path / "anchor")
-    anchor.advance(GENESIS, Mark(1, bytes(32)))
-    (tmp_path / "anchor").write_text("7\n")
-    with pytest.raises(Corrupt):
-        anchor.read()
