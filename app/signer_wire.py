@@ -142,10 +142,15 @@ def key_of_wire(crossed: Key) -> KeyRef:
 def told_of_error(error: StrongroomError) -> Refusal | Absence | Contradiction:
     """Return an error as it crosses."""
     if isinstance(error, Refused):
-        return Refusal(error.reason, error.detail[:TEXT_MAX])
+        return Refusal(error.reason, _words(error.detail))
     if isinstance(error, Unavailable):
-        return Absence(error.what[:TEXT_MAX], min(error.retry_after_ms, RETRY_MS_MAX))
-    return Contradiction(str(error)[:TEXT_MAX])
+        return Absence(_words(error.what), min(error.retry_after_ms, RETRY_MS_MAX))
+    return Contradiction(_words(str(error)))
+
+
+def _words(text: str) -> str:
+    """Return what can cross of a text that may quote whatever somebody sent: never no answer."""
+    return text[:TEXT_MAX].encode("utf-8", "replace").decode()
 
 
 def error_of_told(told: Refusal | Absence | Contradiction) -> StrongroomError:
@@ -161,7 +166,7 @@ def signed_of(answers: Sequence[Answer]) -> Signed:
     """Return the answers to sign as they cross."""
     return Signed(
         [
-            Refusal(answer.reason, answer.detail[:TEXT_MAX])
+            Refusal(answer.reason, _words(answer.detail))
             if isinstance(answer, Refused)
             else Signature(answer)
             for answer in answers

@@ -134,7 +134,7 @@ def _refuse_typed_data(payload: bytes) -> None:
     except (ValueError, KeyError, RecursionError):
         primary = ""
     if primary.startswith("Permit"):
-        raise Refused(Reason.APPROVAL_CALL, f"typed data of type {primary}")
+        raise Refused(Reason.APPROVAL_CALL, f"typed data of type {primary[:64]!a}")
     raise _refusal("typed data is never signed")
 
 

@@ -81,6 +81,16 @@ def test_every_error_crosses_as_what_it_is(error: StrongroomError) -> None:
     assert str(crossed) == str(error)
 
 
+def test_a_reason_that_quotes_half_a_character_crosses_all_the_same() -> None:
+    """JSON may name half a pair of UTF-16, which no text that crosses can hold."""
+    half = "typed data of type Permit\ud800"
+    for error in (Refused(Reason.APPROVAL_CALL, half), Unavailable(half), Corrupt(half)):
+        crossed = error_of_told(read_told(body(told_of_error(error))))  # type: ignore[arg-type]
+        assert type(crossed) is type(error)
+    told = read_told(body(signed_of([b"s" * 65, Refused(Reason.FROZEN, half)])))
+    assert answers_of(told)[0] == b"s" * 65  # type: ignore[arg-type]
+
+
 def refused_by(data: bytes) -> Reason:
     """Return why a body is refused."""
     with pytest.raises(Refused) as caught:

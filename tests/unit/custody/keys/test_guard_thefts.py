@@ -219,3 +219,16 @@ def test_a_clock_far_ahead_signs_for_no_contract_wallet_either() -> None:
     request = late.safe()
     assert refusal(late, request) is Reason.SIGNER_CLOCK
     sign_once(room.guard, room.safe())
+
+
+def test_what_a_payload_says_of_itself_is_quoted_in_plain_letters() -> None:
+    """Whoever reads a refusal, a log or a screen, gets it; nobody fails on writing it down."""
+    room = room_of(shelf_in_memory())
+    honest = room.coins()
+    typed = b'{"primaryType":"Permit\\ud800\\n\\u202e"}'
+    request = replace(honest, unsigned=replace(honest.unsigned, payload=typed))
+    with pytest.raises(Refused) as refused:
+        sign_once(room.guard, request)
+    assert refused.value.reason is Reason.APPROVAL_CALL
+    assert refused.value.detail.isascii()
+    assert refused.value.detail.isprintable()
