@@ -17,6 +17,11 @@ from core.ids import ChainId
 from custody.keys.signing_record import ONCE_APPROVED, Entry, Record, nonce_of
 from custody.keys.store import Store
 
+STEPS = 16
+"""A replacement pays at least so much more, as a part of the rate before. Nodes of account chains
+ask for a tenth; steps of one unit would let whoever asks fill the log of a single spend for ever.
+"""
+
 
 def find(store: Store, chain: ChainId, sender: str, digest: bytes) -> Entry | None:
     """Return the entry of a digest, None when it was never signed."""
@@ -140,7 +145,8 @@ def check_owner(store: Store, chain: Chain, record: Record) -> None:
             continue
         if replace(earlier.spend, fee_max=0) != spend:
             raise equivocation("a replacement has the same effects")
-        if chain.rate_of(earlier.payload).max_rate >= rate:
+        before = chain.rate_of(earlier.payload).max_rate
+        if rate < before + max(1, before // STEPS):
             raise equivocation("a replacement pays a higher rate; see last_unsigned")
 
 

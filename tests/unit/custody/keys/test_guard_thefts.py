@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from chains.base import Block, FeeRate, SpendKind
+from chains.base import Block, BlockRef, FeeRate, SpendKind
 from chains.bitcoin.params import COIN
+from chains.fake.chain import FakeChain
 from core.clock import DAY_NS, SECOND_NS
 from core.errors import Reason, Refused
 from custody.keys.authority import Standing
@@ -32,6 +34,7 @@ from tests.unit.custody.keys.conftest import shelf_in_memory
 from tests.unit.custody.keys.evmroom import HOT as HOT_OWNER
 from tests.unit.custody.keys.evmroom import EvmRoom, SilentChain, room_of, silent_chain
 from tests.unit.custody.keys.guardroom import CHAIN, HOT, Guardroom
+from tests.unit.custody.keys.officers import HOUR_NS
 
 DEARER = FeeRate(26, 3)
 DEAREST = FeeRate(33, 4)
@@ -117,6 +120,41 @@ def test_an_approved_move_of_a_wallet_is_signed_once_whatever_its_spend_id(
     assert refusal(room, asked("other", 1)) is Reason.EQUIVOCATION
     assert refusal(room, asked("one", 1)) is Reason.EQUIVOCATION
     room.sign(asked("one", 0))
+
+
+def test_a_spend_cannot_be_replaced_in_steps_that_no_node_takes(room: Guardroom) -> None:
+    """A million signatures of one spend would make each next one slower for everybody."""
+    room.sign(room.request(rate=FeeRate(320, 2)))
+    assert refusal(room, room.request(rate=FeeRate(339, 3))) is Reason.EQUIVOCATION
+    room.sign(room.request(rate=FeeRate(340, 3)))
+    assert refusal(room, room.request(rate=FeeRate(341, 4))) is Reason.EQUIVOCATION
+
+
+class Slow(FakeChain):
+    """Its node takes its time: other things are signed meanwhile."""
+
+    meanwhile: list[Callable[[], object]]
+
+    def head(self) -> BlockRef:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return super().head()
+
+
+def test_approvals_that_expire_while_the_node_is_asked_are_worth_nothing(room: Guardroom) -> None:
+    slow = Slow(room.world, rate_cap=100_000)
+    sweep = room.sweep("sw_1", 100)
+
+    def later() -> None:
+        room.clock.advance(2 * HOUR_NS)
+        room.sign(sweep)
+
+    request = room.request()
+    slow.meanwhile = [later]
+    with pytest.raises(Refused) as refused:
+        sign_once(room.with_guard(chain=slow).guard, request)
+    assert refused.value.reason is Reason.APPROVAL_EXPIRED
+    assert len(room.entries()) == 1
 
 
 # ---- coins ---------------------------------------------------------------------------------------
