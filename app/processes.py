@@ -49,6 +49,8 @@ SILENCE_NS_MAX = 15 * SECOND_NS
 """A worker that has not reported for so long counts as dead."""
 FAILURES_MAX = 5
 """A step that failed so often in a row makes the process unready."""
+SIGNER_STEP = "signer.check"
+SIGNER_NS = 5 * SECOND_NS
 BOOKS_LANE = "books"
 REPORTS_NAME, LEAVES_NAME = "reports", "leaves"
 
@@ -201,10 +203,18 @@ def _all_engine_steps(
             stop.set(EXIT_AGAIN)
         return 0
 
+    def ask_signer() -> int:
+        try:
+            platform.signer.check()
+        except Refused as refused:
+            raise Unavailable(str(refused)) from refused
+        return 0
+
     return [
         *engine_steps(platform, sequencer, sequencer.log, epoch=held.epoch),
         Step("engine.watch", Home.ENGINE, WATCH_NS, watch),
         Step("engine.snapshot", Home.ENGINE, SECOND_NS, keeper.step),
+        Step(SIGNER_STEP, Home.ENGINE, SIGNER_NS, ask_signer),
         _report_step(platform, "engine", beats),
     ]
 
@@ -246,15 +256,18 @@ def _checks(platform: Platform, beats: Heartbeats) -> dict[str, Check]:
         return None if min(ages) < SILENCE_NS_MAX else f"silent for {min(ages) // SECOND_NS} s"
 
     def steps() -> str | None:
-        failing = [beat.step for beat in beats.all() if beat.failures >= FAILURES_MAX]
+        failing = [
+            beat.step
+            for beat in beats.all()
+            if beat.failures >= FAILURES_MAX and beat.step != SIGNER_STEP
+        ]
         return f"failing: {', '.join(failing)}" if failing else None
 
     def signer() -> str | None:
-        try:
-            platform.signer.check()
-        except (Unavailable, Refused) as error:
-            return str(error)
-        return None
+        found = [beat for beat in beats.all() if beat.step == SIGNER_STEP]
+        if not found:
+            return "not asked yet"
+        return found[0].what if found[0].failures else None
 
     return {"worker": worker, "signer": signer, "steps": steps}
 

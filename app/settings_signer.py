@@ -24,6 +24,9 @@ class TokenSettings:
     """The vendor's library."""
     label: str = ""
     pin_file: Path | None = None
+    anchor: str = ""
+    """An object of the token that remembers how far the store has come: `strongroom keys anchor`
+    makes it once. Empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,9 @@ class SignerSettings:
     """The accounts' public keys, exported by `strongroom keys export`: all the platform has."""
     folder: Path | None = None
     """Its own store; one signer uses it at a time."""
+    anchor_file: Path | None = None
+    """Remembers how far the store has come, on another machine or medium than the folder; where the
+    keys are in a token, see pkcs11.anchor."""
     backend: str = "local"
     """Where the keys live: local, pkcs11, vault, or both (a seed that a token and Vault open)."""
     local: KeystoreSettings = KeystoreSettings()

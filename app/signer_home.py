@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from app.files import chain_config, open_rosters
 from app.settings import Settings
 from app.settings_values import SettingsError
-from app.signer_keys import needed, open_attestation_key, open_keys
+from app.signer_keys import needed, open_anchor, open_attestation_key, open_keys
 from chains.assets import load_assets
 from chains.base import Chain, ChainTraits
 from chains.registry import open_chain
@@ -20,11 +20,13 @@ from core.clock import Clock, SystemClock
 from core.errors import Corrupt, Reason, Refused
 from core.ids import ChainId
 from custody.keys.accounts_file import AccountLine, AttestedAccount, attest_account
+from custody.keys.anchor import FileAnchor
 from custody.keys.attestation import DEPOSITS
 from custody.keys.desk import KeyDesk, Notary, key_desk
 from custody.keys.owners import OwnerBook
 from custody.keys.roster import Roster
 from custody.keys.signers.base import ACCOUNTS, KEYS_AT_ONCE, KeyRef, Signer, wallet_of
+from custody.keys.signers.pkcs11_anchor import TokenAnchor
 from custody.keys.store import Shelf
 
 
@@ -36,11 +38,14 @@ class SignerHome:
     shelf: Shelf
     chains: Mapping[ChainId, Chain]
     owners: OwnerBook
+    anchor: TokenAnchor | FileAnchor | None
 
     def close(self) -> None:
         """Let go of keys, store and nodes."""
         self.desk.close()
         self.owners.close()
+        if isinstance(self.anchor, TokenAnchor):
+            self.anchor.close()
         for chain in self.chains.values():
             chain.close()
 
@@ -49,8 +54,8 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
     """Open everything a signer needs; asks no node yet.
 
     SettingsError: what only the signer needs is not set, or the roster names no nodes. Refused: the
-    keys do not open. StoreInUse: another signer uses the folder. Corrupt: the store is damaged, or
-    the roster is another one or names another attestation key.
+    keys do not open, or the store is behind its anchor. StoreInUse: another signer uses the folder.
+    Corrupt: the store is damaged, or the roster is another one or names another attestation key.
     """
     folder = needed(settings.signer.folder, "signer.folder")
     roster = open_rosters(settings).pinned
@@ -59,7 +64,8 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
     key = open_attestation_key(settings.signer)
     if roster.attestation_key != key.public_key:
         raise Corrupt(f"roster {roster.serial} names another attestation key than this signer's")
-    shelf = Shelf(folder)
+    anchor = open_anchor(settings.signer)
+    shelf = Shelf(folder, anchor=anchor)
     shelf.store()
     owners = OwnerBook(folder / "owners")
     desk = key_desk(
@@ -69,7 +75,7 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
         {name: (chain, signers[name]) for name, chain in chains.items()},
         Notary(key, owners),
     )
-    return SignerHome(desk, shelf, chains, owners)
+    return SignerHome(desk, shelf, chains, owners, anchor)
 
 
 def export_accounts(

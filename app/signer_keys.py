@@ -12,6 +12,7 @@ from app.settings_values import SettingsError
 from chains.base import ChainTraits
 from core.entropy import SystemEntropy
 from core.ids import ChainId
+from custody.keys.anchor import FileAnchor
 from custody.keys.attestation import AttestationKey
 from custody.keys.private_file import read_private_file
 from custody.keys.secret import Secret
@@ -21,6 +22,7 @@ from custody.keys.signers.keystore import open_keystore
 from custody.keys.signers.local import LocalSigner
 from custody.keys.signers.pins import PinnedKeys
 from custody.keys.signers.pkcs11 import open_pkcs11_signer
+from custody.keys.signers.pkcs11_anchor import TokenAnchor, open_token_anchor
 from custody.keys.signers.pkcs11_box import TokenBox
 from custody.keys.signers.vault import TransitSigner, VaultSigner
 from custody.keys.signers.vault_http import VaultHttp
@@ -42,6 +44,16 @@ def open_keys(settings: SignerSettings, networks: Networks) -> Signers:
 def open_attestation_key(settings: SignerSettings) -> AttestationKey:
     """Open the key that attests to accounts and addresses. Errors as open_keystore."""
     return AttestationKey.open(*_keystore(settings.attestation, "signer.attestation"))
+
+
+def open_anchor(settings: SignerSettings) -> TokenAnchor | FileAnchor | None:
+    """Return what remembers how far the store has come, None when nothing was set up for it."""
+    if settings.pkcs11.anchor:
+        module, label, pin_file = token_of(settings)
+        return open_token_anchor(
+            module=module, label=label, pin_file=pin_file, name=settings.pkcs11.anchor
+        )
+    return None if settings.anchor_file is None else FileAnchor(settings.anchor_file)
 
 
 def needed(value: Path | None, name: str) -> Path:

@@ -40,6 +40,22 @@ def export_accounts(
         emit([{"chain": one.line.chain, "account": one.line.account} for one in accounts])
 
 
+def make_anchor() -> None:
+    """Put the anchor of [signer.pkcs11] into the token where it is missing; once, at set-up."""
+    with errors_as_exit_codes():
+        from app.signer_keys import open_anchor
+        from core.errors import Reason, Refused
+        from custody.keys.signers.pkcs11_anchor import TokenAnchor
+
+        anchor = open_anchor(settings().signer)
+        if not isinstance(anchor, TokenAnchor):
+            raise Refused(Reason.MALFORMED, "signer.pkcs11.anchor names none")
+        anchor.make()
+        mark = anchor.read()
+        anchor.close()
+        emit_one({"records": mark.position, "hash": mark.hash.hex()})
+
+
 @app.command()
 def export(to: FileArgument) -> None:
     """Fetch the whole log from the running signer into a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 import threading
@@ -132,6 +133,27 @@ def test_a_silent_signer_is_left_alone_for_a_while(tmp_path: Path) -> None:
         client.close()
         with pytest.raises(SignerAway):
             client.status()
+
+
+def test_each_silence_after_another_is_respected_longer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "sock"))
+        silent.listen()
+        waits = replace(QUICK, answer_ms=20, rest_ms=40)
+        client = SignerClient(tmp_path / "sock", waits=waits)
+        asked: list[float] = []
+        while len(asked) < 4:
+            with contextlib.suppress(SignerAway):
+                began = time.monotonic()
+                try:
+                    client.status()
+                finally:
+                    if time.monotonic() - began >= 0.015:
+                        asked.append(began)
+            time.sleep(0.001)
+        pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+        assert pauses[0] < pauses[1] < pauses[2]
+        client.close()
 
 
 def test_an_answer_that_is_lost_is_asked_for_again_and_is_the_same(open_door: Open) -> None:
