@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from app.files import chain_config, open_rosters
 from app.settings import Settings
@@ -28,6 +29,8 @@ from custody.keys.roster import Roster
 from custody.keys.signers.base import ACCOUNTS, KEYS_AT_ONCE, KeyRef, Signer, wallet_of
 from custody.keys.signers.pkcs11_anchor import TokenAnchor
 from custody.keys.store import Shelf
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,16 @@ class SignerHome:
 def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome:
     """Open everything a signer needs; asks no node yet.
 
-    SettingsError: what only the signer needs is not set, or the roster names no nodes. Refused: the
-    keys do not open, or the store is behind its anchor. StoreInUse: another signer uses the folder.
-    Corrupt: the store is damaged, or the roster is another one or names another attestation key.
+    SettingsError: what only the signer needs is not set, or the roster names no nodes, or is not
+    fit for a main network. Refused: the keys do not open, or the store is behind its anchor.
+    StoreInUse: another signer uses the folder. Corrupt: the store is damaged, or the roster is
+    another one or names another attestation key.
     """
     folder = needed(settings.signer.folder, "signer.folder")
     roster = open_rosters(settings).pinned
     chains = {name: _own_chain(name, settings, roster) for name in settings.chains}
+    if problems := [line for one in chains.values() for line in unfit(one.traits, roster)]:
+        raise SettingsError(problems)
     signers = open_keys(settings.signer, {name: chain.traits for name, chain in chains.items()})
     key = open_attestation_key(settings.signer)
     if roster.attestation_key != key.public_key:
@@ -76,6 +82,27 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
         Notary(key, owners),
     )
     return SignerHome(desk, shelf, chains, owners, anchor)
+
+
+def unfit(traits: ChainTraits, roster: Roster) -> list[str]:
+    """Return why a roster is not fit for a main network; test networks are not looked at.
+
+    A node asked in the clear is whoever owns the network between, and could call a payment dead
+    that is not. Without limits one stolen quorum could take everything in a day.
+    """
+    name = traits.chain
+    if not traits.is_main_network:
+        return []
+    problems = [
+        f"roster {roster.serial}: a node of {name} is asked in the clear; https, or this machine"
+        for node in roster.nodes
+        if node.chain == name
+        for url in map(urlsplit, node.urls)
+        if url.scheme != "https" and url.hostname not in LOOPBACK
+    ]
+    if not any(limit.chain == name for limit in roster.limits):
+        problems.append(f"roster {roster.serial} names no limits for {name}")
+    return problems
 
 
 def export_accounts(
