@@ -58,6 +58,6 @@ def _hang() -> list[str]:
 def _pull(curve: str) -> list[str]:
     with softhsm() as hsm, tempfile.TemporaryDirectory() as folder:
         told = tell(stories.a_plug_that_is_pulled, hsm, Path(folder), curve)
-    sound = told["lost"] == [] and told["counts"] == [1] and told["away"] == [0, 0, 0]
+    sound = told["lost"] == [] and told["counts"] == [1] and max(told["away"]) <= stories.PULLERS
     bad = [words for words in told["words"] if not words.startswith("Unavailable")]
     return [] if sound and not bad else [str(told)]

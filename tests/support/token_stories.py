@@ -27,6 +27,8 @@ from tests.unit.custody.keys.networks import traits
 HOT = KeyRef("hot", 0)
 DEPOSIT = KeyRef("deposits", 0)
 PATIENCE_MS = 400
+PULLERS = 8
+"""Threads that sign while the token is pulled out: what each had under way may still arrive."""
 REST_S = 0.25
 """A little longer than the first rest after a failure."""
 FINAL_TRY = 0x20000
@@ -317,7 +319,7 @@ def a_plug_that_is_pulled(hsm: SoftHsm, folder: Path, curve: str) -> dict[str, A
                 with lock:
                     done.setdefault(number, []).append(signature)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=work) for _ in range(PULLERS)]
     for thread in threads:
         thread.start()
     away = []
