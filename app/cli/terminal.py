@@ -73,7 +73,10 @@ class TtyTerminal:
 
     def _line(self) -> bytes:
         # os.read on a terminal in its line mode returns one line; nothing is kept in a buffer.
-        line = os.read(self._handle, LINE_BYTES_MAX)
+        try:
+            line = os.read(self._handle, LINE_BYTES_MAX)
+        except OSError:
+            line = b""
         if not line:
             raise Refused(Reason.REJECTED_BY_OFFICER, "the terminal was closed")
         return line.rstrip(b"\r\n")
