@@ -26,6 +26,7 @@ ROUNDS_MAX = 60
 JOBS = (
     "fake.follow", "fake.finality", "funding", "settlement", "fake.withdrawals.plan",
     "fake.spending.move", "fake.spending.settle", "funding", "settlement", "fake.sweeps.plan",
+    "addresses.fake.attest",
 )  # fmt: skip
 
 
