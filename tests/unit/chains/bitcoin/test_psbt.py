@@ -1,10 +1,6 @@
-"""Partially signed transactions: the vectors of BIP-174, and any bytes."""
+"""Partially signed transactions (BIP-174): one spelling is read, and any bytes are survived."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +11,6 @@ from chains.bitcoin.psbt import PSBT_BYTES_MAX, read_psbt
 from core.errors import Reason, Refused
 from tests.support.bitcoin import HOT, SIGNER, STRANGER, Wallet, address_of
 
-VECTORS = json.loads((Path(__file__).parents[3] / "vectors/bitcoin_bip174.json").read_text("utf-8"))
 HONEST = Wallet().draft().payload()
 
 
@@ -24,31 +19,6 @@ def refusal(data: bytes) -> Reason:
     with pytest.raises(Refused) as refused:
         read_spend(data)
     return refused.value.reason
-
-
-@pytest.mark.parametrize("case", VECTORS["invalid"], ids=lambda case: case["name"])
-def test_what_bip_174_calls_invalid_is_not_read(case: dict[str, Any]) -> None:
-    with pytest.raises(Refused) as refused:
-        read_psbt(bytes.fromhex(case["psbt"]))
-    assert refused.value.reason is Reason.UNDECODABLE
-
-
-READABLE = ("PSBT with one P2PKH input. ", "PSBT with one P2PKH input which has a non-final ")
-"""Of the valid vectors those without a field that is foreign here; it is their coin."""
-
-
-@pytest.mark.parametrize("case", VECTORS["valid"], ids=lambda case: case["name"])
-def test_what_bip_174_calls_valid_is_refused_for_what_is_not_signed_here(
-    case: dict[str, Any],
-) -> None:
-    is_readable = case["name"].startswith(READABLE)
-    expected = Reason.FOREIGN_INPUT if is_readable else Reason.UNDECODABLE
-    assert refusal(bytes.fromhex(case["psbt"])) is expected
-
-
-@pytest.mark.parametrize("case", VECTORS["fails_signer_checks"], ids=lambda case: case["name"])
-def test_what_bip_174_forbids_a_signer_is_refused(case: dict[str, Any]) -> None:
-    assert refusal(bytes.fromhex(case["psbt"])) is Reason.UNDECODABLE
 
 
 def test_derivation_paths_are_read_and_nothing_depends_on_them() -> None:

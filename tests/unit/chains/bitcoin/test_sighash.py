@@ -1,82 +1,41 @@
-"""What is signed: the vectors of BIP-143 and BIP-341, and a second library beside them."""
+"""What is signed: the example of BIP-143, and a second library for BIP-143 and BIP-341."""
 
 from __future__ import annotations
 
-import json
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import coincurve
 import pytest
 from btclib.script import sig_hash
-from btclib.script.engine import verify_transaction
 from btclib.script.script_pub_key import ScriptPubKey
 from btclib.tx import tx as library
 from btclib.tx.tx_out import TxOut as LibraryTxOut
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chains.bitcoin.address import address_of_script
 from chains.bitcoin.hashes import hash160, sha256
-from chains.bitcoin.params import NETWORKS
-from chains.bitcoin.sighash import ALL, ANYONE_CAN_PAY, DEFAULT, TaprootKeyPath, WitnessV0
+from chains.bitcoin.sighash import ANYONE_CAN_PAY, TaprootKeyPath, WitnessV0
 from chains.bitcoin.tx import OutPoint, Tx, TxIn, TxOut, parse_tx
 
-FOLDER = Path(__file__).parents[3] / "vectors"
-BIP_143 = json.loads((FOLDER / "bitcoin_bip143.json").read_text("utf-8"))["cases"]
-BIP_341 = json.loads((FOLDER / "bitcoin_bip341.json").read_text("utf-8"))
-SPENDING = BIP_341["keyPathSpending"][0]
+# BIP-143, example "Native P2WPKH"; what signs is its second input, of 6 coins.
+UNSIGNED = bytes.fromhex(
+    "0100000002fff7f7881a8099afa6940d42d1e7f6362bec38171ea3edf433541db4e4ad969f0000000000eeffffff"
+    "ef51e1b804cc89d182d279655c3aa89e815b1b309fe287d9b2b55d57b90ec68a0100000000ffffffff02202cb206"
+    "000000001976a9148280b37df378db99f66f85c95a783a76ac7a6d5988ac9093510d000000001976a9143bde42db"
+    "ee7e4dbe6a21b2d50ce2f0167faa815988ac11000000"
+)
+KEY = coincurve.PrivateKey.from_hex(
+    "619c335025c7f4012e556c2a58b2506e30b8511b53ade95ea316fd8c3286feb9"
+)
+DIGEST = "c37af31116d1b27caf68aae9e3ac82f1477929014d5b917657d0eb49478cb670"
 SCOPES = [kind | alone for kind, alone in product((1, 2, 3), (0, ANYONE_CAN_PAY))]
 
 
-@pytest.mark.parametrize("case", BIP_143, ids=lambda case: case["name"])
-def test_the_digests_of_bip_143_hold(case: dict[str, Any]) -> None:
-    tx = parse_tx(bytes.fromhex(case["unsigned"]))
-    code = bytes.fromhex(case["script_code"])
-    digest = WitnessV0(tx).digest(case["index"], code, amount=case["amount"], scope=case["scope"])
-    assert digest.hex() == case["digest"]
-
-
-@pytest.mark.parametrize("case", BIP_143[:2], ids=lambda case: case["name"])
-def test_the_signatures_of_bip_143_are_ours_byte_for_byte(case: dict[str, Any]) -> None:
-    tx = parse_tx(bytes.fromhex(case["unsigned"]))
-    key_hash = hash160(bytes.fromhex(case["public_key"]))
-    digest = WitnessV0(tx).key_digest(case["index"], key_hash=key_hash, amount=case["amount"])
-    key = coincurve.PrivateKey.from_hex(case["private_key"])
-    assert key.sign(digest, hasher=None) + bytes((ALL,)) == bytes.fromhex(case["signature"])
-
-
-def spent_outputs() -> list[TxOut]:
-    """Return the coins that the transaction of BIP-341 spends."""
-    utxos = SPENDING["given"]["utxosSpent"]
-    return [TxOut(utxo["amountSats"], bytes.fromhex(utxo["scriptPubKey"])) for utxo in utxos]
-
-
-@pytest.mark.parametrize("case", SPENDING["inputSpending"], ids=lambda c: c["given"]["hashType"])
-def test_the_digests_of_bip_341_hold_and_its_signatures_sign_them(case: dict[str, Any]) -> None:
-    tx = parse_tx(bytes.fromhex(SPENDING["given"]["rawUnsignedTx"]))
-    index, scope = case["given"]["txinIndex"], case["given"]["hashType"]
-    digest = TaprootKeyPath(tx, spent_outputs()).digest(index, scope=scope)
-    assert digest.hex() == case["intermediary"]["sigHash"]
-    signature = bytes.fromhex(case["expected"]["witness"][0])
-    assert signature[64:] == (bytes((scope,)) if scope != DEFAULT else b"")
-    key = coincurve.PublicKeyXOnly(spent_outputs()[index].script[2:])
-    assert key.verify(signature[:64], digest)
-
-
-@pytest.mark.parametrize(
-    "case", BIP_341["scriptPubKey"], ids=lambda c: c["expected"]["bip350Address"]
-)
-def test_the_scripts_of_bip_341_have_its_addresses(case: dict[str, Any]) -> None:
-    script = bytes.fromhex(case["expected"]["scriptPubKey"])
-    address = case["expected"]["bip350Address"]
-    assert address_of_script(script, NETWORKS["main"]) == address
-
-
-def test_a_second_library_finds_the_signed_transaction_of_bip_341_valid() -> None:
-    signed = library.Tx.parse(bytes.fromhex(SPENDING["auxiliary"]["fullySignedTx"]))
-    verify_transaction(library_outputs(spent_outputs()), signed)
+def test_the_digest_of_bip_143_holds() -> None:
+    key_hash = hash160(KEY.public_key.format())
+    assert key_hash.hex().startswith("1d0f172a0ecb48ae")
+    digest = WitnessV0(parse_tx(UNSIGNED)).key_digest(1, key_hash=key_hash, amount=6 * 10**8)
+    assert digest.hex() == DIGEST
 
 
 def library_outputs(outputs: list[TxOut]) -> list[LibraryTxOut]:

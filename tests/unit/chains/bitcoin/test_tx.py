@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from btclib.tx import tx as library
 from hypothesis import given
@@ -25,12 +22,40 @@ from chains.bitcoin.tx import (
 )
 from core.errors import Reason, Refused
 
-FOLDER = Path(__file__).parents[3] / "vectors"
-BIP_143 = json.loads((FOLDER / "bitcoin_bip143.json").read_text("utf-8"))["cases"]
-BIP_341 = json.loads((FOLDER / "bitcoin_bip341.json").read_text("utf-8"))["keyPathSpending"][0]
-SIGNED = [bytes.fromhex(case["signed"]) for case in BIP_143 if "signed" in case]
-SIGNED.append(bytes.fromhex(BIP_341["auxiliary"]["fullySignedTx"]))
-PLAIN = bytes.fromhex(BIP_143[1]["unsigned"])
+# The first transaction of the main network's first block.
+FIRST = bytes.fromhex(
+    "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff00"
+    "1d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b20"
+    "6f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afd"
+    "b0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c"
+    "384df7ba0b8d578a4c702b6bf11d5fac00000000"
+)
+FIRST_ID = "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"
+PLAIN = (
+    Tx(
+        2,
+        (TxIn(OutPoint(b"\x11" * 32, 1), 0xFFFFFFFD),),
+        (TxOut(5_000, b"\x00\x14" + b"\x22" * 20),),
+        0,
+    )
+).serialise()
+SIGNED = [
+    parse_tx(PLAIN).signed(((b"\x30" * 71, b"\x02" * 33),)).serialise(),
+    Tx(
+        1,
+        tuple(TxIn(OutPoint(bytes((n,)) * 32, n), n, b"\x00" * n) for n in (1, 2, 3)),
+        tuple(TxOut(n, b"\x51" * n) for n in (0, 1, 252, 253)),
+        500_000,
+    )
+    .signed(((), (b"\x01" * 64,), (b"", b"\x04")))
+    .serialise(),
+    FIRST,
+]
+
+
+def test_the_first_transaction_there_was_has_its_name() -> None:
+    assert parse_tx(FIRST).tx_id == FIRST_ID
+
 
 outpoints = st.builds(OutPoint, st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1))
 scripts = st.binary(max_size=300)
@@ -64,7 +89,7 @@ def test_a_transaction_is_read_as_it_was_written(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("data", SIGNED)
-def test_another_library_names_published_transactions_alike(data: bytes) -> None:
+def test_another_library_names_transactions_alike(data: bytes) -> None:
     tx, other = parse_tx(data), library.Tx.parse(data)
     assert tx.serialise() == data
     assert tx.tx_id == other.id.hex()
