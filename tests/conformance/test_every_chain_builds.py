@@ -98,6 +98,8 @@ def test_no_mutated_payload_reads_back_as_the_same_transaction(
     assert Reason.UNDECODABLE in reasons
     assert reasons <= {
         Reason.UNDECODABLE,
+        Reason.WRONG_NETWORK,
+        Reason.UNKNOWN_CALL,
         Reason.FEE_ABOVE_CAP,
         Reason.FORBIDDEN_DESTINATION,
     }

@@ -11,6 +11,7 @@ import pytest
 from chains.base import NATIVE, SpendKind
 from chains.rpc import NodesDisagree
 from core.errors import Unavailable
+from custody.keys.watermark import FRESH_NS
 from custody.spending import plan
 from custody.withdrawals.states import WithdrawalState
 from infra.devnet.nodes import AnvilNode
@@ -218,6 +219,7 @@ def test_N05_a_wrong_count_of_nonces_never_takes_a_live_nonce(
         Rewritten(lambda params, result: hex(max(0, int(result, 16) + shift))),
         "eth_getTransactionCount",
     )
+    scene.house.clock.advance(FRESH_NS)  # the signer asks again when its last answer is that old
     wrong = [scene.approved(alice, 1_000, client_id=f"during {n}") for n in range(2)]
     scene.run(4, bear=True)
     stage.node.mine(3)
