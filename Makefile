@@ -33,7 +33,7 @@ up: setup
 	$(BIN)/strongroom up
 
 test: setup postgres softhsm
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: python
 	$(BIN)/ruff format --check .

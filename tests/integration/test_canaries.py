@@ -45,7 +45,6 @@ from tests.support.signer_starts import SignerStarts
 from tests.support.tokens import process_token
 from tests.support.vault import Server, VaultPlace
 
-pytestmark = pytest.mark.xdist_group("canaries")
 """One platform, in the order of the page: the search comes after what could have leaked."""
 
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
@@ -357,7 +356,19 @@ def test_a_signer_that_loses_its_friends_while_serving_tells_no_secret(estate: E
     assert code not in (0, None)
     estate.vault.is_sealed = False
     signer.start()
+    # What readiness says may be from before; whether it serves is heard at its own doors.
+    estate.stage.wait_for("the signer's doors", lambda: is_open(estate))
     estate.stage.wait_for("the signer", lambda: estate.checks()["signer"]["ok"])
+
+
+def is_open(estate: Estate) -> bool:
+    """Return whether the signer takes connections, for requests and for its metrics."""
+    path = estate.stage.setup.settings().signer.socket
+    with socket.socket(socket.AF_UNIX) as door, socket.socket() as metrics:
+        return (
+            door.connect_ex(str(path)) == 0
+            and metrics.connect_ex(("127.0.0.1", estate.metrics_port)) == 0
+        )
 
 
 def test_no_secret_is_anywhere(estate: Estate) -> None:

@@ -29,7 +29,6 @@ from infra.devnet.nodes import AnvilNode, start_anvil
 from infra.devnet.servers import free_port
 from tests.unit.custody.keys.officers import next_roster
 
-pytestmark = pytest.mark.xdist_group("key_commands")
 STRONGROOM = str(Path(sys.executable).with_name("strongroom"))
 WAIT_S = 120.0
 OFFICERS = ("ada", "ben")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from app.children import PROCESSES
 from tests.support.killing.audit import findings
 from tests.support.killing.run import Outcome, Plan, demo_token, run
@@ -13,7 +11,6 @@ from tests.support.killing.run import Outcome, Plan, demo_token, run
 PLAN = Plan(seed=20_261_120, kills=60)
 
 
-@pytest.mark.xdist_group("killed")
 def test_killed_sixty_times_nothing_is_lost_paid_twice_or_promised_in_vain(tmp_path: Path) -> None:
     outcome = run(PLAN, tmp_path / "platform")
     try:

@@ -27,7 +27,6 @@ from infra.devnet.nodes import start_anvil
 from infra.devnet.servers import free_port
 from tests.support.signer_alone import GWEI, WAIT_S, Alone
 
-pytestmark = pytest.mark.xdist_group("signer_alone")
 ROUNDS, KILLS = 8, 5
 
 

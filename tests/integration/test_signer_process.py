@@ -36,7 +36,6 @@ from custody.spending import rows as spending
 from custody.withdrawals import approvals, states
 from tests.support.databases import Databases
 
-pytestmark = pytest.mark.xdist_group("signer_process")
 NATIVE = f"{CHAIN}/native"
 COIN = 10**18
 THIEF = "0x00000000000000000000000000000000DeaDBeef"
