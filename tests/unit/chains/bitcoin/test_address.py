@@ -15,6 +15,7 @@ from chains.bitcoin.address import (
     script_of,
     script_of_key,
 )
+from chains.bitcoin.hashes import tagged
 from chains.bitcoin.params import NETWORKS
 from core.errors import Reason, Refused
 from custody.keys.derivation import PublicParent, parse_xpub
@@ -112,6 +113,18 @@ def test_the_first_addresses_of_bip_84_come_from_its_mnemonic(change: int, index
     script, address = script_of_key(key), FIRST_ADDRESSES[change, index]
     assert address_of_script(script, MAIN) == address
     assert script_of(address, MAIN) == script
+
+
+def test_the_first_wallet_example_of_bip_341_has_its_key_and_address() -> None:
+    inner = bytes.fromhex("d6889cb081036e0faefa3a35157ad71086b123b2b144b649798b494c300a961d")
+    tweak = tagged("TapTweak", inner)
+    assert tweak.hex() == "b86e7be8f39bab32a6f2c0443abbc210f0edac0e2c53d501b36b64437d9c6c70"
+    outer = coincurve.PublicKeyXOnly(inner)
+    outer.tweak_add(tweak)
+    script = b"\x51\x20" + outer.format()
+    assert script[2:].hex() == "53a1f6e454df1aa2776a2814a721372d6258050de330b3c6d10ee8f4e0dda343"
+    address = "bc1p2wsldez5mud2yam29q22wgfh9439spgduvct83k3pm50fcxa5dps59h4z5"
+    assert address_of_script(script, MAIN) == address
 
 
 @given(data=st.binary(min_size=20, max_size=20), name=st.sampled_from(sorted(LIBRARY_NAMES)))

@@ -49,6 +49,38 @@ def changed(share: Secret, place: int, word: str) -> Secret:
     return Secret(" ".join(words).encode())
 
 
+# SLIP-0039, the reference's examples 1 and 4 under the passphrase TREZOR, and 2, which is 1 spoilt.
+ALONE = (
+    "duckling enlarge academic academic agency result length solution fridge kidney coal piece "
+    "deal husband erode duke ajar critical decision keyboard"
+)
+ALONE_SEED = "bb54aac4b89dc868ba37d9cc21b2cece"
+FIRST_OF_THREE = (
+    "shadow pistol academic always adequate wildlife fancy gross oasis cylinder mustang wrist "
+    "rescue view short owner flip making coding armed"
+)
+SECOND_OF_THREE = (
+    "shadow pistol academic acid actress prayer class unknown daughter sweater depict flip twice "
+    "unkind craft early superior advocate guest smoking"
+)
+TWO_OF_THREE = (FIRST_OF_THREE, SECOND_OF_THREE)
+TWO_OF_THREE_SEED = "b43ceb7e57a0ea8766221624d01b0864"
+
+
+@pytest.mark.parametrize(
+    ("shares", "seed"), [((ALONE,), ALONE_SEED), (TWO_OF_THREE, TWO_OF_THREE_SEED)]
+)
+def test_the_examples_of_slip_39_restore_their_seeds(shares: tuple[str, ...], seed: str) -> None:
+    given = [Secret(share.encode()) for share in shares]
+    assert restore(given, Secret(b"TREZOR")).reveal().hex() == seed
+    assert restore(given, Secret(b"other")).reveal().hex() != seed
+
+
+def test_the_spoilt_examples_of_slip_39_are_refused() -> None:
+    assert "checksum" in refusal([Secret(ALONE.replace("keyboard", "kidney").encode())])
+    assert refusal([Secret(TWO_OF_THREE[0].encode())])
+
+
 def test_K07_all_ten_triples_restore_the_seed() -> None:
     triples = list(combinations(SHARES, 3))
     assert len(triples) == len(QUICK.sets()) == 10
