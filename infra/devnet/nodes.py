@@ -10,17 +10,15 @@ import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-from infra.devnet.servers import KeptServer, ServerFailed, free_port, temporary_folder
+from infra.devnet.servers import KeptServer, StopsWithBlock, on_a_free_port, temporary_folder
 
 HERE = Path(__file__).resolve().parent
 ANVIL = HERE / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 TEST_MNEMONIC = "test test test test test test test test test test test junk"
 GENESIS_TIME_S = 1_700_000_000
-PORT_ATTEMPTS = 5
 
 
 class NodesNotInstalled(Exception):
@@ -59,7 +57,7 @@ def call(url: str, method: str, *params: object, timeout_s: float = 30) -> Any:
 
 
 @dataclass(slots=True)
-class AnvilNode:
+class AnvilNode(StopsWithBlock):
     """A running anvil; a context manager that stops it."""
 
     url: str
@@ -103,17 +101,6 @@ class AnvilNode:
         """End the node and remove what it wrote; a state file stays."""
         self.process.stop()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
 
 def start_anvil(
     *,
@@ -147,16 +134,9 @@ def start_anvil(
     if state is not None:
         state.parent.mkdir(parents=True, exist_ok=True)
         arguments += ["--state", str(state), "--state-interval", "1"]
-    # Another program may take the free port before anvil does: then look for another one.
-    attempts = PORT_ATTEMPTS if port is None else 1
-    for attempt in range(1, attempts + 1):
-        chosen = free_port() if port is None else port
-        try:
-            return _start_on(chosen, arguments, chain_id)
-        except ServerFailed:
-            if attempt == attempts:
-                raise
-    raise AssertionError("unreachable")
+    if port is None:
+        return on_a_free_port(lambda chosen: _start_on(chosen, arguments, chain_id))
+    return _start_on(port, arguments, chain_id)
 
 
 def _start_on(port: int, arguments: list[str], chain_id: int) -> AnvilNode:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+import contextlib
 import os
 import socket
 import subprocess
@@ -11,11 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_S = 0.005
 LOG_TAIL_BYTES = 4_000
+PORT_ATTEMPTS = 5
+
+_Started = TypeVar("_Started")
 
 
 class ServerFailed(Exception):
@@ -30,6 +35,14 @@ def free_port() -> int:
         return port
 
 
+def on_a_free_port(start: Callable[[int], _Started]) -> _Started:
+    """Return what starts on a free port; another one when a stranger took it. ServerFailed."""
+    for _ in range(PORT_ATTEMPTS - 1):
+        with contextlib.suppress(ServerFailed):
+            return start(free_port())
+    return start(free_port())
+
+
 def temporary_folder(prefix: str) -> Path:
     """Make a fresh folder, in memory where the machine offers that."""
     memory = Path("/dev/shm")  # noqa: S108
@@ -37,7 +50,28 @@ def temporary_folder(prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"strongroom-{prefix}.", dir=base))
 
 
-class KeptServer:
+class StopsWithBlock(abc.ABC):
+    """Something that runs until stop(), or until the block that it was opened for ends."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class KeptServer(StopsWithBlock):
     """One running server and its folder; both go when `stop` is called or this process dies."""
 
     def __init__(
@@ -99,14 +133,3 @@ class KeptServer:
         self._keeper.stdin.close()
         self._keeper.wait(self._grace_s + 10)
         self._log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

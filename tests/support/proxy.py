@@ -22,10 +22,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
+from infra.devnet.servers import StopsWithBlock
 from tests.support.faults import Answer, Call, Ending, Fault, Outcome, Wire, answer_to
 
 FORWARD_TIMEOUT_S = 60
@@ -84,7 +84,7 @@ class Rule:
             self._left = 0
 
 
-class FaultProxy:
+class FaultProxy(StopsWithBlock):
     """The proxy; a context manager. `url` stays the same over `go_down` and `come_up`."""
 
     def __init__(self, upstream: str) -> None:
@@ -174,17 +174,6 @@ class FaultProxy:
         except (OSError, http.client.HTTPException):
             # The node behind us is gone: what a gateway says then.
             return Outcome(wire=Wire(status=502, body=b"bad gateway\n"), happened=False), None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _post(url: str, body: dict[str, Any]) -> Answer:
