@@ -32,7 +32,15 @@ from tests.support.bitcoin import HOT as HOT_COINS
 from tests.unit.custody.keys.coinroom import Coinroom
 from tests.unit.custody.keys.conftest import shelf_in_memory
 from tests.unit.custody.keys.evmroom import HOT as HOT_OWNER
-from tests.unit.custody.keys.evmroom import EvmRoom, SilentChain, room_of, silent_chain
+from tests.unit.custody.keys.evmroom import (
+    EvmRoom,
+    SilentChain,
+    approved,
+    paying,
+    room_of,
+    silent_chain,
+    wallet_told,
+)
 from tests.unit.custody.keys.guardroom import CHAIN, HOT, Guardroom
 from tests.unit.custody.keys.officers import HOUR_NS
 
@@ -270,3 +278,14 @@ def test_what_a_payload_says_of_itself_is_quoted_in_plain_letters() -> None:
     assert refused.value.reason is Reason.APPROVAL_CALL
     assert refused.value.detail.isascii()
     assert refused.value.detail.isprintable()
+
+
+def test_an_account_of_our_own_signs_no_contract_wallets_transaction() -> None:
+    """Code that the account runs (EIP-7702) could take such a signature at another time."""
+    room = room_of(shelf_in_memory())
+    intent = room.withdrawal()
+    spend = room.spend(intent, room.address(HOT_OWNER))
+    made = paying(spend, 0).with_(safe=spend.source)
+    asked = SignRequest(spend, approved(intent), wallet_told(spend, made), HOT_OWNER)
+    assert refusal(room, asked) is Reason.INTENT_MISMATCH
+    sign_once(room.guard, room.coins())
