@@ -28,6 +28,8 @@ class WithdrawalView(Shown):
     reason: str | None
     intent_hash: str
     requested_at: str
+    releasable_at: str | None
+    """From when it may be signed; null before it is approved."""
     expires_at: str
 
 
@@ -86,6 +88,7 @@ def view(shop: Shop, row: Withdrawal) -> WithdrawalView:
         reason=_for_customers(row.state, row.reason),
         intent_hash=row.intent_hash.hex(),
         requested_at=instant(row.requested_at_ns),
+        releasable_at=None if row.releasable_at_ns is None else instant(row.releasable_at_ns),
         expires_at=instant(row.expires_at_ns),
     )
 

@@ -67,7 +67,7 @@ def add(
         return workflow.reject(conn, row, by=officer.person, now_ns=now_ns)
     if not has_quorum(conn, row, roster=roster, now_ns=now_ns):
         return row
-    return states.advance(conn, row, WithdrawalVerb.APPROVE, now_ns=now_ns)
+    return states.advance(conn, row, WithdrawalVerb.APPROVE, now_ns=now_ns, releasable_at_ns=now_ns)
 
 
 def of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> list[Approval]:

@@ -4,6 +4,7 @@ Illegal ones are refused, terminal states absorb.
 
 REQUESTED -> HELD -> APPROVED -> PLANNED -> SIGNED -> BROADCAST -> CONFIRMED
 or REFUSED, REJECTED, CANCELLED, EXPIRED, FAILED
+APPROVED -> HELD again when the approvals are no quorum any more
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class WithdrawalVerb(enum.StrEnum):
     HOLD = "hold"
     REFUSE = "refuse"
     APPROVE = "approve"
+    UNAPPROVE = "unapprove"
     REJECT = "reject"
     CANCEL = "cancel"
     EXPIRE = "expire"
@@ -60,6 +62,7 @@ TRANSITIONS: dict[tuple[WithdrawalState, WithdrawalVerb], WithdrawalState] = {
     (_S.HELD, _V.REJECT): _S.REJECTED,
     (_S.HELD, _V.CANCEL): _S.CANCELLED,
     (_S.HELD, _V.EXPIRE): _S.EXPIRED,
+    (_S.APPROVED, _V.UNAPPROVE): _S.HELD,
     (_S.APPROVED, _V.REJECT): _S.REJECTED,
     (_S.APPROVED, _V.CANCEL): _S.CANCELLED,
     (_S.APPROVED, _V.EXPIRE): _S.EXPIRED,
@@ -91,7 +94,9 @@ withdrawals = table(
     sa.Column("fee", Amount, nullable=False),
     sa.Column("intent", Bytes, nullable=False),
     sa.Column("intent_hash", Bytes, nullable=False),
+    sa.Column("wallet", Text, nullable=False),
     sa.Column("expires_at_ns", Int64, nullable=False),
+    sa.Column("releasable_at_ns", Int64),
     sa.Column("state", Text, nullable=False),
     sa.Column("reason", Text),
     sa.Column("requested_at_ns", Int64, nullable=False),
@@ -131,7 +136,11 @@ class Withdrawal:
     fee: int
     intent: bytes
     intent_hash: bytes
+    wallet: str
+    """Account that pays."""
     expires_at_ns: int
+    releasable_at_ns: int | None
+    """From when it may be signed: its quorum and the rule's delay; None before the quorum."""
     state: WithdrawalState
     reason: str | None
     requested_at_ns: int
@@ -209,10 +218,11 @@ def advance(
     *,
     now_ns: int,
     reason: str | None = None,
+    releasable_at_ns: int | None = None,
 ) -> Withdrawal:
     """Move a withdrawal along the declared graph by compare-and-set.
 
-    Refused: illegal_transition.
+    releasable_at_ns comes with what completes the quorum. Refused: illegal_transition.
     """
     target = TRANSITIONS.get((row.state, verb))
     if target is None:
@@ -223,12 +233,17 @@ def advance(
             withdrawals.c.withdrawal_id == row.withdrawal_id,
             withdrawals.c.state == row.state.value,
         )
-        .values(state=target.value, reason=reason)
+        .values(state=target.value, reason=reason, **_release_time(verb, releasable_at_ns))
     )
     if changed.rowcount != 1:
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.withdrawal_id} is no longer {row.state}")
     _note(conn, row.withdrawal_id, target, reason, now_ns)
     return get(conn, row.withdrawal_id)
+
+
+def _release_time(verb: WithdrawalVerb, at_ns: int | None) -> dict[str, int | None]:
+    """Return the column that a verb changes: the clock of the release runs from the quorum on."""
+    return {"releasable_at_ns": at_ns} if verb in (_V.APPROVE, _V.UNAPPROVE) else {}
 
 
 def timeline(conn: sa.Connection, withdrawal_id: WithdrawalId) -> list[TimelineEntry]:

@@ -31,7 +31,7 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     ),
     "payments": (
         "Withdrawals, and everything that leaves.",
-        """withdrawals withdrawal_events approvals lanes
+        """decisions withdrawals withdrawal_events approvals lanes
         spends spend_attempts spend_drafts sweep_items rotations""",
     ),
     "keys": ("What was signed, and who may ask.", ""),

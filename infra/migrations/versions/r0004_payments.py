@@ -16,6 +16,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables."""
+    _decisions()
     _lanes()
     _rotations()
     _spends()
@@ -30,6 +31,27 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Refused."""
     ddl.forwards_only()
+
+
+def _decisions() -> None:
+    op.create_table(
+        "decisions",
+        sa.Column("decision_no", Int64, autoincrement=False, nullable=False),
+        sa.Column("cause_id", Text, nullable=False),
+        sa.Column("moment", Text, nullable=False),
+        sa.Column("policy_hash", Bytes, nullable=False),
+        sa.Column("outcome", Text, nullable=False),
+        sa.Column("code", Text, nullable=False),
+        sa.Column("rule", Text, nullable=False),
+        sa.Column("record", Text, nullable=False),
+        sa.Column("decision", Text, nullable=False),
+        sa.Column("hash", Bytes, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.PrimaryKeyConstraint("decision_no"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_decisions_cause", "decisions", ["cause_id", "decision_no"])
+    ddl.append_only("decisions", keys=[["decision_no"]])
 
 
 def _lanes() -> None:
@@ -116,7 +138,9 @@ def _withdrawals() -> None:
         sa.Column("fee", Amount, nullable=False),
         sa.Column("intent", Bytes, nullable=False),
         sa.Column("intent_hash", Bytes, nullable=False),
+        sa.Column("wallet", Text, nullable=False),
         sa.Column("expires_at_ns", Int64, nullable=False),
+        sa.Column("releasable_at_ns", Int64, nullable=True),
         sa.Column("state", Text, nullable=False),
         sa.Column("reason", Text, nullable=True),
         sa.Column("requested_at_ns", Int64, nullable=False),
