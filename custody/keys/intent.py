@@ -5,13 +5,15 @@ Both are canonical messages (custody.keys.canonical has the byte format); the fi
     strongroom/spend-intent, version 1
         spend_id s · kind s · cause_id s · chain s · network s · asset_key s · source s ·
         destination s · amount i · fee_max i
-    strongroom/withdrawal-intent, version 2
+    strongroom/withdrawal-intent, version 3
         withdrawal_id s · customer_no i · initiator s · chain s · network s · asset_key s ·
         destination s · amount i · fee_minor i · network_fee_max i · policy_version i ·
-        expires_ns i · rule s
+        expires_ns i · rule s · wallet s · policy_hash s · decision_hash s · excluded l of s ·
+        not_before_ns i
 
 `kind` is one of withdrawal, sweep, top_up, cancellation, delegation, rotation. Amounts are minor
-units, times unix nanoseconds. The hash of an intent is SHA-256 of its message.
+units, times unix nanoseconds, hashes 64 lower case hex digits. `excluded` is sorted and names
+nobody twice. The hash of an intent is SHA-256 of its message.
 tests/vectors/intents.json holds published examples.
 """
 
@@ -31,12 +33,15 @@ from custody.keys import canonical
 SPEND_TAG = "strongroom/spend-intent"
 WITHDRAWAL_TAG = "strongroom/withdrawal-intent"
 SPEND_VERSION = 1
-WITHDRAWAL_VERSION = 2
+WITHDRAWAL_VERSION = 3
 TEXT_MAX = 256
+EXCLUDED_MAX = 64
+NO_POLICY = "0" * 64
+"""The hashes of an intent that no policy decided: the move of a wallet to its new keys."""
 TIME_LIMIT_NS = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawalIntent:
     """What officers approve.
 
@@ -58,10 +63,21 @@ class WithdrawalIntent:
     network_fee_max: int
     """Most native units the transaction may cost us."""
     policy_version: int
+    """Serial of the policy that decided."""
     expires_ns: int
     """From this time on the approvals are worth nothing."""
     rule: str = "quorum"
     """The rule of the policy that asked for approvals."""
+    wallet: str
+    """The account that pays, as `hot`; never another."""
+    policy_hash: str
+    """SHA-256 of the policy that decided, in hex."""
+    decision_hash: str
+    """Hash of the decision with everything it was made of, in hex."""
+    excluded: tuple[str, ...]
+    """Who may not approve, beside the initiator: the last editor of the destination, …; sorted."""
+    not_before_ns: int
+    """Nothing is signed before this time: the request's time plus the rule's delay."""
 
 
 Intent: TypeAlias = SpendIntent | WithdrawalIntent
@@ -79,14 +95,27 @@ def encode(intent: Intent) -> bytes:
                 raise Refused(Reason.MALFORMED, f"{name} of an intent")
             if value >= limit:
                 raise Refused(Reason.AMOUNT_OUT_OF_RANGE, name)
-        elif name == "kind":
-            if type(value) is not SpendKind:
-                raise Refused(Reason.MALFORMED, f"{name} of an intent")
-            value = value.value
-        elif type(value) is not str or not 0 < len(value) <= TEXT_MAX:
+        elif not _is_plain(name, value):
             raise Refused(Reason.MALFORMED, f"{name} of an intent")
+        elif name == "kind":
+            value = value.value
         values.append(value)
     return canonical.encode(tag, version, values)
+
+
+def _is_plain(name: str, value: object) -> bool:
+    if name == "kind":
+        return type(value) is SpendKind
+    if name == "excluded":
+        return (
+            type(value) is tuple
+            and len(value) <= EXCLUDED_MAX
+            and all(_is_plain("person", one) for one in value)
+            and list(value) == sorted(set(value))
+        )
+    if type(value) is not str or not 0 < len(value) <= TEXT_MAX:
+        return False
+    return name not in _HASHES or (len(value) == 64 and set(value) <= _HEX_DIGITS)
 
 
 def decode(data: bytes) -> Intent:
@@ -130,18 +159,25 @@ def render_bytes(data: bytes) -> str:
     intent = decode(data)
     lines = ["spend intent" if isinstance(intent, SpendIntent) else "withdrawal intent"]
     for field in fields(intent):
-        value = getattr(intent, field.name)
-        text = value.value if isinstance(value, SpendKind) else str(value)
-        if field.name == "expires_ns":
-            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value // 10**9)
-            text += f" ({moment:%Y-%m-%d %H:%M:%S} UTC)"
-        elif field.name in {"amount", "fee_minor"}:
-            text += f" minor units of {intent.asset_key}"
-        elif field.name in {"fee_max", "network_fee_max"}:
-            text += " native minor units"
-        lines.append(f"  {field.name}: {text}")
+        lines += _lines(field.name, getattr(intent, field.name), intent.asset_key)
     lines.append(f"  hash: {hashlib.sha256(data).hexdigest()}")
     return "\n".join(lines) + "\n"
+
+
+def _lines(name: str, value: object, asset_key: str) -> list[str]:
+    """Return one field as text; what is listed has a line for each."""
+    text = value.value if isinstance(value, SpendKind) else str(value)
+    if isinstance(value, tuple):
+        persons = [f"    - {one}" for one in value]
+        return [f"  {name}: {len(persons) or 'nobody'}", *persons]
+    if name in _TIMES and isinstance(value, int):
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value // 10**9)
+        text += f" ({moment:%Y-%m-%d %H:%M:%S} UTC)" if value else " (at once)"
+    elif name in {"amount", "fee_minor"}:
+        text += f" minor units of {asset_key}"
+    elif name in {"fee_max", "network_fee_max"}:
+        text += " native minor units"
+    return [f"  {name}: {text}"]
 
 
 ROTATION_RULE = "rotation"
@@ -151,7 +187,7 @@ ROTATION_RULE = "rotation"
 def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
     """Return when a spend does exactly what was approved. Refused: intent_mismatch, fee_above_cap.
 
-    The wallet that pays is not part of an approval; the guard checks that it is one of ours.
+    That the wallet that was approved pays is the guard's to check: it knows the key.
     """
     is_rotation = withdrawal.rule == ROTATION_RULE
     pairs = {
@@ -182,7 +218,11 @@ _INTEGER_LIMITS = {
     "fee_max": AMOUNT_LIMIT,
     "policy_version": 1 << 32,
     "expires_ns": TIME_LIMIT_NS,
+    "not_before_ns": TIME_LIMIT_NS,
 }
+_TIMES = frozenset({"expires_ns", "not_before_ns"})
+_HASHES = frozenset({"policy_hash", "decision_hash"})
+_HEX_DIGITS = frozenset("0123456789abcdef")
 _SPEND_FIELDS, _WITHDRAWAL_FIELDS = (
     tuple((field.name, _INTEGER_LIMITS.get(field.name)) for field in fields(kind))
     for kind in (SpendIntent, WithdrawalIntent)

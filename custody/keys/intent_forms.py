@@ -1,7 +1,7 @@
 """An intent as it travels in files: canonical bytes, their hex digits, or JSON of the same fields.
 
 The JSON form is one object: `type` (the domain tag), `version`, and every field under its name in
-custody.keys.intent, integers as strings of decimal digits:
+custody.keys.intent, integers as strings of decimal digits, lists as lists of strings:
 
     {"type": "strongroom/spend-intent", "version": "1", "spend_id": "sp_1", "amount": "15", …}
 
@@ -25,6 +25,7 @@ _KINDS: dict[tuple[str, str], type[Intent]] = {
     (intents.SPEND_TAG, str(intents.SPEND_VERSION)): SpendIntent,
     (intents.WITHDRAWAL_TAG, str(intents.WITHDRAWAL_VERSION)): WithdrawalIntent,
 }
+_LISTS = frozenset({"excluded"})
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 _INTEGERS = frozenset(
     field.name for kind in _KINDS.values() for field in fields(kind) if field.type == "int"
@@ -52,14 +53,19 @@ def read_any(data: bytes) -> bytes:
     return intents.encode(intents.decode(raw))
 
 
-def to_json(intent: Intent) -> dict[str, str]:
+def to_json(intent: Intent) -> dict[str, str | list[str]]:
     """Return the JSON form of an intent, not yet as text."""
     found = next(key for key, kind in _KINDS.items() if isinstance(intent, kind))
     values = {field.name: getattr(intent, field.name) for field in fields(intent)}
     return {"type": found[0], "version": found[1]} | {
-        name: value.value if isinstance(value, SpendKind) else str(value)
-        for name, value in values.items()
+        name: _form_of(value) for name, value in values.items()
     }
+
+
+def _form_of(value: object) -> str | list[str]:
+    if isinstance(value, tuple):
+        return [str(one) for one in value]
+    return value.value if isinstance(value, SpendKind) else str(value)
 
 
 def _from_json(text: bytes) -> Intent:
@@ -67,8 +73,10 @@ def _from_json(text: bytes) -> Intent:
         page = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Refused(Reason.MALFORMED, "not the JSON form of an intent") from error
-    if not all(type(value) is str for value in page.values()):
-        raise Refused(Reason.MALFORMED, "every field of an intent's JSON form is a string")
+    for name, value in page.items():
+        listed = value if name in _LISTS and type(value) is list else (value,)
+        if (name in _LISTS) != (listed is value) or not all(type(one) is str for one in listed):
+            raise Refused(Reason.MALFORMED, f"{name} is a string, or a list of strings")
     found = (page.pop("type", ""), page.pop("version", ""))
     if found not in _KINDS:
         raise Refused(Reason.UNKNOWN_VERSION, f"{found[0]} {found[1]}")
@@ -78,7 +86,9 @@ def _from_json(text: bytes) -> Intent:
     return kind(**{name: _value(name, value) for name, value in page.items()})
 
 
-def _value(name: str, text: str) -> Any:
+def _value(name: str, text: Any) -> Any:
+    if name in _LISTS:
+        return tuple(text)
     if name in _INTEGERS:
         if not _DIGITS.fullmatch(text):
             raise Refused(Reason.MALFORMED, f"{name} is a string of decimal digits")

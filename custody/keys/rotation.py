@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from chains.base import NATIVE, SpendIntent, SpendKind
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys.intent import ROTATION_RULE, WithdrawalIntent
+from custody.keys.intent import NO_POLICY, ROTATION_RULE, WithdrawalIntent
 from custody.keys.roster import Roster
 from custody.keys.signers.base import KeyRef, account_of, generation_of, wallet_of
 
@@ -100,6 +100,8 @@ class Move:
     """The person who asks; may not approve."""
     chain: ChainId
     network: str
+    wallet: str
+    """Whose keys change, as `hot`."""
     destination: str
     balances: Mapping[str, int]
     """What the retired address holds by asset key, in minor units."""
@@ -140,6 +142,11 @@ def plan_rotation(move: Move) -> list[WithdrawalIntent]:
             policy_version=move.policy_version,
             expires_ns=move.expires_ns,
             rule=ROTATION_RULE,
+            wallet=move.wallet,
+            policy_hash=NO_POLICY,
+            decision_hash=NO_POLICY,
+            excluded=(),
+            not_before_ns=0,
         )
         for number, (asset_key, amount) in enumerate(moves, 1)
     ]

@@ -71,6 +71,7 @@ def ask(
             initiator=initiator,
             chain=chain_id,
             network=chain.traits.network,
+            wallet=wallet_of(account),
             destination=new.address,
             balances={spec.key: chain.balance_of(old.address, spec.key, head) for spec in listed},
             fee_max=fee_max,

@@ -21,7 +21,7 @@ from core.money import ENGINE_AMOUNT_LIMIT, require_int
 from custody import audit_log, catalogue, chain_state, funding
 from custody.funding import FundingKind
 from custody.keys import intent as intents
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
 from custody.withdrawals import states
@@ -268,6 +268,11 @@ def _compose(
         policy_version=POLICY_VERSION,
         expires_ns=now_ns + terms.expiry_ns,
         rule=RULE,
+        wallet="hot",
+        policy_hash=NO_POLICY,
+        decision_hash=NO_POLICY,
+        excluded=(),
+        not_before_ns=0,
     )
     return Withdrawal(
         withdrawal_id=withdrawal_id,

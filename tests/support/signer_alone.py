@@ -15,7 +15,7 @@ from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind
 from core.clock import SECOND_NS, SystemClock
 from custody.keys.authority import Approvals
 from custody.keys.guard import SignRequest
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.officer_keys import load_officer_key
 from custody.keys.roster import sign_approval
 from custody.keys.service import SignerAway, sign_one
@@ -108,7 +108,8 @@ class Alone:
             withdrawal_id=f"wd_{self.names}", customer_no=1, initiator="customer:1", chain=CHAIN,
             network=network, asset_key=NATIVE, destination=PAYEE, amount=1_000 + self.names,
             fee_minor=0, network_fee_max=10**16, policy_version=1,
-            expires_ns=now_ns + 3_600 * SECOND_NS,
+            expires_ns=now_ns + 3_600 * SECOND_NS, wallet="hot", policy_hash=NO_POLICY,
+            decision_hash=NO_POLICY, excluded=(), not_before_ns=0,
         )  # fmt: skip
         keys = [load_officer_key(self.setup.officer_key_file(name)) for name in OFFICERS[:2]]
         given = tuple(sign_approval(key, withdrawal) for key in keys)

@@ -22,7 +22,7 @@ from app.settings import Settings, read_settings
 from app.toml_text import toml_text
 from core.errors import Reason
 from core.ids import AssetNo, ChainId, TransferId
-from custody.keys.intent import WithdrawalIntent, encode, intent_hash
+from custody.keys.intent import NO_POLICY, WithdrawalIntent, encode, intent_hash
 from custody.keys.roster import Approval, Officer, Roster, Verdict, check_approval
 from custody.keys.roster_text import sealed
 from custody.ledger.accounts import accounts
@@ -49,6 +49,11 @@ INTENT = WithdrawalIntent(
     network_fee_max=10,
     policy_version=1,
     expires_ns=1 << 60,
+    wallet="hot",
+    policy_hash=NO_POLICY,
+    decision_hash=NO_POLICY,
+    excluded=(),
+    not_before_ns=0,
 )
 
 

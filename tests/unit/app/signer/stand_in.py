@@ -30,8 +30,11 @@ def request(name: str = "sp_1", chain: ChainId = ALPHA, *, by: str = "approvals"
         name, SpendKind.WITHDRAWAL, "wd_1", chain, "net", NATIVE, "from", "to", huge, huge - 1
     )
     withdrawal = WithdrawalIntent(
-        "wd_1", 7, "customer:7", chain, "net", NATIVE, "to", huge, 50, huge - 1, 3, 1 << 60, "rule"
-    )
+        withdrawal_id="wd_1", customer_no=7, initiator="customer:7", chain=chain, network="net",
+        asset_key=NATIVE, destination="to", amount=huge, fee_minor=50, network_fee_max=huge - 1,
+        policy_version=3, expires_ns=1 << 60, rule="rule", wallet="hot", policy_hash="5e" * 32,
+        decision_hash="d0" * 32, excluded=("ada", "ben"), not_before_ns=1 << 59,
+    )  # fmt: skip
     given = (Approval(b"k" * 32, Verdict.APPROVE, b"s" * 64),)
     key = KeyRef("deposits", 9)
     return SignRequest(

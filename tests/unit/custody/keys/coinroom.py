@@ -14,7 +14,7 @@ from core.ids import ChainId
 from custody.keys.audit import Auditor, Finding, audit
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import Guard, SignRequest, sign_once
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.mandate import AssetCap, Mandate
 from custody.keys.roster import Roster, SpendLimit, sign_approval
 from custody.keys.roster_files import RosterChain
@@ -150,6 +150,11 @@ class Coinroom:
             network_fee_max=spend.fee_max,
             policy_version=1,
             expires_ns=self.clock.now_ns() + HOUR_NS,
+            wallet="hot",
+            policy_hash=NO_POLICY,
+            decision_hash=NO_POLICY,
+            excluded=(),
+            not_before_ns=0,
         )
         verdicts = tuple(sign_approval(key, withdrawal) for key in (ADA, BEA))
         return SignRequest(

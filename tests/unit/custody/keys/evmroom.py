@@ -24,7 +24,7 @@ from chains.rpc import NodeSet, RpcClient
 from core.clock import DAY_NS, ManualClock
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import Guard, SignRequest, sign_once
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.mandate import AssetCap, Mandate
 from custody.keys.roster import ContractWallet, Delegate, Roster, SpendLimit, sign_approval
 from custody.keys.roster_text import sealed
@@ -140,7 +140,8 @@ class EvmRoom:
             withdrawal_id=name, customer_no=7, initiator="customer:7", chain=CHAIN,
             network=self.network, asset_key=NATIVE, destination=CUSTOMER, amount=AMOUNT,
             fee_minor=50, network_fee_max=FEE_MAX, policy_version=1,
-            expires_ns=self.clock.now_ns() + HOUR_NS,
+            expires_ns=self.clock.now_ns() + HOUR_NS, wallet="hot", policy_hash=NO_POLICY,
+            decision_hash=NO_POLICY, excluded=(), not_before_ns=0,
         )  # fmt: skip
         return replace(honest, **changes)
 

@@ -17,7 +17,7 @@ from core.entropy import SeededEntropy
 from core.ids import ChainId
 from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import Guard, SignRequest, sign_once
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.mandate import AssetCap, Mandate
 from custody.keys.roster import Approval, Roster, SpendLimit, sign_approval
 from custody.keys.roster_files import RosterChain
@@ -71,6 +71,11 @@ class Guardroom:
             network_fee_max=10_000,
             policy_version=1,
             expires_ns=self.clock.now_ns() + HOUR_NS,
+            wallet="hot",
+            policy_hash=NO_POLICY,
+            decision_hash=NO_POLICY,
+            excluded=(),
+            not_before_ns=0,
         )
         return replace(intent, **changes)
 

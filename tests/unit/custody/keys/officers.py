@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chains.base import NATIVE, SpendIntent, SpendKind
 from core.entropy import SeededEntropy
 from core.ids import ChainId
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.roster import Officer, Roster
 from custody.keys.roster_files import RosterSignature, SignedRoster, sign_roster
 from custody.keys.roster_text import sealed
@@ -66,6 +66,11 @@ WITHDRAWAL = WithdrawalIntent(
     network_fee_max=10**16,
     policy_version=1,
     expires_ns=NOW_NS + HOUR_NS,
+    wallet="hot",
+    policy_hash=NO_POLICY,
+    decision_hash=NO_POLICY,
+    excluded=("carol",),
+    not_before_ns=NOW_NS,
 )
 
 SPEND = SpendIntent(

@@ -19,7 +19,7 @@ from core.clock import ManualClock
 from core.errors import Reason, Refused
 from custody.keys.authority import Approvals
 from custody.keys.guard import Guard, SignRequest, sign_once
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.roster import sign_approval
 from custody.keys.signers import LocalSigner
 from custody.keys.store import Shelf
@@ -75,6 +75,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             network_fee_max=GAS * 100 * GWEI,
             policy_version=1,
             expires_ns=clock.now_ns() + HOUR_NS,
+            wallet="hot",
+            policy_hash=NO_POLICY,
+            decision_hash=NO_POLICY,
+            excluded=(),
+            not_before_ns=0,
         )
         spend = SpendIntent(
             spend_id="sp_1",

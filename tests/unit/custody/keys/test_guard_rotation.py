@@ -41,6 +41,7 @@ def moves(room: Guardroom, name: str = "rot_1") -> list[WithdrawalIntent]:
             initiator="olga",
             chain=CHAIN,
             network=room.chain.traits.network,
+            wallet="hot",
             destination=room.guard.address_of(NEW),
             balances=balances(room, room.address("hot")),
             fee_max=FEE,

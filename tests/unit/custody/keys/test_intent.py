@@ -34,11 +34,11 @@ amounts = st.integers(0, (1 << 255) - 1)
 VECTORS = json.loads((Path(__file__).parents[3] / "vectors" / "intents.json").read_text())
 
 
-def by_hand(page: dict[str, str]) -> bytes:
+def by_hand(page: dict[str, Any]) -> bytes:
     """Encode the JSON form of an intent after docs/intents.md, sharing nothing with the product."""
     numbers = {
         "customer_no", "amount", "fee_minor", "network_fee_max", "fee_max", "policy_version",
-        "expires_ns",
+        "expires_ns", "not_before_ns",
     }  # fmt: skip
     tag, fields_ = page["type"], [name for name in page if name not in ("type", "version")]
     out = chr(len(tag)) + tag
@@ -50,6 +50,9 @@ def by_hand(page: dict[str, str]) -> bytes:
                 "" if digits == "0" else digits.zfill(len(digits) + len(digits) % 2)
             )
             parts += [b"i", struct.pack(">I", len(body)), body]
+        elif isinstance(page[name], list):
+            body = b"".join(b"s" + struct.pack(">I", len(x)) + x.encode() for x in page[name])
+            parts += [b"l", struct.pack(">I", len(body)), body]
         else:
             parts += [b"s", struct.pack(">I", len(page[name])), page[name].encode("ascii")]
     return b"".join(parts)
@@ -134,7 +137,8 @@ def changed(intent: Intent, name: str) -> Intent:
     if name == "kind":
         value = SpendKind.SWEEP
     else:
-        value = value + 1 if isinstance(value, int) else value + "x"
+        value = value + (1 if isinstance(value, int) else ("x",) if name == "excluded" else "x")
+        value = "f" + value[1:64] if name.endswith("_hash") else value
     changes: dict[str, Any] = {name: value}
     return replace(intent, **changes)
 
@@ -194,6 +198,24 @@ def test_another_version_is_named_as_such() -> None:
     with pytest.raises(Refused) as refused:
         decode(bytes(data))
     assert refused.value.reason is Reason.UNKNOWN_VERSION
+
+
+@pytest.mark.parametrize("persons", ["ada", ["ada", 1], ["ben", "ada"], {"ada": "ada"}, [["ada"]]])
+def test_the_json_form_lists_persons_as_strings(persons: Any) -> None:
+    good = to_json(WITHDRAWAL)
+    assert read_any(json.dumps(good).encode()) == encode(WITHDRAWAL)
+    with pytest.raises(Refused) as refused:
+        read_any(json.dumps({**good, "excluded": persons}).encode())
+    assert refused.value.reason is Reason.MALFORMED
+
+
+def test_times_and_persons_are_shown_to_be_read() -> None:
+    text = render(withdrawal(excluded=("ada", "ben"), not_before_ns=1_700_000_000 * 10**9))
+    assert "  not_before_ns: 1700000000000000000 (2023-11-14 22:13:20 UTC)\n" in text
+    assert "  excluded: 2\n    - ada\n    - ben\n" in text
+    text = render(withdrawal(excluded=(), not_before_ns=0))
+    assert "  not_before_ns: 0 (at once)\n" in text
+    assert "  excluded: nobody\n" in text
 
 
 @pytest.mark.parametrize(

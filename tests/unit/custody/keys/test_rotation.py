@@ -155,6 +155,7 @@ MOVE = Move(
     initiator="olga",
     chain=CHAIN,
     network="31337:0xabc",
+    wallet="hot",
     destination="address of hot.2/0",
     balances={"0xB": 7, NATIVE: 1_000, "0xA": 5, "0xC": 0},
     fee_max=10,
