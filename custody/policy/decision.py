@@ -42,6 +42,8 @@ class Requirement:
     """From the request: afterwards its approvals are worth nothing."""
     signers: tuple[str, ...] = ()
     """Wallets that may sign; empty: the one that the request names."""
+    exclude: tuple[str, ...] = ()
+    """Who may not approve, sorted: the initiator, the destination's last editor, the rule's own."""
 
 
 @dataclass(frozen=True, slots=True)
