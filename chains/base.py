@@ -108,6 +108,17 @@ class Payment:
     """
 
 
+class Standing(enum.StrEnum):
+    """What stands at an address."""
+
+    ACCOUNT = "account"
+    """No code: whoever has the key, if anybody."""
+    CONTRACT = "contract"
+    """Code, which takes the asset as far as a simulation can tell."""
+    REFUSES = "refuses"
+    """Code that has no way to take the asset: a payment would fail."""
+
+
 class SpendKind(enum.StrEnum):
     """Why an outgoing transaction exists."""
 
@@ -293,6 +304,10 @@ class ChainReader(Protocol):
 
     def balance_of(self, address: str, asset_key: str, at: BlockRef) -> int:
         """Return a balance in the state after exactly this block."""
+        ...
+
+    def standing_of(self, address: str, *, asset_key: str) -> Standing:
+        """Return what stands at an address now, and whether it takes an asset."""
         ...
 
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:

@@ -78,6 +78,8 @@ class Reason(enum.StrEnum):
     LOOK_ALIKE = "look_alike"
     NOT_IN_ADDRESS_BOOK = "not_in_address_book"
     COOLING_DOWN = "cooling_down"
+    WRONG_CODE = "wrong_code"
+    TOO_MANY_ENTRIES = "too_many_entries"
     SCREENING_HOLD = "screening_hold"
     TRAVEL_RULE_MISSING = "travel_rule_missing"
     UNKNOWN_POLICY = "unknown_policy"

@@ -89,6 +89,8 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
         _R.LOOK_ALIKE: 422,
         _R.NOT_IN_ADDRESS_BOOK: 422,
         _R.COOLING_DOWN: 409,
+        _R.WRONG_CODE: 403,
+        _R.TOO_MANY_ENTRIES: 422,
         _R.SCREENING_HOLD: 409,
         _R.TRAVEL_RULE_MISSING: 422,
         _R.UNKNOWN_POLICY: 409,

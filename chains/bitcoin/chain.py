@@ -16,6 +16,7 @@ from chains.base import (
     FeeRate,
     SignedTx,
     SpendIntent,
+    Standing,
     TxStatus,
     UnsignedTx,
 )
@@ -114,6 +115,11 @@ class BitcoinChain:
     def transaction(self, tx_id: str) -> bytes:
         """Return a whole transaction: what proves the amounts of the coins it made."""
         return self._nodes.first(lambda node: node.transaction(tx_id), "transaction")
+
+    def standing_of(self, address: str, *, asset_key: str) -> Standing:  # noqa: ARG002
+        """Return an account: there is no code that could refuse. Refused: as parse_address."""
+        self.parse_address(address)
+        return Standing.ACCOUNT
 
     # ---- what needs no node -----------------------------------------------------------------
 

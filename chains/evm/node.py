@@ -14,6 +14,8 @@ from chains.rpc import RpcCall, RpcClient, RpcCounters, RpcError, required
 
 _REVERTED = 3
 _UNKNOWN_METHOD = -32_601
+_SOMEBODY = checksum(bytes.fromhex("57726f6e67726f6f6d" + "00" * 10 + "01"))
+"""Nobody's account; a simulation gives it the money that it pays."""
 _REVERT_WORDS = ("revert", "invalid opcode", "out of gas", "outofgas", "stack", "bad instruction")
 
 
@@ -98,6 +100,21 @@ class EvmNode:
             return None
         raw = parse.data(required(answer, "eth_call"), "balanceOf")
         return int.from_bytes(raw, "big") if len(raw) == 32 else None
+
+    def code(self, owner: bytes, block_hash: str) -> bytes:
+        """Return the code of an account after one block, empty when it has none."""
+        answer = self.client.read("eth_getCode", checksum(owner), _state(block_hash))
+        return parse.data(answer, "code")
+
+    def takes_native(self, owner: bytes, block_hash: str) -> bool:
+        """Tell whether a contract takes one native unit from somebody it does not know."""
+        payment = {"from": _SOMEBODY, "to": checksum(owner), "value": "0x1"}
+        rich = {_SOMEBODY: {"balance": hex(10**18)}}
+        answer = self.client.ask("eth_call", payment, _state(block_hash), rich)
+        if isinstance(answer, RpcError) and is_revert(answer):
+            return False
+        parse.data(required(answer, "eth_call"), "eth_call")
+        return True
 
     def used_nonces(self, owner: bytes, block_hash: str) -> int:
         """Return the number of nonces spent after one block."""

@@ -11,7 +11,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from chains.base import NATIVE, AssetSpec, Block, BlockRef, ChainTraits, Payment
+from chains.base import (
+    NATIVE,
+    AssetSpec,
+    Block,
+    BlockRef,
+    ChainTraits,
+    Payment,
+    Standing,
+)
 from chains.evm import native, parse
 from chains.evm.address import checksum, raw_address
 from chains.evm.block import IncompleteBlock, may_contain, verify_contents
@@ -26,6 +34,10 @@ from chains.rpc import NodesDisagree, NodeSet, Vote
 from core.errors import Corrupt, Unavailable
 
 _CONTENTS_KEPT = 8
+
+
+DELEGATED = bytes.fromhex("ef0100")
+"""How the code of an account begins that runs a contract's code. Source: EIP-7702."""
 
 
 class EvmReader:
@@ -145,6 +157,23 @@ class EvmReader:
         if balance is None:
             raise Unavailable(f"balance_unreadable: {token}")
         return balance
+
+    def standing_of(self, address: str, *, asset_key: str) -> Standing:
+        """Return what a quorum says stands at an address at the head.
+
+        An account that runs a contract's code (EIP-7702) still has its key: an account, unless the
+        code takes no native coin.
+        """
+        owner, at = raw_address(address), self.head()
+
+        def ask(node: EvmNode) -> Standing:
+            code = node.code(owner, at.hash)
+            if code and asset_key == NATIVE and not node.takes_native(owner, at.hash):
+                return Standing.REFUSES
+            is_account = not code or code.startswith(DELEGATED)
+            return Standing.ACCOUNT if is_account else Standing.CONTRACT
+
+        return self._nodes.agree(ask, "standing")
 
     def _agreed_tag(self, tag: str) -> Header | None:
         """Return the highest header under a tag that a quorum has reached; nodes ahead of it agree

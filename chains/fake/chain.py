@@ -23,6 +23,7 @@ from chains.base import (
     SignedTx,
     SpendIntent,
     SpendKind,
+    Standing,
     TxStatus,
     UnsignedTx,
 )
@@ -148,6 +149,15 @@ class FakeChain:
         """Return a balance in the state after exactly this block. Unavailable: unknown_block."""
         _, top = self._ask("balance_of")
         return self._known(at, top).state.balance(address, asset_key)
+
+    def standing_of(self, address: str, *, asset_key: str) -> Standing:
+        """Return what the world's laws say stands there; it may be scripted to be silent."""
+        self._ask("standing_of")
+        laws = self._world.laws
+        if address not in laws.contracts:
+            return Standing.ACCOUNT
+        refuses = asset_key == NATIVE and address in laws.refusing
+        return Standing.REFUSES if refuses else Standing.CONTRACT
 
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:  # noqa: ARG002
         """Return none: there are no coins here."""

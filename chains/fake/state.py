@@ -61,6 +61,8 @@ class Laws:
     tokens: Mapping[str, Token]
     refusing: frozenset[str] = frozenset()
     """Destinations to which every transfer reverts."""
+    contracts: frozenset[str] = frozenset()
+    """Addresses where code stands instead of a key."""
 
 
 @dataclass(frozen=True, slots=True)

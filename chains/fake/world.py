@@ -185,6 +185,12 @@ class FakeWorld(History):
         """Make transfers of signed transactions to exactly these addresses revert from now on."""
         self.laws = replace(self.laws, refusing=frozenset(addresses))
 
+    def deploy(self, name: str) -> str:
+        """Put a contract under a name and return its address; it takes what it is paid."""
+        where = address.to_text(address.named_body(f"contract/{name}"), self.network)
+        self.laws = replace(self.laws, contracts=self.laws.contracts | {where})
+        return where
+
     def set_base_rate(self, base_rate: int) -> None:
         """Set the least rate that gets a transaction into a block."""
         self.laws = replace(self.laws, base_rate=base_rate)

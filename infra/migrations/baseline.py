@@ -35,6 +35,10 @@ CHAPTERS: dict[str, tuple[str, str]] = {
         velocity_reservations velocity_totals prices stops
         spends spend_attempts spend_drafts sweep_items rotations""",
     ),
+    "destinations": (
+        "Whom a customer may pay, and what holds a payment back.",
+        "address_entries address_book_rules used_destinations security_changes",
+    ),
     "keys": ("What was signed, and who may ask.", ""),
 }
 """Name -> what it is about and its tables; the last chapter has all the others."""

@@ -8,8 +8,8 @@ from alembic import op
 from custody.db import Bytes, Int64, Text
 from infra.migrations import ddl
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""Screening: sanctions lists, providers, and the data that travels with a payment."""
