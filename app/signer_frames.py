@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from core.errors import Reason, Refused
+from custody.keys.passkey import EVIDENCE_MAX
 from custody.keys.roster import APPROVALS_MAX, Verdict
 from custody.keys.service import ENTRIES_MAX, REQUESTS_MAX
 from custody.keys.signers.base import KEYS_AT_ONCE
@@ -51,6 +52,7 @@ class Line(_Part, frozen=True):
     public_key: Short
     verdict: Verdict
     signature: Short
+    evidence: Annotated[bytes, Meta(max_length=EVIDENCE_MAX)]
 
 
 class ByOfficers(_Part, frozen=True, tag="approvals"):

@@ -107,7 +107,10 @@ def _authority_of(authority: Authority) -> ByOfficers | ByMandate:
         return ByMandate(authority.mandate_id, None if key is None else key_to_wire(key))
     return ByOfficers(
         withdrawal=intents.encode(authority.withdrawal),
-        approvals=[Line(one.public_key, one.verdict, one.signature) for one in authority.approvals],
+        approvals=[
+            Line(one.public_key, one.verdict, one.signature, one.evidence)
+            for one in authority.approvals
+        ],
         excluded=list(authority.excluded),
     )
 
@@ -122,7 +125,8 @@ def _authority(crossed: ByOfficers | ByMandate) -> Authority:
     return Approvals(
         withdrawal=withdrawal,
         approvals=tuple(
-            Approval(line.public_key, line.verdict, line.signature) for line in crossed.approvals
+            Approval(line.public_key, line.verdict, line.signature, line.evidence)
+            for line in crossed.approvals
         ),
         excluded=tuple(crossed.excluded),
     )

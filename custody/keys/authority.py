@@ -101,7 +101,7 @@ def evidence_of(authority: Authority, roster: Roster) -> str:
         page["withdrawal"] = intents.encode(authority.withdrawal).hex()
         page["excluded"] = sorted(authority.excluded)
         page["approvals"] = [
-            [one.public_key.hex(), one.verdict.value, one.signature.hex()]
+            [one.public_key.hex(), one.verdict.value, one.signature.hex(), one.evidence.hex()]
             for one in authority.approvals
         ]
     else:
@@ -125,8 +125,13 @@ def read_evidence(text: str) -> tuple[Authority, bytes]:
         assert isinstance(withdrawal, WithdrawalIntent)
         rows = cast("list[list[str]]", page["approvals"])
         approvals = tuple(
-            Approval(bytes.fromhex(key), Verdict(verdict), bytes.fromhex(signature))
-            for key, verdict, signature in rows
+            Approval(
+                bytes.fromhex(key),
+                Verdict(verdict),
+                bytes.fromhex(signature),
+                bytes.fromhex(evidence),
+            )
+            for key, verdict, signature, evidence in rows
         )
         excluded = tuple(cast("list[str]", page["excluded"]))
         return Approvals(withdrawal, approvals, excluded), roster_hash

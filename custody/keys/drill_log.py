@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core.clock import SECOND_NS, Clock
 from core.errors import Corrupt, Reason, Refused
 from custody.keys import canonical
-from custody.keys.roster import check_signature
+from custody.keys.edwards import check_signature
 
 TAG = "strongroom/drill"
 VERSION = 1

@@ -171,13 +171,18 @@ def _lines(name: str, value: object, asset_key: str) -> list[str]:
         persons = [f"    - {one}" for one in value]
         return [f"  {name}: {len(persons) or 'nobody'}", *persons]
     if name in _TIMES and isinstance(value, int):
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value // 10**9)
-        text += f" ({moment:%Y-%m-%d %H:%M:%S} UTC)" if value else " (at once)"
+        text += f" ({moment_text(value)})" if value else " (at once)"
     elif name in {"amount", "fee_minor"}:
         text += f" minor units of {asset_key}"
     elif name in {"fee_max", "network_fee_max"}:
         text += " native minor units"
     return [f"  {name}: {text}"]
+
+
+def moment_text(at_ns: int) -> str:
+    """Return a time for a person, to the second."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at_ns // 10**9)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 ROTATION_RULE = "rotation"

@@ -2,7 +2,8 @@
 
 custody.keys.roster_text has its file, custody.keys.roster_files how one roster follows another.
 
-A person may hold several keys and counts once. An approval is an officer's Ed25519 signature over
+A person may hold several keys and counts once. An approval is an officer's signature, by any kind
+of credential (custody.keys.credentials), over
 
     canonical message strongroom/approval, version 1
         verdict s (approve | reject) · intent hash b · withdrawal_id s · chain s · policy_version i
@@ -18,14 +19,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from nacl.bindings import crypto_sign_BYTES, crypto_sign_open, crypto_sign_PUBLICKEYBYTES
-from nacl.exceptions import BadSignatureError, CryptoError
 
 from core.errors import Reason, Refused
 from core.ids import ChainId
 from custody.keys import canonical
-from custody.keys.intent import TIME_LIMIT_NS, WithdrawalIntent, intent_hash
+from custody.keys.credentials import Credential, CredentialKind, check_credential
+from custody.keys.intent import TIME_LIMIT_NS, WithdrawalIntent, intent_hash, moment_text
 from custody.keys.mandate import Mandate
+from custody.keys.passkey import Passkey
+from custody.keys.signable import Signable, TypedField
 from custody.keys.signers.base import KeyRef
 
 APPROVAL_TAG = "strongroom/approval"
@@ -42,16 +44,27 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Officer:
-    """One key of one person, and when it counts: active_from_ns <= now < active_until_ns."""
+    """One key of one person, and when it counts: active_from_ns <= now < active_until_ns.
+
+    custody.keys.credentials says what public_key is for each kind.
+    """
 
     person: str
     public_key: bytes
     active_from_ns: int = 0
     active_until_ns: int = TIME_LIMIT_NS - 1
+    kind: CredentialKind = CredentialKind.ED25519
+    passkey: Passkey | None = None
+    """For kind webauthn, and for no other."""
 
     def is_active(self, now_ns: int) -> bool:
         """Return whether signatures of this key count at a time."""
         return self.active_from_ns <= now_ns < self.active_until_ns
+
+    def check(self, signable: Signable, signature: bytes, evidence: bytes = b"") -> None:
+        """Return when this key signed exactly this, on its own rail. Refused: bad_signature."""
+        credential = Credential(self.kind, self.public_key, self.passkey)
+        check_credential(credential, signable, signature, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,8 @@ class Approval:
     public_key: bytes
     verdict: Verdict
     signature: bytes
+    evidence: bytes = b""
+    """What a passkey signed besides the challenge (custody.keys.passkey); empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +159,8 @@ class Roster:
     delegates: tuple[Delegate, ...] = ()
     rotations: tuple[Rotation, ...] = ()
     hash: bytes = b""
+    version: int = 3
+    """Version of the file's format; 2 knows Ed25519 keys only."""
 
     def officer(self, public_key: bytes, now_ns: int) -> Officer:
         """Return the active officer of a key. Refused: not_an_officer."""
@@ -191,10 +208,12 @@ class Roster:
 
 def approval_message(intent: WithdrawalIntent, verdict: Verdict) -> bytes:
     """Return the bytes an officer signs."""
-    return _message(intent, intent_hash(intent), verdict)
+    return approval_signable(intent, verdict).message
 
 
-def _message(intent: WithdrawalIntent, hash_: bytes, verdict: Verdict) -> bytes:
+def approval_signable(intent: WithdrawalIntent, verdict: Verdict) -> Signable:
+    """Return what an officer signs, on whichever rail."""
+    hash_ = intent_hash(intent)
     values = (
         Verdict(verdict).value,
         hash_,
@@ -204,7 +223,29 @@ def _message(intent: WithdrawalIntent, hash_: bytes, verdict: Verdict) -> bytes:
         intent.rule,
         intent.expires_ns,
     )
-    return canonical.encode(APPROVAL_TAG, APPROVAL_VERSION, values)
+    message = canonical.encode(APPROVAL_TAG, APPROVAL_VERSION, values)
+    return Signable(message, "Approval", _shown_of(intent, hash_, verdict))
+
+
+def _shown_of(intent: WithdrawalIntent, hash_: bytes, verdict: Verdict) -> tuple[TypedField, ...]:
+    """Return what a wallet shows; everything else of the intent is in its hash."""
+    return (
+        TypedField("verdict", "string", Verdict(verdict).value),
+        TypedField("withdrawalId", "string", intent.withdrawal_id),
+        TypedField("chain", "string", intent.chain),
+        TypedField("network", "string", intent.network),
+        TypedField("asset", "string", intent.asset_key),
+        TypedField("amountMinor", "uint256", intent.amount),
+        TypedField("destination", "string", intent.destination),
+        TypedField("initiator", "string", intent.initiator),
+        TypedField("wallet", "string", intent.wallet),
+        TypedField("policyVersion", "uint256", intent.policy_version),
+        TypedField("policyHash", "bytes32", bytes.fromhex(intent.policy_hash)),
+        TypedField("rule", "string", intent.rule),
+        TypedField("notBefore", "string", moment_text(intent.not_before_ns)),
+        TypedField("expires", "string", moment_text(intent.expires_ns)),
+        TypedField("intentHash", "bytes32", hash_),
+    )
 
 
 def sign_approval(
@@ -225,26 +266,13 @@ def check_approval(
     roster: Roster, intent: WithdrawalIntent, approval: Approval, *, now_ns: int
 ) -> Officer:
     """Return the officer who gave exactly this verdict. Refused: not_an_officer, bad_signature."""
-    return _check(roster, approval, approval_message(intent, approval.verdict), now_ns)
+    return _check(roster, approval, approval_signable(intent, approval.verdict), now_ns)
 
 
-def _check(roster: Roster, approval: Approval, message: bytes, now_ns: int) -> Officer:
+def _check(roster: Roster, approval: Approval, signable: Signable, now_ns: int) -> Officer:
     officer = roster.officer(approval.public_key, now_ns)
-    check_signature(approval.public_key, approval.signature, message)
+    officer.check(signable, approval.signature, approval.evidence)
     return officer
-
-
-def check_signature(public_key: bytes, signature: bytes, message: bytes) -> None:
-    """Check an Ed25519 signature. Refused: bad_signature.
-
-    By libsodium, which takes half of OpenSSL's time; it also refuses keys of small order.
-    """
-    try:
-        if (len(signature), len(public_key)) != (crypto_sign_BYTES, crypto_sign_PUBLICKEYBYTES):
-            raise BadSignatureError("a signature has 64 bytes, a key 32")
-        crypto_sign_open(signature + message, public_key)
-    except (CryptoError, ValueError) as error:
-        raise Refused(Reason.BAD_SIGNATURE, "not this officer's signature over this") from error
 
 
 def verify_approvals(
@@ -266,13 +294,12 @@ def verify_approvals(
         raise Refused(Reason.TOO_LARGE, f"at most {APPROVALS_MAX} approvals")
     persons: set[str] = set()
     reasons: list[Reason] = []
-    hash_ = intent_hash(intent)
-    messages: dict[Verdict, bytes] = {}
+    signables: dict[Verdict, Signable] = {}
     for approval in approvals:
         try:
-            if approval.verdict not in messages:
-                messages[approval.verdict] = _message(intent, hash_, approval.verdict)
-            officer = _check(roster, approval, messages[approval.verdict], now_ns)
+            if approval.verdict not in signables:
+                signables[approval.verdict] = approval_signable(intent, approval.verdict)
+            officer = _check(roster, approval, signables[approval.verdict], now_ns)
         except Refused as refused:
             reasons.append(refused.reason)
             continue

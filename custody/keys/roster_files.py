@@ -10,8 +10,8 @@ the body's reader takes for comments:
 
 What officers sign is the canonical message strongroom/roster, version 1: serial i · SHA-256 of the
 body b. Version n is signed by officers of version n-1 who were active when n was issued, the first
-by its own. Signatures may be added to a file afterwards: its hash, which a start pins, is that of
-the body alone.
+by its own. Rosters are signed offline, with Ed25519 keys in files and no others. Signatures may be
+added to a file afterwards: its hash, which a start pins, is that of the body alone.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core.errors import Reason, Refused
 from core.ids import ChainId
 from custody.keys import canonical
-from custody.keys.roster import Roster, check_signature
+from custody.keys.edwards import check_signature
+from custody.keys.roster import Roster
 from custody.keys.roster_text import parse_body, render_body
+from custody.keys.signable import Signable
 
 TAG = "strongroom/roster"
 VERSION = 1
@@ -152,11 +154,11 @@ def check_signed(signed: SignedRoster, previous: Roster | None) -> tuple[str, ..
         raise Refused(Reason.ROSTER_MISMATCH, "the first roster has serial 1")
     if len(signed.signatures) > SIGNATURES_MAX:
         raise Refused(Reason.TOO_LARGE, f"at most {SIGNATURES_MAX} signatures")
-    message = roster_message(roster)
+    signable = Signable(roster_message(roster), "Roster")
     persons = set()
     for one in signed.signatures:
         officer = judges.officer(one.public_key, roster.issued_ns)
-        check_signature(one.public_key, one.signature, message)
+        officer.check(signable, one.signature)
         persons.add(officer.person)
     if len(persons) < judges.threshold:
         raise Refused(

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import Reason, Refused
 from custody.keys import canonical
-from custody.keys.roster import Roster, check_signature
+from custody.keys.roster import Roster
+from custody.keys.signable import Signable, TypedField
 
 TAG = "strongroom/statement"
 VERSION = 1
@@ -44,10 +45,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class StatementSignature:
-    """One officer's Ed25519 signature over a statement."""
+    """One officer's signature over a statement, by any kind of credential."""
 
     public_key: bytes
     signature: bytes
+    evidence: bytes = b""
 
 
 def encode(statement: Statement) -> bytes:
@@ -63,6 +65,16 @@ def encode(statement: Statement) -> bytes:
             statement.expires_ns,
         ),
     )
+
+
+def signable(statement: Statement) -> Signable:
+    """Return what officers sign, on whichever rail. Refused: malformed, too_large."""
+    shown = (
+        TypedField("kind", "string", statement.kind.value),
+        TypedField("subject", "string", statement.subject),
+        TypedField("text", "string", "\n".join(statement.lines)),
+    )
+    return Signable(encode(statement), "Statement", shown)
 
 
 def sign_statement(private_key: Ed25519PrivateKey, statement: Statement) -> StatementSignature:
@@ -86,11 +98,11 @@ def verify_statement(
         raise Refused(Reason.APPROVAL_EXPIRED, statement.statement_id)
     if len(signatures) > SIGNATURES_MAX:
         raise Refused(Reason.TOO_LARGE, f"at most {SIGNATURES_MAX} signatures")
-    message = encode(statement)
+    signed = signable(statement)
     persons = set()
     for given in signatures:
         officer = roster.officer(given.public_key, now_ns)
-        check_signature(given.public_key, given.signature, message)
+        officer.check(signed, given.signature, given.evidence)
         persons.add(officer.person)
     if len(persons) < roster.threshold:
         raise Refused(Reason.QUORUM_NOT_MET, f"{len(persons)} of {roster.threshold} persons sign")

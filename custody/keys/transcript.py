@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core.errors import Reason, Refused
 from core.ids import ChainId
 from custody.keys import canonical
-from custody.keys.roster import check_signature
+from custody.keys.edwards import check_signature
 
 TAG = "strongroom/key-ceremony"
 VERSION = 1

@@ -169,12 +169,17 @@ def _from_and_to(
 
 def _dump(approvals: Sequence[Approval]) -> str:
     return json.dumps(
-        [[one.public_key.hex(), one.verdict.value, one.signature.hex()] for one in approvals]
+        [
+            [one.public_key.hex(), one.verdict.value, one.signature.hex(), one.evidence.hex()]
+            for one in approvals
+        ]
     )
 
 
 def _load(text: str) -> tuple[Approval, ...]:
     return tuple(
-        Approval(bytes.fromhex(key), Verdict(verdict), bytes.fromhex(signature))
-        for key, verdict, signature in json.loads(text)
+        Approval(
+            bytes.fromhex(key), Verdict(verdict), bytes.fromhex(signature), bytes.fromhex(evidence)
+        )
+        for key, verdict, signature, evidence in json.loads(text)
     )

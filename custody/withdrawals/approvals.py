@@ -25,6 +25,7 @@ approvals = table(
     sa.Column("public_key", Bytes, nullable=False),
     sa.Column("verdict", Text, nullable=False),
     sa.Column("signature", Bytes, nullable=False),
+    sa.Column("evidence", Bytes, nullable=False),
     sa.Column("at_ns", Int64, nullable=False),
     sa.UniqueConstraint("withdrawal_id", "person"),
 )
@@ -129,6 +130,7 @@ def _insert(
             public_key=approval.public_key,
             verdict=approval.verdict.value,
             signature=approval.signature,
+            evidence=approval.evidence,
             at_ns=now_ns,
         )
     )
@@ -139,4 +141,4 @@ def _insert(
 
 
 def _approval(row: sa.Row[tuple[object, ...]]) -> Approval:
-    return Approval(row.public_key, Verdict(row.verdict), row.signature)
+    return Approval(row.public_key, Verdict(row.verdict), row.signature, row.evidence)

@@ -241,6 +241,7 @@ def _approvals() -> None:
         sa.Column("public_key", Bytes, nullable=False),
         sa.Column("verdict", Text, nullable=False),
         sa.Column("signature", Bytes, nullable=False),
+        sa.Column("evidence", Bytes, nullable=False),
         sa.Column("at_ns", Int64, nullable=False),
         sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawals.withdrawal_id"]),
         sa.PrimaryKeyConstraint("approval_no"),

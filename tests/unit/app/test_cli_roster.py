@@ -30,7 +30,7 @@ def keygen(folder: Path, *persons: str) -> dict[str, str]:
 
 
 def draft(path: Path, keys: dict[str, str], threshold: int = 2) -> Path:
-    lines = ["version = 2", f"threshold = {threshold}", "# a draft may say why"]
+    lines = ["version = 3", f"threshold = {threshold}", "# a draft may say why"]
     for person, key in keys.items():
         lines += ["[[officers]]", f'person = "{person}"', f'public_key = "{key}"']
     path.write_text("\n".join(lines))
@@ -127,7 +127,7 @@ def test_every_form_of_an_intent_shows_and_hashes_alike(tmp_path: Path, intent: 
     text.write_text(data.hex() + "\n")
     page = tmp_path / "intent.json"
     page.write_text(cli("-o", "json", "intent", "show", binary).stdout)
-    assert json.loads(page.read_text())["version"] == ("1" if intent is SPEND else "2")
+    assert json.loads(page.read_text())["version"] == ("1" if intent is SPEND else "3")
     for file in (binary, text, page):
         assert cli("intent", "show", file).stdout == render(intent)
         assert cli("intent", "hash", file).stdout.strip() == hashed

@@ -81,8 +81,8 @@ M, V = Reason.MALFORMED, Reason.UNKNOWN_VERSION
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("version = 2", "version = 1", V),
-        ("version = 2\n", "", V),
+        ("version = 3", "version = 1", V),
+        ("version = 3\n", "", V),
         ("serial = 1", "serial = 2", M),
         ("serial = 1", "serial = 0", M),
         ('previous = ""', 'previous = "00"', M),
@@ -98,6 +98,9 @@ M, V = Reason.MALFORMED, Reason.UNKNOWN_VERSION
         ('"ada"', '"\\u0061da"', M),
         (KEY, KEY.upper(), M),
         (KEY, KEY[:-2], M),
+        ('kind = "ed25519"', 'kind = "webauthn"', M),
+        ('kind = "ed25519"', 'kind = ["ed25519"]', M),
+        ('kind = "ed25519"\n', "", M),
         ("active_from_ns = 0\n", "", M),
         ("active_from_ns = 0\n", "active_from_ns = 9223372036854775807\n", M),
         ("quorum = 2", "quorum = 3", M),
@@ -134,8 +137,8 @@ def test_what_is_no_text_or_too_much_of_it_is_refused() -> None:
         (b"", V),
         (b"not toml at all", M),
         (b"\xff", M),
-        (b"version = 2\n" + b"#" * (1 << 20), Reason.TOO_LARGE),
-        (b"version = 2\nx = " + b"[" * 100_000, M),
+        (b"version = 3\n" + b"#" * (1 << 20), Reason.TOO_LARGE),
+        (b"version = 3\nx = " + b"[" * 100_000, M),
         (GOOD.encode() + b"\n", M),
         (GOOD.encode()[:-1], M),
     ):
@@ -152,7 +155,7 @@ def test_a_key_stands_in_a_roster_once() -> None:
 
 def test_a_draft_may_be_spelled_freely_and_hashes_as_its_body_does() -> None:
     draft = f"""# the second version
-version = 2
+version = 3
 serial = 1
 issued_ns = 0
 previous = ""
