@@ -18,6 +18,7 @@ def upgrade() -> None:
     """Create the tables."""
     _idempotency_keys()
     _issued_keys()
+    _policies()
     _api_keys()
 
 
@@ -55,6 +56,22 @@ def _issued_keys() -> None:
         sa.UniqueConstraint("chain", "public_key"),
         sqlite_strict=True,
     )
+
+
+def _policies() -> None:
+    op.create_table(
+        "policies",
+        sa.Column("serial", Int64, autoincrement=False, nullable=False),
+        sa.Column("hash", Bytes, nullable=False),
+        sa.Column("body", Bytes, nullable=False),
+        sa.Column("in_force_from_ns", Int64, nullable=False),
+        sa.Column("recorded_by", Text, nullable=False),
+        sa.Column("recorded_at_ns", Int64, nullable=False),
+        sa.PrimaryKeyConstraint("serial"),
+        sa.UniqueConstraint("hash"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("policies", keys=[["hash"], ["serial"]])
 
 
 def _api_keys() -> None:
