@@ -17,6 +17,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from chains.outgoing import (
+    BATCH_ITEMS_MAX,
+    BlockRef,
+    BroadcastOutcome,
+    BroadcastResult,
+    Decoded,
+    Effect,
+    FeeRate,
+    Input,
+    ItemStatus,
+    SignedTx,
+    SpendIntent,
+    SpendItem,
+    SpendKind,
+    TxStatus,
+    UnsignedTx,
+)
 from core.ids import ChainId
 
 NATIVE = "native"
@@ -64,14 +81,8 @@ class ChainTraits:
     """First step of derivation paths: 44, or 84 where witness programs are paid to."""
     spends_coins: bool = False
     """A transaction uses up coins (outpoints) of its sender instead of one nonce."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockRef:
-    """One block, named by height and hash together."""
-
-    height: int
-    hash: str
+    batch_max: int = 0
+    """Most payments that one transaction may make, each for itself; 0: there are no batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,157 +128,6 @@ class Standing(enum.StrEnum):
     """Code, which takes the asset as far as a simulation can tell."""
     REFUSES = "refuses"
     """Code that has no way to take the asset: a payment would fail."""
-
-
-class SpendKind(enum.StrEnum):
-    """Why an outgoing transaction exists."""
-
-    WITHDRAWAL = "withdrawal"
-    SWEEP = "sweep"
-    TOP_UP = "top_up"
-    CANCELLATION = "cancellation"
-    """Spends the nonce (or the coin) back to ourselves: the declared spend can never land."""
-    DELEGATION = "delegation"
-    """Moves nothing: an account of ours begins to run the code of a contract in the roster."""
-    ROTATION = "rotation"
-    """Moves a wallet's money from retired keys to the wallet's present ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpendIntent:
-    """What one outgoing transaction may do, and all it may do.
-
-    Officers sign its hash (custody.keys.intent).
-    """
-
-    spend_id: str
-    kind: SpendKind
-    cause_id: str
-    """The withdrawal, or the sweep job, this spend carries out."""
-    chain: ChainId
-    network: str
-    asset_key: str
-    source: str
-    destination: str
-    amount: int
-    fee_max: int
-    """Most native units the transaction may cost in fees, over all replacements."""
-
-
-@dataclass(frozen=True, slots=True)
-class FeeRate:
-    """Price of one unit of transaction space, in native units.
-
-    The most we pay and the tip inside it.
-    """
-
-    max_rate: int
-    tip_rate: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnsignedTx:
-    """A built transaction: `payload` is its unsigned serialisation.
-
-    `digest` the 32 bytes to sign.
-    """
-
-    chain: ChainId
-    sender: str
-    nonce: int
-    payload: bytes
-    digest: bytes
-    fee_max: int
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One movement of money that a transaction would cause."""
-
-    asset_key: str
-    destination: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One coin that a transaction spends, with its amount proven by the transaction it comes from.
-
-    Only on chains that spend coins.
-    """
-
-    outpoint: str
-    owner: str
-    """Address whose key must sign."""
-    amount: int
-    digest: bytes
-    """The 32 bytes that this input's signature signs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What a payload does, read from its bytes by code that is not the builder's.
-
-    `effects` are all of its outputs, change included.
-    """
-
-    network: str
-    nonce: int
-    """0 on chains that spend coins."""
-    effects: tuple[Effect, ...]
-    fee_max: int
-    digest: bytes
-    """The bytes to sign; where inputs are signed one by one, what names the transaction."""
-    inputs: tuple[Input, ...] = ()
-    source_is_contract: bool = False
-    """The sender is a contract wallet; a key that is one of its owners signs, the nonce is its."""
-
-    def claims(self, sender: str) -> tuple[str, ...]:
-        """Return what two transactions cannot both use: the sender's nonce, or the coins."""
-        if self.inputs:
-            return tuple(one.outpoint for one in self.inputs)
-        return (f"{sender}/{self.nonce}",)
-
-
-@dataclass(frozen=True, slots=True)
-class SignedTx:
-    """Bytes ready to leave; saved before they do."""
-
-    tx_id: str
-    raw: bytes
-
-
-class BroadcastOutcome(enum.StrEnum):
-    """What became of bytes that were sent. A timeout is UNKNOWN, never a failure."""
-
-    ACCEPTED = "accepted"
-    ALREADY_KNOWN = "already_known"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastResult:
-    """An outcome and the node's own words."""
-
-    outcome: BroadcastOutcome
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TxStatus:
-    """Where a transaction of ours stands on the node's current chain.
-
-    block is None while not included.
-    """
-
-    known: bool
-    block: BlockRef | None = None
-    succeeded: bool = False
-    fee: int = 0
-    """Native units really paid; meaningful once included, for failed transactions too."""
-    effect_amount: int = 0
-    """Amount the transaction really moved to its destination; meaningful once included."""
 
 
 class ChainReader(Protocol):
@@ -339,7 +199,7 @@ class ChainWriter(Protocol):
     def fee_units(self, intent: SpendIntent) -> int:
         """Return how many units (gas, virtual bytes) the transaction may use.
 
-        With its safety margin.
+        With its safety margin. Unavailable: it would fail as a whole.
         """
         ...
 
@@ -393,3 +253,32 @@ class Chain(ChainReader, ChainWriter, Protocol):
     def close(self) -> None:
         """Let go of the connections to its nodes."""
         ...
+
+
+__all__ = [
+    "AssetSpec",
+    "BATCH_ITEMS_MAX",
+    "Block",
+    "BlockRef",
+    "BroadcastOutcome",
+    "BroadcastResult",
+    "CODE",
+    "Chain",
+    "ChainReader",
+    "ChainTraits",
+    "ChainWriter",
+    "Decoded",
+    "Effect",
+    "FeeRate",
+    "Input",
+    "ItemStatus",
+    "NATIVE",
+    "Payment",
+    "SignedTx",
+    "SpendIntent",
+    "SpendItem",
+    "SpendKind",
+    "Standing",
+    "TxStatus",
+    "UnsignedTx",
+]

@@ -2,17 +2,18 @@
 
 Both are canonical messages (custody.keys.canonical has the byte format); the fields, in order:
 
-    strongroom/spend-intent, version 1
+    strongroom/spend-intent, version 1; of a batch version 2, which has the last field too
         spend_id s · kind s · cause_id s · chain s · network s · asset_key s · source s ·
-        destination s · amount i · fee_max i
+        destination s · amount i · fee_max i ·
+        items l of (l of cause_id s · destination s · amount i)
     strongroom/withdrawal-intent, version 3
         withdrawal_id s · customer_no i · initiator s · chain s · network s · asset_key s ·
         destination s · amount i · fee_minor i · network_fee_max i · policy_version i ·
         expires_ns i · rule s · wallet s · policy_hash s · decision_hash s · excluded l of s ·
         not_before_ns i
 
-`kind` is one of withdrawal, sweep, top_up, cancellation, delegation, rotation. Amounts are minor
-units, times unix nanoseconds, hashes 64 lower case hex digits. `excluded` is sorted and names
+`kind` is one of withdrawal, sweep, top_up, cancellation, delegation, rotation, batch. Amounts are
+minor units, times unix nanoseconds, hashes 64 lower case hex digits. `excluded` is sorted and names
 nobody twice. The hash of an intent is SHA-256 of its message.
 tests/vectors/intents.json holds published examples.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias, cast
 
-from chains.base import SpendIntent, SpendKind
+from chains.base import BATCH_ITEMS_MAX, SpendIntent, SpendItem, SpendKind
 from core.errors import Reason, Refused
 from core.ids import CUSTOMER_NO_LIMIT, ChainId
 from core.money import AMOUNT_LIMIT
@@ -33,6 +34,7 @@ from custody.keys import canonical
 SPEND_TAG = "strongroom/spend-intent"
 WITHDRAWAL_TAG = "strongroom/withdrawal-intent"
 SPEND_VERSION = 1
+BATCH_VERSION = 2
 WITHDRAWAL_VERSION = 3
 TEXT_MAX = 256
 EXCLUDED_MAX = 64
@@ -91,15 +93,15 @@ def encode(intent: Intent) -> bytes:
     for name, limit in _SPEND_FIELDS if is_spend else _WITHDRAWAL_FIELDS:
         value = getattr(intent, name)
         if limit is not None:
-            if type(value) is not int or value < 0:
-                raise Refused(Reason.MALFORMED, f"{name} of an intent")
-            if value >= limit:
-                raise Refused(Reason.AMOUNT_OUT_OF_RANGE, name)
+            _check_number(name, value, limit)
         elif not _is_plain(name, value):
             raise Refused(Reason.MALFORMED, f"{name} of an intent")
         elif name == "kind":
             value = value.value
         values.append(value)
+    if isinstance(intent, SpendIntent) and (intent.items or intent.kind is SpendKind.BATCH):
+        version = BATCH_VERSION
+        values.append(_encode_items(intent))
     return canonical.encode(tag, version, values)
 
 
@@ -118,27 +120,61 @@ def _is_plain(name: str, value: object) -> bool:
     return name not in _HASHES or (len(value) == 64 and set(value) <= _HEX_DIGITS)
 
 
+def _encode_items(spend: SpendIntent) -> tuple[canonical.Value, ...]:
+    items = spend.items
+    if spend.kind is not SpendKind.BATCH or type(items) is not tuple:
+        raise Refused(Reason.MALFORMED, "a batch has items and nothing else has")
+    if not 1 <= len(items) <= BATCH_ITEMS_MAX or any(type(one) is not SpendItem for one in items):
+        raise Refused(Reason.MALFORMED, f"a batch has 1 to {BATCH_ITEMS_MAX} items")
+    for one in items:
+        if not (_is_plain("cause_id", one.cause_id) and _is_plain("to", one.destination)):
+            raise Refused(Reason.MALFORMED, "an item of a batch")
+        _check_number("amount", one.amount, AMOUNT_LIMIT)
+    return tuple((one.cause_id, one.destination, one.amount) for one in items)
+
+
+def _check_number(name: str, value: object, limit: int) -> None:
+    if type(value) is not int or value < 0:
+        raise Refused(Reason.MALFORMED, f"{name} of an intent")
+    if value >= limit:
+        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, name)
+
+
 def decode(data: bytes) -> Intent:
     """Return the intent of a message; the strict inverse of encode.
 
     Refused: malformed, unknown_version, …
     """
     is_spend = data[1 : 1 + len(SPEND_TAG)] == SPEND_TAG.encode()
+    is_batch = is_spend and data[1 + len(SPEND_TAG) :][:2] == _BATCH_MARK
     kind: type[Intent] = SpendIntent if is_spend else WithdrawalIntent
     tag, version = _SPEND if is_spend else _WITHDRAWAL
-    values = canonical.decode(tag, version, data)
-    names = [field.name for field in fields(kind)]
-    if len(values) != len(names):
+    values = canonical.decode(tag, BATCH_VERSION if is_batch else version, data)
+    names = [name for name, _ in _SPEND_FIELDS if is_spend] or [
+        name for name, _ in _WITHDRAWAL_FIELDS
+    ]
+    if len(values) != len(names) + is_batch:
         raise Refused(Reason.MALFORMED, "wrong number of fields")
-    arguments = cast("dict[str, object]", dict(zip(names, values, strict=True)))
+    arguments = cast("dict[str, object]", dict(zip(names, values, strict=False)))
     if is_spend:
         if arguments["kind"] not in {member.value for member in SpendKind}:
             raise Refused(Reason.MALFORMED, "unknown kind of spend")
         arguments["kind"] = SpendKind(str(arguments["kind"]))
-    intent = kind(**arguments)  # type: ignore[arg-type]  # _check looks at every type
+    if is_batch:
+        arguments["items"] = _decode_items(values[-1])
+    intent = kind(**arguments)  # type: ignore[arg-type]  # encode looks at every type
     if encode(intent) != data:
         raise Refused(Reason.MALFORMED, "not the canonical spelling")
     return intent
+
+
+def _decode_items(value: canonical.Value) -> tuple[SpendItem, ...]:
+    if type(value) is not tuple:
+        raise Refused(Reason.MALFORMED, "items of a batch are a list")
+    rows = [row for row in value if type(row) is tuple and len(row) == _ITEM_FIELDS]
+    if len(rows) != len(value):
+        raise Refused(Reason.MALFORMED, "an item of a batch has three fields")
+    return tuple(SpendItem(*row) for row in rows)  # type: ignore[arg-type]  # so does encode
 
 
 def intent_hash(intent: Intent) -> bytes:
@@ -159,9 +195,21 @@ def render_bytes(data: bytes) -> str:
     intent = decode(data)
     lines = ["spend intent" if isinstance(intent, SpendIntent) else "withdrawal intent"]
     for field in fields(intent):
-        lines += _lines(field.name, getattr(intent, field.name), intent.asset_key)
+        value = getattr(intent, field.name)
+        if field.name == "items":
+            lines += _render_items(intent)
+        else:
+            lines += _lines(field.name, value, intent.asset_key)
     lines.append(f"  hash: {hashlib.sha256(data).hexdigest()}")
     return "\n".join(lines) + "\n"
+
+
+def _render_items(intent: Intent) -> list[str]:
+    items = intent.items if isinstance(intent, SpendIntent) else ()
+    return [
+        f"  item {number}: {one.amount} minor units to {one.destination} for {one.cause_id}"
+        for number, one in enumerate(items, 1)
+    ]
 
 
 def _lines(name: str, value: object, asset_key: str) -> list[str]:
@@ -214,6 +262,8 @@ def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
 
 
 _SPEND = (SPEND_TAG, SPEND_VERSION)
+_BATCH_MARK = BATCH_VERSION.to_bytes(2, "big")
+_ITEM_FIELDS = 3
 _WITHDRAWAL = (WITHDRAWAL_TAG, WITHDRAWAL_VERSION)
 _INTEGER_LIMITS = {
     "customer_no": CUSTOMER_NO_LIMIT,
@@ -229,6 +279,10 @@ _TIMES = frozenset({"expires_ns", "not_before_ns"})
 _HASHES = frozenset({"policy_hash", "decision_hash"})
 _HEX_DIGITS = frozenset("0123456789abcdef")
 _SPEND_FIELDS, _WITHDRAWAL_FIELDS = (
-    tuple((field.name, _INTEGER_LIMITS.get(field.name)) for field in fields(kind))
+    tuple(
+        (field.name, _INTEGER_LIMITS.get(field.name))
+        for field in fields(kind)
+        if field.name != "items"
+    )
     for kind in (SpendIntent, WithdrawalIntent)
 )

@@ -5,6 +5,8 @@ custody.keys.intent, integers as strings of decimal digits, lists as lists of st
 
     {"type": "strongroom/spend-intent", "version": "1", "spend_id": "sp_1", "amount": "15", …}
 
+The items of a batch are a list of such objects, each with cause_id, destination and amount.
+
 What is shown and hashed is always the canonical bytes; the form they came in leaves no trace.
 """
 
@@ -15,7 +17,7 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from chains.base import SpendIntent, SpendKind
+from chains.base import BATCH_ITEMS_MAX, SpendIntent, SpendItem, SpendKind
 from core.errors import Reason, Refused
 from custody.keys import intent as intents
 from custody.keys.intent import Intent, WithdrawalIntent
@@ -23,6 +25,7 @@ from custody.keys.intent import Intent, WithdrawalIntent
 FORM_BYTES_MAX = 1 << 16
 _KINDS: dict[tuple[str, str], type[Intent]] = {
     (intents.SPEND_TAG, str(intents.SPEND_VERSION)): SpendIntent,
+    (intents.SPEND_TAG, str(intents.BATCH_VERSION)): SpendIntent,
     (intents.WITHDRAWAL_TAG, str(intents.WITHDRAWAL_VERSION)): WithdrawalIntent,
 }
 _LISTS = frozenset({"excluded"})
@@ -30,6 +33,7 @@ _DIGITS = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 _INTEGERS = frozenset(
     field.name for kind in _KINDS.values() for field in fields(kind) if field.type == "int"
 )
+_ITEM_NAMES = tuple(field.name for field in fields(SpendItem))
 
 
 def read_any(data: bytes) -> bytes:
@@ -53,13 +57,21 @@ def read_any(data: bytes) -> bytes:
     return intents.encode(intents.decode(raw))
 
 
-def to_json(intent: Intent) -> dict[str, str | list[str]]:
+def to_json(intent: Intent) -> dict[str, Any]:
     """Return the JSON form of an intent, not yet as text."""
-    found = next(key for key, kind in _KINDS.items() if isinstance(intent, kind))
+    tag, version = intents.SPEND_TAG, intents.SPEND_VERSION
+    if isinstance(intent, WithdrawalIntent):
+        tag, version = intents.WITHDRAWAL_TAG, intents.WITHDRAWAL_VERSION
+    elif intent.items:
+        version = intents.BATCH_VERSION
     values = {field.name: getattr(intent, field.name) for field in fields(intent)}
-    return {"type": found[0], "version": found[1]} | {
-        name: _form_of(value) for name, value in values.items()
-    }
+    page: dict[str, Any] = {"type": tag, "version": str(version)}
+    for name, value in values.items():
+        if name != "items":
+            page[name] = _form_of(value)
+        elif value:
+            page[name] = [{key: str(getattr(one, key)) for key in _ITEM_NAMES} for one in value]
+    return page
 
 
 def _form_of(value: object) -> str | list[str]:
@@ -73,6 +85,7 @@ def _from_json(text: bytes) -> Intent:
         page = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Refused(Reason.MALFORMED, "not the JSON form of an intent") from error
+    items = page.pop("items", None)
     for name, value in page.items():
         listed = value if name in _LISTS and type(value) is list else (value,)
         if (name in _LISTS) != (listed is value) or not all(type(one) is str for one in listed):
@@ -80,10 +93,28 @@ def _from_json(text: bytes) -> Intent:
     found = (page.pop("type", ""), page.pop("version", ""))
     if found not in _KINDS:
         raise Refused(Reason.UNKNOWN_VERSION, f"{found[0]} {found[1]}")
-    kind = _KINDS[found]
-    if set(page) != {field.name for field in fields(kind)}:
+    kind, is_batch = _KINDS[found], found[1] == str(intents.BATCH_VERSION)
+    is_batch = is_batch and kind is SpendIntent
+    names = {field.name for field in fields(kind)} - {"items"}
+    if set(page) != names or (items is not None) != is_batch:
         raise Refused(Reason.MALFORMED, "fields of an intent are missing or unknown")
-    return kind(**{name: _value(name, value) for name, value in page.items()})
+    values = {name: _value(name, value) for name, value in page.items()}
+    if is_batch:
+        values["items"] = _items(items)
+    return kind(**values)
+
+
+def _items(rows: object) -> tuple[SpendItem, ...]:
+    if type(rows) is not list or len(rows) > BATCH_ITEMS_MAX:
+        raise Refused(Reason.MALFORMED, f"items are a list of at most {BATCH_ITEMS_MAX}")
+    found = []
+    for row in rows:
+        if type(row) is not dict or set(row) != set(_ITEM_NAMES):
+            raise Refused(Reason.MALFORMED, "an item has a cause, a destination and an amount")
+        if not all(type(value) is str for value in row.values()):
+            raise Refused(Reason.MALFORMED, "every field of an item is a string")
+        found.append(SpendItem(**{name: _value(name, value) for name, value in row.items()}))
+    return tuple(found)
 
 
 def _value(name: str, text: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chains.base import SpendKind
+from chains.base import SpendItem, SpendKind
 from core.errors import Reason, Refused
 from custody.keys import canonical
 from custody.keys.intent import (
@@ -40,22 +40,30 @@ def by_hand(page: dict[str, Any]) -> bytes:
         "customer_no", "amount", "fee_minor", "network_fee_max", "fee_max", "policy_version",
         "expires_ns", "not_before_ns",
     }  # fmt: skip
-    tag, fields_ = page["type"], [name for name in page if name not in ("type", "version")]
-    out = chr(len(tag)) + tag
-    parts = [out.encode("ascii"), struct.pack(">HH", int(page["version"]), len(fields_))]
-    for name in fields_:
+
+    def field(name: str, value: Any) -> bytes:
+        if name == "items":
+            rows = [list_of([field(n, row[n]) for n in ("cause_id", "destination", "amount")])
+                    for row in value]  # fmt: skip
+            return list_of(rows)
         if name in numbers:
-            digits = f"{int(page[name]):x}"
+            digits = f"{int(value):x}"
             body = bytes.fromhex(
                 "" if digits == "0" else digits.zfill(len(digits) + len(digits) % 2)
             )
-            parts += [b"i", struct.pack(">I", len(body)), body]
-        elif isinstance(page[name], list):
-            body = b"".join(b"s" + struct.pack(">I", len(x)) + x.encode() for x in page[name])
-            parts += [b"l", struct.pack(">I", len(body)), body]
-        else:
-            parts += [b"s", struct.pack(">I", len(page[name])), page[name].encode("ascii")]
-    return b"".join(parts)
+            return b"i" + struct.pack(">I", len(body)) + body
+        if isinstance(value, list):
+            return list_of([field("person", one) for one in value])
+        return b"s" + struct.pack(">I", len(value)) + str(value).encode("ascii")
+
+    def list_of(parts: list[bytes]) -> bytes:
+        body = b"".join(parts)
+        return b"l" + struct.pack(">I", len(body)) + body
+
+    tag, fields_ = str(page["type"]), [name for name in page if name not in ("type", "version")]
+    head = (chr(len(tag)) + tag).encode("ascii")
+    head += struct.pack(">HH", int(page["version"]), len(fields_))
+    return head + b"".join(field(name, page[name]) for name in fields_)
 
 
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
@@ -87,11 +95,21 @@ def test_the_vectors_have_every_kind_and_no_two_of_one_hash() -> None:
     assert kinds == {"a withdrawal", *(kind.value for kind in SpendKind)}
 
 
+SINGLE = sorted(kind for kind in SpendKind if kind is not SpendKind.BATCH)
+BATCH = spend(
+    kind=SpendKind.BATCH,
+    destination=SPEND.source,
+    amount=7,
+    items=(SpendItem("wd_1", "0xA", 3), SpendItem("wd_2", "0xB", 4)),
+)
+
+
 def test_the_independent_encoder_agrees_on_any_intent() -> None:
-    @given(texts, texts, amounts, amounts, st.sampled_from(SpendKind))
+    @given(texts, texts, amounts, amounts, st.sampled_from(SINGLE))
     def agree(one: str, other: str, amount: int, fee: int, kind: SpendKind) -> None:
         for intent in (
             spend(spend_id=one, destination=other, amount=amount, fee_max=fee, kind=kind),
+            replace(BATCH, items=(*BATCH.items, SpendItem(one, other, amount))),
             withdrawal(withdrawal_id=one, initiator=other, amount=amount, fee_minor=fee),
         ):
             assert by_hand(to_json(intent)) == encode(intent)
@@ -115,7 +133,9 @@ GOOD_JSON = VECTORS["vectors"][0]["json"]
         ({"kind": "gift"}, Reason.MALFORMED),
         ({"destination": "0x\u0410"}, Reason.MALFORMED),
         ({"note": "please"}, Reason.MALFORMED),
-        ({"version": "2"}, Reason.UNKNOWN_VERSION),
+        ({"version": "2"}, Reason.MALFORMED),
+        ({"version": "3"}, Reason.UNKNOWN_VERSION),
+        ({"items": []}, Reason.MALFORMED),
         ({"type": "strongroom/approval"}, Reason.UNKNOWN_VERSION),
     ],
 )
@@ -145,26 +165,89 @@ def changed(intent: Intent, name: str) -> Intent:
 
 @pytest.mark.parametrize(
     ("intent", "name"),
-    [(intent, field.name) for intent in (SPEND, WITHDRAWAL) for field in fields(intent)],
+    [
+        (intent, field.name)
+        for intent in (SPEND, WITHDRAWAL)
+        for field in fields(intent)
+        if field.name != "items"
+    ],
 )
 def test_a_change_of_any_field_changes_the_hash(intent: Intent, name: str) -> None:
     assert intent_hash(changed(intent, name)) != intent_hash(intent)
+
+
+def test_a_change_of_any_item_changes_the_hash() -> None:
+    one, other = BATCH.items
+    variants = [
+        BATCH.items,
+        (other, one),
+        (one,),
+        (one, one),
+        (one, other, other),
+        (one, replace(other, cause_id="wd_3")),
+        (one, replace(other, destination="0xC")),
+        (one, replace(other, amount=5)),
+    ]
+    assert len({intent_hash(replace(BATCH, items=items)) for items in variants}) == len(variants)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"items": ()},
+        {"kind": SpendKind.WITHDRAWAL},
+        {"items": BATCH.items * 33},
+        {"items": list(BATCH.items)},
+        {"items": (("wd_1", "0xA", 3),)},
+        {"items": (SpendItem("", "0xA", 3),)},
+        {"items": (SpendItem("wd_1", "0xА", 3),)},
+        {"items": (SpendItem("wd_1", "0xA", -1),)},
+    ],
+)
+def test_a_batch_has_items_and_nothing_else_has(changes: dict[str, Any]) -> None:
+    assert decode(encode(BATCH)) == BATCH
+    with pytest.raises(Refused) as refused:
+        encode(replace(BATCH, **changes))
+    assert refused.value.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        None,
+        [],
+        {},
+        ["wd_1"],
+        [{"cause_id": "wd_1", "destination": "0xA"}],
+        [{"cause_id": "wd_1", "destination": "0xA", "amount": 3}],
+        [{"cause_id": "wd_1", "destination": "0xA", "amount": "03"}],
+        [{"cause_id": "wd_1", "destination": "0xA", "amount": "3"}] * 65,
+    ],
+)
+def test_the_items_of_a_batch_have_one_json_spelling(items: object) -> None:
+    page = to_json(BATCH)
+    assert read_any(json.dumps(page).encode()) == encode(BATCH)
+    with pytest.raises(Refused) as refused:
+        read_any(json.dumps({**page, "items": items}).encode())
+    assert refused.value.reason is Reason.MALFORMED
 
 
 def test_a_spend_and_a_withdrawal_never_share_bytes() -> None:
     assert encode(SPEND)[:20] != encode(WITHDRAWAL)[:20]
 
 
-@given(texts, texts, amounts, amounts, st.sampled_from(SpendKind))
+@given(texts, texts, amounts, amounts, st.sampled_from(SINGLE))
 def test_decode_is_the_inverse_of_encode(
     one: str, other: str, amount: int, fee: int, kind: SpendKind
 ) -> None:
     intent = spend(spend_id=one, destination=other, amount=amount, fee_max=fee, kind=kind)
-    assert decode(encode(intent)) == intent
-    assert render_bytes(encode(intent)) == render(intent)
+    batch = replace(BATCH, items=(SpendItem(one, other, amount), *BATCH.items))
+    for any_ in (intent, batch):
+        assert decode(encode(any_)) == any_
+        assert render_bytes(encode(any_)) == render(any_)
 
 
-@pytest.mark.parametrize("intent", [SPEND, WITHDRAWAL])
+@pytest.mark.parametrize("intent", [SPEND, WITHDRAWAL, BATCH])
 def test_no_other_bytes_decode(intent: Intent) -> None:
     data = encode(intent)
     for position in range(len(data)):
@@ -194,7 +277,7 @@ def test_an_integer_with_leading_zeros_is_refused() -> None:
 
 def test_another_version_is_named_as_such() -> None:
     data = bytearray(encode(SPEND))
-    data[len(SPEND_TAG) + 2] = 2
+    data[len(SPEND_TAG) + 2] = 3
     with pytest.raises(Refused) as refused:
         decode(bytes(data))
     assert refused.value.reason is Reason.UNKNOWN_VERSION
