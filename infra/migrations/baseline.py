@@ -32,6 +32,7 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     "payments": (
         "Withdrawals, and everything that leaves.",
         """decisions withdrawals withdrawal_events approvals lanes
+        velocity_reservations velocity_totals prices stops
         spends spend_attempts spend_drafts sweep_items rotations""",
     ),
     "destinations": (

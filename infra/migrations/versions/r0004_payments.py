@@ -18,6 +18,10 @@ def upgrade() -> None:
     """Create the tables."""
     _decisions()
     _lanes()
+    _stops()
+    _velocity_reservations()
+    _velocity_totals()
+    _prices()
     _rotations()
     _spends()
     _withdrawals()
@@ -63,6 +67,77 @@ def _lanes() -> None:
         sa.PrimaryKeyConstraint("chain", "sender"),
         sqlite_strict=True,
     )
+
+
+def _stops() -> None:
+    op.create_table(
+        "stops",
+        sa.Column("stop_id", Text, nullable=False),
+        sa.Column("kind", Text, nullable=False),
+        sa.Column("scope", Text, nullable=False),
+        sa.Column("placed_by", Text, nullable=False),
+        sa.Column("placed_at_ns", Int64, nullable=False),
+        sa.Column("until_ns", Int64, nullable=True),
+        sa.Column("lifted_by", Text, nullable=True),
+        sa.Column("lifted_at_ns", Int64, nullable=True),
+        sa.Column("statement", Bytes, nullable=False),
+        sa.CheckConstraint("(kind = 'freeze') = (until_ns IS NOT NULL)", name="until"),
+        sa.CheckConstraint("kind = 'pause' OR lifted_at_ns IS NULL", name="freezes_are_not_lifted"),
+        sa.PrimaryKeyConstraint("stop_id"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_stops_scope", "stops", ["scope"])
+
+
+def _velocity_reservations() -> None:
+    op.create_table(
+        "velocity_reservations",
+        sa.Column("owner", Text, nullable=False),
+        sa.Column("key", Text, nullable=False),
+        sa.Column("amount", Amount, nullable=False),
+        sa.Column("reserved_at_ns", Int64, nullable=False),
+        sa.Column("released_at_ns", Int64, nullable=True),
+        sa.Column("freed_at_ns", Int64, nullable=True),
+        sa.PrimaryKeyConstraint("owner", "key"),
+        *amount_check("amount"),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "ix_velocity_reservations_key", "velocity_reservations", ["key", "released_at_ns"]
+    )
+
+
+def _velocity_totals() -> None:
+    op.create_table(
+        "velocity_totals",
+        sa.Column("key", Text, nullable=False),
+        sa.Column("window_ns", Int64, autoincrement=False, nullable=False),
+        sa.Column("total", Amount, nullable=False),
+        sa.Column("left_ns", Int64, nullable=False),
+        sa.CheckConstraint("window_ns > 0", name="window"),
+        sa.PrimaryKeyConstraint("key", "window_ns"),
+        *amount_check("total"),
+        sqlite_strict=True,
+    )
+
+
+def _prices() -> None:
+    op.create_table(
+        "prices",
+        sa.Column("price_no", Int64, autoincrement=False, nullable=False),
+        sa.Column("asset_no", Int64, nullable=False),
+        sa.Column("value", Amount, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.Column("source", Text, nullable=False),
+        sa.Column("recorded_by", Text, nullable=False),
+        sa.Column("recorded_at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["asset_no"], ["assets.asset_no"]),
+        sa.PrimaryKeyConstraint("price_no"),
+        sa.UniqueConstraint("asset_no", "at_ns", "source"),
+        *amount_check("value"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("prices", keys=[["asset_no", "at_ns", "source"], ["price_no"]])
 
 
 def _rotations() -> None:
