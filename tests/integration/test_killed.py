@@ -9,13 +9,15 @@ from tests.support.killing.audit import findings
 from tests.support.killing.run import Outcome, Plan, demo_token, run
 
 PLAN = Plan(seed=20_261_120, kills=60)
+LOST_LEASE = "the lease was not renewed in time"
+"""An engine whose machine stalls for longer than its lease must end by itself: one more kill."""
 
 
 def test_killed_sixty_times_nothing_is_lost_paid_twice_or_promised_in_vain(tmp_path: Path) -> None:
     outcome = run(PLAN, tmp_path / "platform")
     try:
         assert findings(outcome, demo_token(outcome)) == []
-        assert outcome.unexpected == []
+        assert [one for one in outcome.unexpected if LOST_LEASE not in one] == []
         assert_money_was_in_flight(outcome)
     finally:
         outcome.node.stop()
