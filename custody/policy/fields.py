@@ -115,8 +115,10 @@ class Fields:
         """Read a decimal string such as "12" or "0.05"."""
         if is_optional and key not in self.table:
             return None
-        text = self.value(key, str, "0")
-        match = _DECIMAL.fullmatch(text)
+        if type(self.table.get(key)) is not str:
+            self.value(key, str, "")
+            return None
+        match = _DECIMAL.fullmatch(self.table[key])
         if match is None:
             self.complain(key, 'must be a decimal string like "12" or "0.05"')
             return None

@@ -15,6 +15,7 @@ from tests.campaign import (
     killed,
     native,
     paths,
+    policy,
     signer_token,
 )
 from tests.simulation import campaign as simulation
@@ -29,6 +30,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "builds": builds.campaign,
     "signer-token": signer_token.campaign,
     "paths": paths.campaign,
+    "policy": policy.campaign,
     "simulation": simulation.campaign,
 }
 
