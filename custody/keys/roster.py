@@ -169,6 +169,14 @@ class Roster:
                 return officer
         raise Refused(Reason.NOT_AN_OFFICER, "the key is not in the roster or not active now")
 
+    def passkey_holder(self, credential_id: bytes, now_ns: int) -> Officer:
+        """Return the active officer of a passkey's id. Refused: not_an_officer."""
+        for officer in self.officers:
+            known = officer.passkey
+            if known is not None and known.credential_id == credential_id:
+                return self.officer(officer.public_key, now_ns)
+        raise Refused(Reason.NOT_AN_OFFICER, "the passkey is not in the roster")
+
     def mandate(self, mandate_id: str) -> Mandate:
         """Return a mandate by its id. Refused: not_found."""
         for mandate in self.mandates:

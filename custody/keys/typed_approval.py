@@ -51,8 +51,7 @@ def typed_data(signable: Signable) -> dict[str, object]:
     Integers are decimal texts, because JSON's numbers are not exact everywhere.
     """
     fields = _fields(signable)
-    for field in fields:
-        _word(field)
+    _struct_hash(signable.purpose, fields)  # what cannot be hashed is not shown
     return {
         "types": {
             "EIP712Domain": [{"name": name, "type": type_} for name, type_ in _DOMAIN_TYPE],
