@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
-from fastapi import APIRouter
-from pydantic import Field
+from fastapi import APIRouter, Body
+from pydantic import Discriminator, Field, Tag
 
-from app.api.guard import Caller, GuardedRoute, In, Shop
-from app.api.shapes import Asked, Cursor, Limit, Page, Shown, after, next_of
+from app.api.approval_views import CaseView, PendingView, case, pending
+from app.api.guard import Caller, GuardedRoute, In
+from app.api.shapes import Asked, Cursor, Limit, Page, after, next_of
 from app.api.withdrawal_views import WithdrawalView, view
 from app.api.withdrawals import visible
 from core.errors import Reason, Refused
 from core.ids import WithdrawalId
-from custody.keys.intent import render_bytes
+from custody.keys import passkey_answers, typed_approval
 from custody.keys.roster import Approval, Roster, Verdict
 from custody.withdrawals import approvals, states
 from custody.withdrawals.states import Withdrawal, WithdrawalState
@@ -24,32 +26,43 @@ router = APIRouter(route_class=GuardedRoute)
 VerdictName = Literal["approve", "reject"]
 
 
-class GivenView(Shown):
-    """One officer's verdict as it is stored."""
+class FileKeyVerdict(Asked):
+    """A verdict signed with an Ed25519 key in a file: see custody.keys.roster for the message."""
 
-    person: str | None
-    public_key: str
-    verdict: VerdictName
-    signature: str
-
-
-class PendingView(Shown):
-    """What an officer signs: read it from the intent's bytes with your own tool, not from here."""
-
-    withdrawal: WithdrawalView
-    intent: Annotated[str, Field(description="Canonical bytes, hex")]
-    intent_hash: Annotated[str, Field(description="SHA-256 of the bytes, hex")]
-    rendering: Annotated[str, Field(description="The bytes as text for a person")]
-    threshold: int
-    given: list[GivenView]
-
-
-class NewApproval(Asked):
-    """A verdict signed with the officer's own key: see custody.keys.roster for the message."""
-
+    kind: Literal["ed25519"] = "ed25519"
     public_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     verdict: VerdictName
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+
+
+class WalletVerdict(Asked):
+    """A verdict signed with a wallet: `to_sign.typed_data` through eth_signTypedData_v4."""
+
+    kind: Literal["eip712"]
+    address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="With its checksum")]
+    verdict: VerdictName
+    signature: Annotated[str, Field(pattern=r"^0x[0-9a-f]{130}$")]
+
+
+class PasskeyVerdict(Asked):
+    """A verdict signed with a passkey: `to_sign.passkeys` through navigator.credentials.get()."""
+
+    kind: Literal["webauthn"]
+    verdict: VerdictName
+    answer: Annotated[dict[str, Any], Field(description="PublicKeyCredential.toJSON()")]
+
+
+def _kind_of(body: object) -> str:
+    kind = body.get("kind", "ed25519") if isinstance(body, Mapping) else ""
+    return kind if isinstance(kind, str) else ""
+
+
+NewVerdict: TypeAlias = Annotated[
+    Annotated[FileKeyVerdict, Tag("ed25519")]
+    | Annotated[WalletVerdict, Tag("eip712")]
+    | Annotated[PasskeyVerdict, Tag("webauthn")],
+    Discriminator(_kind_of),
+]
 
 
 @router.get("/v1/approvals")
@@ -57,32 +70,31 @@ def list_pending(shop: In, limit: Limit = 50, cursor: Cursor = None) -> Page[Pen
     """Return the withdrawals that wait for officers, oldest first."""
     with shop.context.platform.db.read() as conn:
         rows = states.in_states(conn, [WithdrawalState.HELD], after=after(cursor), limit=limit)
-        data = [_pending(conn, shop, row) for row in rows]
+        data = [pending(conn, shop, row) for row in rows]
     return Page[PendingView](
         data=data, next_cursor=next_of([row.request_no for row in rows], limit)
     )
 
 
 @router.get("/v1/approvals/{withdrawal_id}")
-def read_pending(withdrawal_id: str, caller: Caller, shop: In) -> PendingView:
-    """Return one withdrawal as officers see it, whatever its state."""
+def read_pending(withdrawal_id: str, caller: Caller, shop: In) -> CaseView:
+    """Return one withdrawal as the officer who asks sees it, whatever its state."""
     with shop.context.platform.db.read() as conn:
-        return _pending(conn, shop, visible(conn, WithdrawalId(withdrawal_id), caller))
+        row = visible(conn, WithdrawalId(withdrawal_id), caller)
+        return case(conn, shop, row, person=caller.subject)
 
 
 @router.post("/v1/withdrawals/{withdrawal_id}/approvals", status_code=201)
 def add_approval(
-    withdrawal_id: str, asked: NewApproval, caller: Caller, shop: In
+    withdrawal_id: str, asked: Annotated[NewVerdict, Body()], caller: Caller, shop: In
 ) -> WithdrawalView:
-    """Record one's own verdict; the same one again changes nothing."""
+    """Record one's own verdict, by any credential; the same one again changes nothing."""
     platform = shop.context.platform
-    given = Approval(
-        bytes.fromhex(asked.public_key), Verdict(asked.verdict), bytes.fromhex(asked.signature)
-    )
 
     def apply(conn: sa.Connection) -> Withdrawal:
         now_ns = platform.clock.now_ns()
         row = visible(conn, WithdrawalId(withdrawal_id), caller)
+        given = _approval(asked, platform.roster, now_ns)
         officer = platform.roster.officer(given.public_key, now_ns)
         if officer.person != caller.subject:
             raise Refused(Reason.FORBIDDEN, "an officer hands in his own verdict")
@@ -91,27 +103,13 @@ def add_approval(
     return view(shop, shop.write(apply))
 
 
-def _pending(conn: sa.Connection, shop: Shop, row: Withdrawal) -> PendingView:
-    roster = shop.context.platform.roster
-    return PendingView(
-        withdrawal=view(shop, row),
-        intent=row.intent.hex(),
-        intent_hash=row.intent_hash.hex(),
-        rendering=render_bytes(row.intent),
-        threshold=roster.threshold,
-        given=[
-            GivenView(
-                person=_person(roster, given.public_key),
-                public_key=given.public_key.hex(),
-                verdict=given.verdict.value,
-                signature=given.signature.hex(),
-            )
-            for given in approvals.of(conn, row.withdrawal_id)
-        ],
-    )
-
-
-def _person(roster: Roster, public_key: bytes) -> str | None:
-    """Return whose key it is in the roster of today."""
-    found = [officer for officer in roster.officers if officer.public_key == public_key]
-    return found[0].person if found else None
+def _approval(
+    asked: FileKeyVerdict | WalletVerdict | PasskeyVerdict, roster: Roster, now_ns: int
+) -> Approval:
+    verdict = Verdict(asked.verdict)
+    if isinstance(asked, PasskeyVerdict):
+        return passkey_answers.approval_of(asked.answer, verdict, roster=roster, now_ns=now_ns)
+    if isinstance(asked, WalletVerdict):
+        signature = typed_approval.one_spelling(bytes.fromhex(asked.signature[2:]))
+        return Approval(typed_approval.read_address(asked.address), verdict, signature)
+    return Approval(bytes.fromhex(asked.public_key), verdict, bytes.fromhex(asked.signature))

@@ -5,6 +5,8 @@ They are evidence, not authority: the guard verifies every one again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from core.errors import Corrupt, Reason, Refused
@@ -71,14 +73,28 @@ def add(
     return states.advance(conn, row, WithdrawalVerb.APPROVE, now_ns=now_ns, releasable_at_ns=now_ns)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A verdict as it was recorded."""
+
+    person: str
+    approval: Approval
+    at_ns: int
+
+
 def of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> list[Approval]:
     """Return every verdict on a withdrawal in the order they came."""
+    return [one.approval for one in given(conn, withdrawal_id)]
+
+
+def given(conn: sa.Connection, withdrawal_id: WithdrawalId) -> list[Given]:
+    """Return every verdict on a withdrawal, who gave it and when, in the order they came."""
     query = (
         sa.select(approvals)
         .where(approvals.c.withdrawal_id == withdrawal_id)
         .order_by(approvals.c.approval_no)
     )
-    return [_approval(row) for row in conn.execute(query)]
+    return [Given(row.person, _approval(row), row.at_ns) for row in conn.execute(query)]
 
 
 def has_quorum(conn: sa.Connection, row: Withdrawal, *, roster: Roster, now_ns: int) -> bool:

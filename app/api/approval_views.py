@@ -1,0 +1,207 @@
+"""A withdrawal as officers see it: what they would sign, on whichever rail, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from pydantic import Field
+
+from app.api.guard import Shop
+from app.api.shapes import Shown
+from app.api.units import instant
+from app.api.withdrawal_views import WithdrawalView, view
+from core.clock import SECOND_NS
+from core.errors import Refused
+from custody.keys import intent as intents
+from custody.keys.credentials import CredentialKind
+from custody.keys.passkey_answers import request_options
+from custody.keys.roster import Officer, Roster, Verdict, approval_signable, check_approval
+from custody.keys.typed_approval import typed_data
+from custody.policy.record import decode_record
+from custody.withdrawals import approvals, decisions
+from custody.withdrawals.approvals import Given
+from custody.withdrawals.states import Withdrawal
+
+
+class GivenView(Shown):
+    """One officer's verdict as it is stored: everything that is needed to verify it again."""
+
+    person: str
+    kind: Annotated[str | None, Field(description="ed25519, webauthn or eip712; by the roster")]
+    public_key: Annotated[str, Field(description="Hex; an address when kind is eip712")]
+    verdict: Verdict
+    signature: str
+    evidence: Annotated[str, Field(description="What a passkey signed besides, hex")]
+    at: str
+    counts: Annotated[bool, Field(description="Whether it would count if it were signed now")]
+
+
+class CredentialView(Shown):
+    """One credential of the officer who asks."""
+
+    kind: CredentialKind
+    public_key: str
+    active_until: str
+
+
+class ToSignView(Shown):
+    """What an officer's credential signs for one verdict, rail by rail."""
+
+    verdict: Verdict
+    message: Annotated[str, Field(description="An Ed25519 key signs these bytes, hex")]
+    passkeys: Annotated[
+        list[dict[str, Any]],
+        Field(description="For navigator.credentials.get(): one page per relying party"),
+    ]
+    typed_data: Annotated[
+        dict[str, Any], Field(description="For eth_signTypedData_v4, and what a wallet shows")
+    ]
+
+
+class ProgressView(Shown):
+    """How far the quorum is, now."""
+
+    quorum: Annotated[str | None, Field(description="What the policy's rule asks for")]
+    threshold: Annotated[int, Field(description="The least number of persons, whatever the rule")]
+    approved_by: list[str]
+    excluded: Annotated[list[str], Field(description="Who may not approve this one")]
+    is_met: bool
+
+
+class CountdownView(Shown):
+    """How long what lasts, at the time of the answer. Seconds are rounded down, 0: over."""
+
+    now: str
+    expires_in_s: int
+    releasable_at: Annotated[str | None, Field(description="Known once the quorum is complete")]
+    releasable_in_s: int | None
+    not_before: str | None
+
+
+class PendingView(Shown):
+    """What an officer signs: read it from the intent's bytes with your own tool, not from here."""
+
+    withdrawal: WithdrawalView
+    intent: Annotated[str, Field(description="Canonical bytes, hex")]
+    intent_hash: Annotated[str, Field(description="SHA-256 of the bytes, hex")]
+    rendering: Annotated[str, Field(description="The bytes as text for a person")]
+    threshold: int
+    progress: ProgressView
+    countdown: CountdownView
+    given: list[GivenView]
+
+
+class CaseView(PendingView):
+    """One withdrawal with everything that the officer who asks needs."""
+
+    credentials: Annotated[list[CredentialView], Field(description="Of the officer who asks")]
+    to_sign: list[ToSignView]
+
+
+def pending(conn: sa.Connection, shop: Shop, row: Withdrawal) -> PendingView:
+    """Return a withdrawal as every officer sees it."""
+    platform = shop.context.platform
+    roster, now_ns = platform.roster, platform.clock.now_ns()
+    given = [_given(roster, row, one, now_ns) for one in approvals.given(conn, row.withdrawal_id)]
+    return PendingView(
+        withdrawal=view(shop, row),
+        intent=row.intent.hex(),
+        intent_hash=row.intent_hash.hex(),
+        rendering=intents.render_bytes(row.intent),
+        threshold=roster.threshold,
+        progress=_progress(conn, shop, row, given, now_ns),
+        countdown=_countdown(row, now_ns),
+        given=given,
+    )
+
+
+def case(conn: sa.Connection, shop: Shop, row: Withdrawal, *, person: str) -> CaseView:
+    """Return a withdrawal as one officer sees it, with what his own credentials would sign."""
+    platform = shop.context.platform
+    now_ns = platform.clock.now_ns()
+    own = [
+        one for one in platform.roster.officers if one.person == person and one.is_active(now_ns)
+    ]
+    return CaseView(
+        **pending(conn, shop, row).model_dump(),
+        credentials=[
+            CredentialView(
+                kind=one.kind,
+                public_key=one.public_key.hex(),
+                active_until=instant(one.active_until_ns),
+            )
+            for one in own
+        ],
+        to_sign=[_to_sign(row, own, verdict) for verdict in Verdict],
+    )
+
+
+def _to_sign(row: Withdrawal, own: list[Officer], verdict: Verdict) -> ToSignView:
+    signable = approval_signable(approvals.intent_of(row), verdict)
+    held = [one.passkey for one in own if one.passkey is not None]
+    return ToSignView(
+        verdict=verdict,
+        message=signable.message.hex(),
+        passkeys=request_options(held, signable.message) if held else [],
+        typed_data=typed_data(signable),
+    )
+
+
+def _given(roster: Roster, row: Withdrawal, one: Given, now_ns: int) -> GivenView:
+    approval, kind = one.approval, None
+    for officer in roster.officers:
+        if officer.public_key == approval.public_key:
+            kind = officer.kind.value
+    intent = approvals.intent_of(row)
+    barred = {intent.initiator, *intent.excluded}
+    try:
+        check_approval(roster, intent, approval, now_ns=now_ns)
+        counts = approval.verdict is Verdict.REJECT or (
+            one.person not in barred and now_ns < intent.expires_ns
+        )
+    except Refused:
+        counts = False
+    return GivenView(
+        person=one.person,
+        kind=kind,
+        public_key=approval.public_key.hex(),
+        verdict=approval.verdict,
+        signature=approval.signature.hex(),
+        evidence=approval.evidence.hex(),
+        at=instant(one.at_ns),
+        counts=counts,
+    )
+
+
+def _progress(
+    conn: sa.Connection, shop: Shop, row: Withdrawal, given: list[GivenView], now_ns: int
+) -> ProgressView:
+    roster, intent = shop.context.platform.roster, approvals.intent_of(row)
+    stored = decisions.last(conn, row.withdrawal_id, decisions.Moment.REQUEST)
+    required = None if stored is None else decode_record(stored.record).decision.requirement
+    barred = {intent.initiator, *intent.excluded, *(required.exclude if required else ())}
+    yes = {one.person for one in given if one.counts and one.verdict is Verdict.APPROVE}
+    return ProgressView(
+        quorum=None if required is None else required.quorum.text,
+        threshold=roster.threshold,
+        approved_by=sorted(yes),
+        excluded=sorted(barred),
+        is_met=approvals.has_quorum(conn, row, roster=roster, now_ns=now_ns),
+    )
+
+
+def _countdown(row: Withdrawal, now_ns: int) -> CountdownView:
+    intent = approvals.intent_of(row)
+    releasable = row.releasable_at_ns
+    return CountdownView(
+        now=instant(now_ns),
+        expires_in_s=_left_s(row.expires_at_ns, now_ns),
+        releasable_at=None if releasable is None else instant(releasable),
+        releasable_in_s=None if releasable is None else _left_s(releasable, now_ns),
+        not_before=instant(intent.not_before_ns) if intent.not_before_ns else None,
+    )
+
+
+def _left_s(until_ns: int, now_ns: int) -> int:
+    return max(0, until_ns - now_ns) // SECOND_NS
