@@ -29,8 +29,8 @@ from custody.reserves import verify
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
 from custody.wallets.addresses import DEPOSITS
-from custody.withdrawals import states
-from custody.withdrawals.states import WithdrawalState
+from custody.withdrawals import inside, states
+from custody.withdrawals.states import INSIDE, Withdrawal, WithdrawalState
 from engine.base import Engine
 from engine.factory import engine_factory
 from engine.files import Storage
@@ -206,6 +206,7 @@ def _i7(platform: Platform) -> Equation:
     findings += [f"{f.invariant} {f.position}: {f.what}" for f in audit_signatures(log, auditor)]
     with platform.db.read() as conn:
         rows = states.in_states(conn, frozenset(), limit=1_000_000)
+        inside_ids = inside.settled_ids(conn)
         spends = {
             spend.cause_id: (spend, spending_rows.attempts(conn, spend.spend_id))
             for chain_id in platform.chains
@@ -225,11 +226,21 @@ def _i7(platform: Platform) -> Equation:
             findings.append(f"{row.withdrawal_id} was paid {len(paid)} times: {paid}")
         if row.state in _UNPAID and paid:
             findings.append(f"{row.withdrawal_id} is {row.state} and was paid: {paid}")
-        if row.state is WithdrawalState.CONFIRMED and not paid:
+        if row.wallet == INSIDE:
+            findings += _paid_inside(row, inside_ids, paid)
+        elif row.state is WithdrawalState.CONFIRMED and not paid:
             findings.append(f"{row.withdrawal_id} is confirmed and was never paid")
     return _equation(
         "I7", f"{len(rows)} withdrawals with the chain and the signature log", findings
     )
+
+
+def _paid_inside(row: Withdrawal, settled: frozenset[str], paid: Sequence[str]) -> list[str]:
+    """Return what is wrong with a payment between customers: it never meets the chain."""
+    findings = [f"{row.withdrawal_id} is settled inside and was paid: {paid}"] if paid else []
+    if (row.state is WithdrawalState.CONFIRMED) != (row.withdrawal_id in settled):
+        findings.append(f"{row.withdrawal_id} is {row.state}, and its settlement says otherwise")
+    return findings
 
 
 def _i17(platform: Platform, published: bytes | None) -> Equation:

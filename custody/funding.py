@@ -31,6 +31,8 @@ class FundingKind(enum.StrEnum):
     HOLD = "hold"
     CAPTURE = "capture"
     RELEASE = "release"
+    RECEIVE = "receive"
+    """A Credit whose cause is another customer's withdrawal (custody.withdrawals.inside)."""
 
 
 class FundingState(enum.StrEnum):
@@ -228,6 +230,7 @@ _BEGIN: dict[FundingKind, type[Credit] | type[Debit] | type[Hold]] = {
     FundingKind.CREDIT: Credit,
     FundingKind.DEBIT: Debit,
     FundingKind.HOLD: Hold,
+    FundingKind.RECEIVE: Credit,
 }
 
 

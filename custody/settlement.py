@@ -23,7 +23,7 @@ from custody.funding import FundingKind
 from custody.ledger import templates
 from custody.ledger.records import Transfer
 from custody.ledger.transfers import post
-from custody.withdrawals import workflow
+from custody.withdrawals import inside, workflow
 from engine.market import Market, fill_amounts
 from engine.types import (
     GENESIS_HASH,
@@ -166,6 +166,9 @@ def _book_block(books: _Books, block: AppliedBlock) -> None:
 
 def _credited(books: _Books, event: Credited, n: int) -> None:
     row = funding.by_number(books.conn, event.number)
+    if row.kind is FundingKind.RECEIVE:
+        _received(books, event, n, row.cause_id)
+        return
     deposit = deposit_rows.get(books.conn, DepositId(row.cause_id))
     books.transfers += templates.deposit_credited(
         sequence=event.sequence, n=n, customer_no=event.customer_no, asset_no=event.asset_no,
@@ -173,6 +176,17 @@ def _credited(books: _Books, event: Credited, n: int) -> None:
     )  # fmt: skip
     funding.settle(books.conn, event.number, sequence=event.sequence)
     deposits.mark_credited(books.conn, deposit.deposit_id)
+
+
+def _received(books: _Books, event: Credited, n: int, withdrawal_id: str) -> None:
+    inside_transfer = inside.booked(books.conn, withdrawal_id, receiver_no=event.customer_no)
+    books.transfers += templates.withdrawal_received(
+        sequence=event.sequence, n=n, customer_no=event.customer_no, asset_no=event.asset_no,
+        amount=event.amount, wallet=inside.WALLET, withdrawal_id=withdrawal_id,
+    )  # fmt: skip
+    if (inside_transfer.asset_no, inside_transfer.amount) != (event.asset_no, event.amount):
+        raise Corrupt(f"{withdrawal_id} pays {inside_transfer} and credits {event.amount}")
+    funding.settle(books.conn, event.number, sequence=event.sequence)
 
 
 def _debited(books: _Books, event: Debited, n: int) -> None:

@@ -7,6 +7,7 @@
                               each receiver -> fee_income
         withdrawal_held       balance -> withdrawing, the fee included
         withdrawal_captured   withdrawing -> in_transit; withdrawing -> fee_income
+        withdrawal_received   in_transit -> balance, of a customer who was paid inside
         withdrawal_released   withdrawing -> balance
     treasury (caused by a spend, a payment or an officer; ids derived from the cause)
         withdrawal_broadcast  in_transit -> hot
@@ -140,6 +141,22 @@ def withdrawal_captured(
         (held, AccountKey(_K.FEE_INCOME, PLATFORM, int(asset_no)), fee),
     ]
     return _projected(sequence, n, "capture", withdrawal_id, parts)
+
+
+def withdrawal_received(
+    *,
+    sequence: int,
+    n: int,
+    customer_no: CustomerNo | int,
+    asset_no: AssetNo | int,
+    amount: int,
+    wallet: str,
+    withdrawal_id: str,
+) -> list[Transfer]:
+    """Book what a customer got of another's withdrawal that was captured just before."""
+    debit = AccountKey(_K.IN_TRANSIT, wallet, int(asset_no))
+    credit = customer_account(_K.BALANCE, customer_no, int(asset_no))
+    return _projected(sequence, n, "receive", withdrawal_id, [(debit, credit, amount)])
 
 
 def withdrawal_released(

@@ -22,7 +22,7 @@ from core.errors import Corrupt, Unavailable
 from core.ids import ChainId
 from custody import catalogue, chain_state, settlement
 from custody.catalogue import Asset
-from custody.ledger.balances import CustomerBalance, all_customer_balances, totals
+from custody.ledger.balances import CustomerBalance, all_customer_balances, balance_of, totals
 from custody.ledger.chart import CHART, CUSTOMER_LIABILITIES, AccountKind, Side
 from custody.ledger.records import Chain
 from custody.ledger.transfers import Head, chain_head
@@ -31,6 +31,7 @@ from custody.reserves.assets import FinalBlock, Holding, OwnAddress, rule_height
 from custody.reserves.merkle_sum import AMOUNT_LIMIT, Leaf, Tree, leaf_node, salt_of
 from custody.reserves.report import Draft, Link
 from custody.wallets import addresses as wallet_addresses
+from custody.withdrawals.states import INSIDE
 from engine.events import Projected
 
 REPORT_KIND = "strongroom/reserves-report/1"
@@ -132,6 +133,7 @@ def freeze(
         treasury=chain_head(conn, Chain.TREASURY),
         blocks=blocks,
     )
+    _refuse_half_booked(conn, assets)
     owed = tuple(all_customer_balances(conn))
     own = tuple(
         OwnAddress(chain, row.address, schemes[chain])
@@ -148,6 +150,13 @@ def freeze(
     )
     _check_books(books)
     return books
+
+
+def _refuse_half_booked(conn: sa.Connection, assets: Sequence[Asset]) -> None:
+    """Wait while a payment between customers has left one and not yet reached the other."""
+    for asset in assets:
+        if balance_of(conn, AccountKind.IN_TRANSIT, INSIDE, asset.asset_no):
+            raise Unavailable("a payment between customers is half booked")
 
 
 def plan_report(

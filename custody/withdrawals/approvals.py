@@ -116,10 +116,10 @@ def intent_of(row: Withdrawal) -> WithdrawalIntent:
     intent = intents.decode(row.intent)
     if not isinstance(intent, WithdrawalIntent) or intents.intent_hash(intent) != row.intent_hash:
         raise Corrupt(f"{row.withdrawal_id} holds another intent")
-    payment = (intent.chain, intent.destination, intent.amount, intent.fee_minor)
+    payment = (intent.chain, intent.wallet, intent.destination, intent.amount, intent.fee_minor)
     terms = (intent.withdrawal_id, intent.customer_no, intent.initiator, intent.expires_ns)
     if (payment, terms) != (
-        (row.chain, row.destination, row.amount, row.fee),
+        (row.chain, row.wallet, row.destination, row.amount, row.fee),
         (row.withdrawal_id, row.customer_no, row.initiator, row.expires_at_ns),
     ):
         raise Corrupt(f"{row.withdrawal_id} was changed after its intent was made")

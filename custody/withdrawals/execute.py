@@ -68,6 +68,8 @@ def step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
         source = addresses.own_wallet(conn, chain_id, workflow.HOT)
     planned = 0
     for row in _approved(db, chain_id):
+        if row.wallet == states.INSIDE:
+            continue
         if row.releasable_at_ns is None or clock.now_ns() < row.releasable_at_ns:
             continue  # the rule's delay
         try:

@@ -3,6 +3,7 @@
 Illegal ones are refused, terminal states absorb.
 
 REQUESTED -> HELD -> APPROVED -> PLANNED -> SIGNED -> BROADCAST -> CONFIRMED
+APPROVED -> CONFIRMED, settled with another customer of ours
 or REFUSED, REJECTED, CANCELLED, EXPIRED, FAILED
 APPROVED -> HELD again when the approvals are no quorum any more
 """
@@ -51,6 +52,8 @@ class WithdrawalVerb(enum.StrEnum):
     SIGN = "sign"
     BROADCAST = "broadcast"
     CONFIRM = "confirm"
+    SETTLE = "settle"
+    """Paid to another customer of ours, without a chain transaction."""
     FAIL = "fail"
 
 
@@ -67,12 +70,15 @@ TRANSITIONS: dict[tuple[WithdrawalState, WithdrawalVerb], WithdrawalState] = {
     (_S.APPROVED, _V.CANCEL): _S.CANCELLED,
     (_S.APPROVED, _V.EXPIRE): _S.EXPIRED,
     (_S.APPROVED, _V.PLAN): _S.PLANNED,
+    (_S.APPROVED, _V.SETTLE): _S.CONFIRMED,
     (_S.PLANNED, _V.SIGN): _S.SIGNED,
     (_S.SIGNED, _V.BROADCAST): _S.BROADCAST,
     (_S.BROADCAST, _V.CONFIRM): _S.CONFIRMED,
     (_S.BROADCAST, _V.FAIL): _S.FAILED,
     (_S.PLANNED, _V.FAIL): _S.FAILED,
 }
+INSIDE = "inside"
+"""The wallet of withdrawals to other customers: it has no key, so nothing is ever signed for it."""
 TERMINAL = frozenset({_S.CONFIRMED, _S.REFUSED, _S.REJECTED, _S.CANCELLED, _S.EXPIRED, _S.FAILED})
 RELEASING = frozenset({_S.REJECTED, _S.CANCELLED, _S.EXPIRED, _S.FAILED})
 """Terminal states whose hold goes back to the customer."""
@@ -196,6 +202,7 @@ def in_states(
     *,
     chain: ChainId | None = None,
     customer_no: CustomerNo | None = None,
+    wallet: str | None = None,
     after: int = 0,
     limit: int = 100,
 ) -> list[Withdrawal]:
@@ -207,6 +214,8 @@ def in_states(
         query = query.where(withdrawals.c.chain == chain)
     if customer_no is not None:
         query = query.where(withdrawals.c.customer_no == customer_no)
+    if wallet is not None:
+        query = query.where(withdrawals.c.wallet == wallet)
     query = query.order_by(withdrawals.c.request_no).limit(limit)
     return [_withdrawal(row) for row in conn.execute(query)]
 

@@ -22,9 +22,10 @@ from custody import audit_log, catalogue, chain_state, funding
 from custody.funding import FundingKind
 from custody.keys import intent as intents
 from custody.keys.intent import NO_POLICY, WithdrawalIntent
+from custody.policy.request import DestinationKind
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
-from custody.withdrawals import states
+from custody.withdrawals import destinations, states
 from custody.withdrawals.states import (
     RELEASING,
     Withdrawal,
@@ -59,6 +60,8 @@ class WithdrawalTerms:
 
     network_fee_max: int
     expiry_ns: int = 24 * 3600 * SECOND_NS
+    inside_is_free: bool = True
+    """Whether payments between customers cost no flat fee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,10 @@ def request(
     if catalogue.customer(conn, asked.customer_no).frozen:
         raise Refused(Reason.FROZEN, "customer")
     chain_state.refuse_if_frozen(conn, asset.chain)
-    if addresses.find(conn, asset.chain, destination) is not None:
-        raise Refused(Reason.OWN_ADDRESS, "this address is ours; no chain transaction is needed")
-    if destination == asset.spec.key:
-        raise Refused(Reason.FORBIDDEN_DESTINATION, "the asset's own contract")
-    row = _compose(conn, asked, asset, destination, terms, now_ns)
+    wallet = _wallet_to(conn, asked.customer_no, asset, destination)
+    row = _compose(conn, asked, asset, destination, wallet, terms, now_ns)
     states.insert(conn, row)
+    destinations.note_used(conn, asset.chain, asked.customer_no, destination, now_ns)
     funding.put(
         conn,
         FundingKind.HOLD,
@@ -220,6 +221,8 @@ def refuse_if_outdated(conn: sa.Connection, row: Withdrawal, *, now_ns: int) -> 
     """Refused: approval_expired, own_address (issued to a customer after the request)."""
     if now_ns >= row.expires_at_ns:
         raise Refused(Reason.APPROVAL_EXPIRED, row.withdrawal_id)
+    if row.wallet == states.INSIDE:
+        return
     if addresses.find(conn, row.chain, row.destination) is not None:
         raise Refused(Reason.OWN_ADDRESS, f"{row.destination} became ours after the request")
 
@@ -227,6 +230,8 @@ def refuse_if_outdated(conn: sa.Connection, row: Withdrawal, *, now_ns: int) -> 
 def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:
     """Return what settlement books when the hold is captured."""
     row = states.get(conn, withdrawal_id)
+    if row.wallet == states.INSIDE:
+        return Paid(row.amount, row.fee, states.INSIDE)
     spend = spending_rows.find_by_cause(conn, withdrawal_id, SpendKind.WITHDRAWAL)
     if spend is None:
         raise Refused(Reason.NOT_FOUND, f"{withdrawal_id} has no spend")
@@ -243,14 +248,27 @@ def _check_amount(amount: int, asset: catalogue.Asset) -> None:
         raise Refused(Reason.BELOW_MINIMUM, str(asset.spec.withdrawal_minimum))
 
 
+def _wallet_to(
+    conn: sa.Connection, customer_no: CustomerNo, asset: catalogue.Asset, destination: str
+) -> str:
+    """Return who pays: nobody outside, when the receiver is another customer of ours."""
+    kind, found = destinations.judge(conn, asset.chain, customer_no, destination)
+    for finding in found:
+        raise Refused(Reason(finding.code), finding.detail)
+    return states.INSIDE if kind is DestinationKind.OWN_CUSTOMER else HOT
+
+
 def _compose(
     conn: sa.Connection,
     asked: WithdrawalRequest,
     asset: catalogue.Asset,
     destination: str,
+    wallet: str,
     terms: WithdrawalTerms,
     now_ns: int,
 ) -> Withdrawal:
+    inside = wallet == states.INSIDE
+    fee = 0 if inside and terms.inside_is_free else asset.spec.withdrawal_fee
     # The id follows from whose request it is and his own id for it, so a retry cannot make a second
     # one.
     withdrawal_id = WithdrawalId(derived_id("wd", asked.customer_no, asked.client_withdrawal_id))
@@ -263,12 +281,12 @@ def _compose(
         asset_key=asset.spec.key,
         destination=destination,
         amount=asked.amount,
-        fee_minor=asset.spec.withdrawal_fee,
-        network_fee_max=terms.network_fee_max,
+        fee_minor=fee,
+        network_fee_max=0 if inside else terms.network_fee_max,
         policy_version=POLICY_VERSION,
         expires_ns=now_ns + terms.expiry_ns,
         rule=RULE,
-        wallet="hot",
+        wallet=wallet,
         policy_hash=NO_POLICY,
         decision_hash=NO_POLICY,
         excluded=(),
@@ -284,10 +302,10 @@ def _compose(
         asset_no=asset.asset_no,
         destination=destination,
         amount=asked.amount,
-        fee=asset.spec.withdrawal_fee,
+        fee=fee,
         intent=intents.encode(intent),
         intent_hash=intents.intent_hash(intent),
-        wallet=HOT,
+        wallet=wallet,
         expires_at_ns=intent.expires_ns,
         releasable_at_ns=None,
         state=WithdrawalState.REQUESTED,

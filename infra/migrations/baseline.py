@@ -37,7 +37,8 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     ),
     "destinations": (
         "Whom a customer may pay, and what holds a payment back.",
-        "address_entries address_book_rules used_destinations security_changes",
+        """address_entries address_book_rules used_destinations security_changes
+        inside_transfers""",
     ),
     "keys": ("What was signed, and who may ask.", ""),
 }

@@ -92,16 +92,16 @@ def rich_total(caller: Caller) -> str:
     return total
 
 
-def bad_destinations(front: Front) -> dict[str, tuple[str, str]]:
+def bad_destinations(front: Front, caller: Caller) -> dict[str, tuple[str, str]]:
     world, house = front.world, front.house
     good = world.outsider("dest")
     flipped = good[:-1] + ("0" if good[-1] != "0" else "1")
-    victim = house.customer("somebody")
+    assert caller.customer_no is not None
     return {
         "checksum": (flipped, "invalid_address"),
         "upper case": (good.upper(), "invalid_address"),
         "another network": (address.to_text(bytes(range(20)), "other"), "invalid_address"),
-        "own deposit address": (house.address(victim), "own_address"),
+        "own deposit address": (house.address(caller.customer_no), "own_address"),
         "own hot wallet": (house.own_address(HOT), "own_address"),
         "own gas wallet": (house.own_address(GAS), "own_address"),
         "zero": (address.to_text(bytes(20), world.network), "forbidden_destination"),
@@ -120,7 +120,7 @@ def bad_destinations(front: Front) -> dict[str, tuple[str, str]]:
 
 
 def test_a_bad_destination_is_refused_before_anything_is_held(front: Front, rich: Caller) -> None:
-    for name, (destination, code) in bad_destinations(front).items():
+    for name, (destination, code) in bad_destinations(front, rich).items():
         asked = withdrawal(front, destination=destination)
         answer = rich.post("/v1/withdrawals", asked, key=f"w12-{name.replace(' ', '-')}")
         problem_of(answer, 422, code)

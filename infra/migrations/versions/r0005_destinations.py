@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from custody.db import Bytes, Flag, Int64, Text
+from custody.db import Amount, Bytes, Flag, Int64, Text, amount_check
 from infra.migrations import ddl
 
 revision = "0005"
@@ -20,6 +20,7 @@ def upgrade() -> None:
     _address_entries()
     _security_changes()
     _used_destinations()
+    _inside_transfers()
 
 
 def downgrade() -> None:
@@ -113,3 +114,32 @@ def _used_destinations() -> None:
     op.create_index(
         "ix_used_destinations_likeness", "used_destinations", ["customer_no", "chain", "likeness"]
     )
+
+
+def _inside_transfers() -> None:
+    op.create_table(
+        "inside_transfers",
+        sa.Column("withdrawal_id", Text, nullable=False),
+        sa.Column("transfer_no", Int64, nullable=False),
+        sa.Column("sender_no", Int64, nullable=False),
+        sa.Column("receiver_no", Int64, nullable=False),
+        sa.Column("asset_no", Int64, nullable=False),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("amount", Amount, nullable=False),
+        sa.Column("fee", Amount, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.CheckConstraint("sender_no <> receiver_no", name="two_customers"),
+        sa.ForeignKeyConstraint(["asset_no"], ["assets.asset_no"]),
+        sa.ForeignKeyConstraint(["receiver_no"], ["customers.customer_no"]),
+        sa.ForeignKeyConstraint(["sender_no"], ["customers.customer_no"]),
+        sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawals.withdrawal_id"]),
+        sa.PrimaryKeyConstraint("withdrawal_id"),
+        sa.UniqueConstraint("transfer_no"),
+        *amount_check("amount"),
+        *amount_check("fee"),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "ix_inside_transfers_receiver", "inside_transfers", ["receiver_no", "transfer_no"]
+    )
+    ddl.append_only("inside_transfers", keys=[["transfer_no"], ["withdrawal_id"]])
