@@ -60,7 +60,6 @@ class ByOfficers(_Part, frozen=True, tag="approvals"):
 
     withdrawal: Blob
     approvals: Annotated[list[Line], Meta(max_length=APPROVALS_MAX)]
-    excluded: Annotated[list[Text], Meta(max_length=APPROVALS_MAX)]
 
 
 class ByMandate(_Part, frozen=True, tag="mandate"):
@@ -68,6 +67,13 @@ class ByMandate(_Part, frozen=True, tag="mandate"):
 
     mandate_id: Text
     destination_key: Key | None
+
+
+class ByRule(_Part, frozen=True, tag="allowance"):
+    """Allowance."""
+
+    withdrawal: Blob
+    mandate_id: Text
 
 
 class Unsigned(_Part, frozen=True):
@@ -85,7 +91,7 @@ class Request(_Part, frozen=True):
     """SignRequest."""
 
     intent: Blob
-    authority: ByOfficers | ByMandate
+    authority: ByOfficers | ByMandate | ByRule
     unsigned: Unsigned
     key: Key
     input_keys: Annotated[list[Key], Meta(max_length=COINS_MAX)]

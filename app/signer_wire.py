@@ -12,6 +12,7 @@ from app.signer_frames import (
     Attest,
     ByMandate,
     ByOfficers,
+    ByRule,
     Contradiction,
     Key,
     Keys,
@@ -30,7 +31,7 @@ from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
 from core.ids import ChainId, CustomerNo
 from custody.keys import intent as intents
 from custody.keys.attestation import AddressClaim
-from custody.keys.authority import Approvals, Authority, Standing
+from custody.keys.authority import Allowance, Approvals, Authority, Standing
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
 from custody.keys.issued_keys import IssuedKey
@@ -101,34 +102,37 @@ def attest_of(claim: AddressClaim) -> Attest:
     return Attest(claim.chain, claim.network, claim.address, claim.account, claim.key_index, owner)
 
 
-def _authority_of(authority: Authority) -> ByOfficers | ByMandate:
+def _authority_of(authority: Authority) -> ByOfficers | ByMandate | ByRule:
     if isinstance(authority, Standing):
         key = authority.destination_key
         return ByMandate(authority.mandate_id, None if key is None else key_to_wire(key))
+    withdrawal = intents.encode(authority.withdrawal)
+    if isinstance(authority, Allowance):
+        return ByRule(withdrawal, authority.mandate_id)
     return ByOfficers(
-        withdrawal=intents.encode(authority.withdrawal),
+        withdrawal=withdrawal,
         approvals=[
             Line(one.public_key, one.verdict, one.signature, one.evidence)
             for one in authority.approvals
         ],
-        excluded=list(authority.excluded),
     )
 
 
-def _authority(crossed: ByOfficers | ByMandate) -> Authority:
+def _authority(crossed: ByOfficers | ByMandate | ByRule) -> Authority:
     if isinstance(crossed, ByMandate):
         key = crossed.destination_key
         return Standing(crossed.mandate_id, None if key is None else key_of_wire(key))
     withdrawal = intents.decode(crossed.withdrawal)
     if not isinstance(withdrawal, WithdrawalIntent):
-        raise Refused(Reason.MALFORMED, "what officers approve is a withdrawal")
+        raise Refused(Reason.MALFORMED, "what is decided is a withdrawal")
+    if isinstance(crossed, ByRule):
+        return Allowance(crossed.mandate_id, withdrawal)
     return Approvals(
         withdrawal=withdrawal,
         approvals=tuple(
             Approval(line.public_key, line.verdict, line.signature, line.evidence)
             for line in crossed.approvals
         ),
-        excluded=tuple(crossed.excluded),
     )
 
 

@@ -14,12 +14,13 @@ from chains.base import Chain, SpendKind
 from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.keys import signing_record as log
-from custody.keys.authority import Standing, check_authority, read_evidence
+from custody.keys.authority import Approvals, check_authority, read_evidence
 from custody.keys.guard import check_signatures
 from custody.keys.intent import intent_hash
 from custody.keys.limits import SlidingWindow, check_limits
 from custody.keys.mandate import Usage, fits
 from custody.keys.roster_files import RosterChain
+from custody.keys.ruling import Law
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry, Mark, Record, nonce_of, positions_of
 from custody.keys.transaction import check_explained, check_key, check_kind, keys_of
@@ -46,6 +47,8 @@ class Auditor:
     public_key_of: PublicKeyOf
     end: Mark | None = None
     """How far the log reaches, from an anchor or an earlier export."""
+    law: Law | None = None
+    """Every policy that ever counted, and since when."""
 
 
 def audit(entries: Sequence[Entry], auditor: Auditor) -> list[Finding]:
@@ -97,6 +100,7 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
             record.spend,
             key=key,
             roster=roster,
+            law=auditor.law,
             now_ns=record.signed_at_ns,
             address_of_key=address_of,
         )
@@ -133,7 +137,7 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
 
 def _columns_fit(entry: Entry) -> Iterator[Finding]:
     record, spend = entry.record, entry.record.spend
-    by_mandate = isinstance(read_evidence(record.evidence)[0], Standing)
+    by_mandate = not isinstance(read_evidence(record.evidence)[0], Approvals)
     if by_mandate != (record.authority == log.BY_MANDATE):
         yield Finding("I8", entry.position, "called a mandate and is none, or the reverse")
     told = (record.chain, record.sender, record.spend_id, record.kind, record.cause_id)
@@ -222,7 +226,7 @@ def _check_windows(
     others, own = (ask(now_ns, record.group) for ask in (counted[0].others, counted[0].of))
     spend = record.spend
     check_limits(roster.limits, spend, fee_max=record.fee_max, others=others, own=own)
-    if isinstance(authority, Standing) and len(counted) > 1:
+    if not isinstance(authority, Approvals) and len(counted) > 1:
         amount, fees = (window.others(now_ns, record.group) for window in counted[1:])
         fits(roster.mandate(authority.mandate_id), spend, Usage(amount.amount, fees.fees))
 

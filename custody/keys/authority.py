@@ -1,7 +1,8 @@
 """By what right something is signed: officers' approvals of a withdrawal, or a standing mandate.
 
-The evidence that goes into the log is complete: with the roster of that day anybody can check it
-again.
+A withdrawal needs both a policy's rule and those whom the rule asks: the quorum where it requires
+one, a mandate of the roster where it allows the payment. The evidence that goes into the log is
+complete: with the roster and the policies of that day anybody can check it again.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from chains.base import SpendIntent
+from chains.base import SpendIntent, SpendKind
 from core.errors import Corrupt, Reason, Refused
 from custody.keys import intent as intents
-from custody.keys.intent import WithdrawalIntent, explains
+from custody.keys.intent import NO_POLICY, ROTATION_RULE, WithdrawalIntent, explains
 from custody.keys.mandate import Mandate, covers
 from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
 from custody.keys.rotation import check_generation, check_receiver
-from custody.keys.signers.base import KeyRef, wallet_of
+from custody.keys.ruling import Law, check_time, ruling_of, verify_ruled
+from custody.keys.signers.base import ACCOUNT_NUMBERS, KeyRef, wallet_of
+from custody.policy.decision import Outcome
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 AddressOfKey: TypeAlias = Callable[[KeyRef], str]
@@ -27,14 +30,18 @@ AddressOfKey: TypeAlias = Callable[[KeyRef], str]
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """A withdrawal and what officers said of it.
-
-    `excluded` may not approve, like the initiator that the withdrawal names.
-    """
+    """A withdrawal and what officers said of it."""
 
     withdrawal: WithdrawalIntent
     approvals: tuple[Approval, ...]
-    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A withdrawal that its rule allows without approvals, inside a mandate of the roster."""
+
+    mandate_id: str
+    withdrawal: WithdrawalIntent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Standing:
     destination_key: KeyRef | None = None
 
 
-Authority: TypeAlias = Approvals | Standing
+Authority: TypeAlias = Approvals | Allowance | Standing
 
 
 def check_authority(
@@ -57,25 +64,26 @@ def check_authority(
     *,
     key: KeyRef,
     roster: Roster,
+    law: Law | None = None,
     now_ns: int,
     address_of_key: AddressOfKey,
 ) -> None:
     """Return when a spend by one key is authorised; the window of a mandate is the log's business.
 
-    Refused: intent_mismatch, fee_above_cap, and as check_generation, verify_approvals,
-    valid_mandate and covers.
+    Refused: intent_mismatch, fee_above_cap, and as check_generation, check_right, valid_mandate and
+    covers; policy_blocked (a withdrawal by a mandate alone).
     """
     check_generation(roster, spend, key, address_of_key=address_of_key)
-    if isinstance(authority, Approvals):
+    if not isinstance(authority, Standing):
         explains(authority.withdrawal, spend)
-        verify_approvals(
-            roster,
-            authority.withdrawal,
-            authority.approvals,
-            now_ns=now_ns,
-            excluded=authority.excluded,
-        )
+        check_payer(authority.withdrawal, spend, key, roster=roster)
+        check_right(authority, roster=roster, law=law, now_ns=now_ns)
+        if isinstance(authority, Allowance):
+            mandate = valid_mandate(roster, authority.mandate_id, now_ns=now_ns)
+            covers(mandate, spend, destination_account=None)
         return
+    if spend.kind is SpendKind.WITHDRAWAL:
+        raise Refused(Reason.POLICY_BLOCKED, "a mandate pays a withdrawal that a rule allows")
     mandate = valid_mandate(roster, authority.mandate_id, now_ns=now_ns)
     account = None
     if (receiver := authority.destination_key) is not None:
@@ -84,6 +92,49 @@ def check_authority(
         account = wallet_of(receiver.account)
     check_receiver(roster, spend, authority.destination_key, address_of_key=address_of_key)
     covers(mandate, spend, destination_account=account)
+
+
+def check_right(
+    authority: Approvals | Allowance, *, roster: Roster, law: Law | None, now_ns: int
+) -> None:
+    """Return when a withdrawal is decided, and those agree whom its rule asks; now it may be paid.
+
+    Refused: too_early, approval_expired, policy_blocked (the rule wants the other kind of right),
+    and as ruling_of and verify_ruled. The move of a wallet to new keys is under no policy: the
+    threshold of the roster decides (unknown_policy where it names one).
+    """
+    withdrawal = authority.withdrawal
+    if withdrawal.rule == ROTATION_RULE:
+        if isinstance(authority, Allowance):
+            raise Refused(Reason.POLICY_BLOCKED, "a wallet moves to new keys by officers only")
+        if withdrawal.policy_hash != NO_POLICY:
+            raise Refused(Reason.UNKNOWN_POLICY, "a wallet moves to new keys under no policy")
+        verify_approvals(roster, withdrawal, authority.approvals, now_ns=now_ns)
+    elif law is None:
+        if isinstance(authority, Allowance):
+            raise Refused(Reason.UNKNOWN_POLICY, "this signer knows no policy")
+        verify_approvals(roster, withdrawal, authority.approvals, now_ns=now_ns)
+    else:
+        ruling = ruling_of(law, withdrawal, now_ns=now_ns)
+        if isinstance(authority, Approvals):
+            verify_ruled(roster, ruling, withdrawal, authority.approvals, now_ns=now_ns)
+        elif ruling.rule.outcome is not Outcome.ALLOW:
+            raise Refused(Reason.POLICY_BLOCKED, f"rule {ruling.rule.id} does not allow it alone")
+    check_time(withdrawal, now_ns)
+
+
+def check_payer(
+    withdrawal: WithdrawalIntent, spend: SpendIntent, key: KeyRef, *, roster: Roster
+) -> None:
+    """Return when the account that was decided pays. Refused: intent_mismatch."""
+    contract = roster.wallet(spend.chain, spend.source)
+    is_right = (
+        withdrawal.wallet == wallet_of(key.account)
+        if contract is None
+        else withdrawal.wallet not in ACCOUNT_NUMBERS
+    )
+    if not is_right:
+        raise Refused(Reason.INTENT_MISMATCH, f"wallet: approved {withdrawal.wallet}")
 
 
 def valid_mandate(roster: Roster, mandate_id: str, *, now_ns: int) -> Mandate:
@@ -99,11 +150,13 @@ def evidence_of(authority: Authority, roster: Roster) -> str:
     page: dict[str, object] = {"roster": roster.hash.hex()}
     if isinstance(authority, Approvals):
         page["withdrawal"] = intents.encode(authority.withdrawal).hex()
-        page["excluded"] = sorted(authority.excluded)
         page["approvals"] = [
             [one.public_key.hex(), one.verdict.value, one.signature.hex(), one.evidence.hex()]
             for one in authority.approvals
         ]
+    elif isinstance(authority, Allowance):
+        page["withdrawal"] = intents.encode(authority.withdrawal).hex()
+        page["mandate"] = authority.mandate_id
     else:
         key = authority.destination_key
         page["mandate"] = authority.mandate_id
@@ -119,10 +172,12 @@ def read_evidence(text: str) -> tuple[Authority, bytes]:
     try:
         page = cast("dict[str, object]", json.loads(text))
         roster_hash = bytes.fromhex(str(page["roster"]))
-        if "mandate" in page:
+        if "withdrawal" not in page:
             return _read_standing(page), roster_hash
         withdrawal = intents.decode(bytes.fromhex(str(page["withdrawal"])))
         assert isinstance(withdrawal, WithdrawalIntent)
+        if "mandate" in page:
+            return Allowance(str(page["mandate"]), withdrawal), roster_hash
         rows = cast("list[list[str]]", page["approvals"])
         approvals = tuple(
             Approval(
@@ -133,8 +188,7 @@ def read_evidence(text: str) -> tuple[Authority, bytes]:
             )
             for key, verdict, signature, evidence in rows
         )
-        excluded = tuple(cast("list[str]", page["excluded"]))
-        return Approvals(withdrawal, approvals, excluded), roster_hash
+        return Approvals(withdrawal, approvals), roster_hash
     except (ValueError, KeyError, TypeError, AssertionError, Refused) as error:
         raise Corrupt("evidence in the log of signatures cannot be read") from error
 

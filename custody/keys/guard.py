@@ -25,12 +25,13 @@ from typing import TypeVar
 from chains.base import Chain, Decoded, SpendIntent
 from core.clock import Clock
 from core.errors import Corrupt, Reason, Refused
-from custody.keys.authority import Approvals, Standing, check_authority, evidence_of
+from custody.keys.authority import Approvals, check_authority, evidence_of
 from custody.keys.exclusion import check_owner, elsewhere, equivocation, find, prove_dead
 from custody.keys.intent import encode
 from custody.keys.limits import check_limits
 from custody.keys.mandate import fits
 from custody.keys.roster import Roster
+from custody.keys.ruling import Law
 from custody.keys.signers.base import KeyRef, Signer, check_made
 from custody.keys.signing_record import BY_APPROVALS, BY_MANDATE, Entry, Record
 from custody.keys.store import Shelf, Store
@@ -61,7 +62,7 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What one guard stands on: its store, its own node, its keys, its roster.
+    """What one guard stands on: its store, its own node, its keys, its roster, its policies.
 
     None of it is asked for.
     """
@@ -71,6 +72,8 @@ class Guard:
     signer: Signer
     roster: Roster
     clock: Clock
+    law: Law | None = None
+    """None: no policy is asked, the threshold of the roster decides."""
     bounds: ClockBounds | None = None
     """None: those of the network."""
     is_halted: Callable[[], bool] = _never
@@ -241,7 +244,7 @@ def _reserve(guard: Guard, store: Store, judged: _Judged) -> tuple[int, list[tup
     check_owner(store, guard.chain, record)
     if not {e.position for e in elsewhere(store, intent, judged.claims)} <= judged.dead:
         raise equivocation("an attempt elsewhere appeared meanwhile")
-    if isinstance(request.authority, Standing):
+    if not isinstance(request.authority, Approvals):
         used = store.index.usage(intent, record.group, now_ns)
         fits(guard.roster.mandate(request.authority.mandate_id), intent, used)
     others, own = store.index.spent(intent, record.group, now_ns)
@@ -277,6 +280,7 @@ def _check_authority(guard: Guard, request: SignRequest, now_ns: int) -> None:
         request.intent,
         key=request.key,
         roster=guard.roster,
+        law=guard.law,
         now_ns=now_ns,
         address_of_key=guard.address_of,
     )

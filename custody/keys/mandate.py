@@ -7,6 +7,7 @@ quorum under that body are the signatures of its mandates too; a spend names one
 of signatures itself and never from what the platform says. Fees likewise. A cancellation pays
 nothing and goes back to its sender, so it needs neither destinations nor caps. The destinations of
 a delegation are the contracts whose code may be run; they stand among the roster's delegates too.
+A withdrawal goes wherever the rule of a policy allows it, so its mandate names no destinations.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from custody.keys.signers.base import ACCOUNT_NUMBERS
 WINDOW_NS = DAY_NS
 LIST_MAX = 1_024
 UNATTENDED = frozenset(
-    {SpendKind.SWEEP, SpendKind.TOP_UP, SpendKind.CANCELLATION, SpendKind.DELEGATION}
+    {
+        SpendKind.SWEEP,
+        SpendKind.TOP_UP,
+        SpendKind.CANCELLATION,
+        SpendKind.DELEGATION,
+        SpendKind.WITHDRAWAL,
+    }
 )
 _MOVES_NOTHING = frozenset({SpendKind.CANCELLATION, SpendKind.DELEGATION})
 
@@ -84,6 +91,7 @@ def check_mandate(mandate: Mandate) -> None:
         and all(len(one) <= LIST_MAX for one in lists)
         and all(list(one) == sorted(set(one)) for one in lists)
         and set(mandate.destination_accounts) <= set(ACCOUNT_NUMBERS)
+        and not (mandate.kind is SpendKind.WITHDRAWAL and any(lists[:2]))
     )
     if not sound:
         raise Refused(Reason.MALFORMED, "a mandate's fields")
@@ -109,7 +117,8 @@ def covers(mandate: Mandate, spend: SpendIntent, *, destination_account: str | N
             raise Refused(Reason.FOREIGN_DELEGATE, "not a contract of the mandate")
         return
     if (
-        spend.destination not in mandate.destinations
+        spend.kind is not SpendKind.WITHDRAWAL
+        and spend.destination not in mandate.destinations
         and destination_account not in mandate.destination_accounts
     ):
         raise Refused(Reason.FORBIDDEN_DESTINATION, "not an own wallet of the mandate")

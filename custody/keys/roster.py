@@ -15,7 +15,7 @@ so that it is worth nothing for another withdrawal, chain, policy, rule or any o
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -290,8 +290,12 @@ def verify_approvals(
     *,
     now_ns: int,
     excluded: Collection[str] = (),
+    is_quorum: Callable[[Sequence[str]], bool] = bool,
 ) -> tuple[str, ...]:
     """Return the distinct persons whose approvals count now, sorted; at least the threshold.
+
+    The initiator, whom the intent excludes and whom `excluded` names may not approve; is_quorum
+    says whether persons are also the quorum of a rule.
 
     An approval that does not count is passed over, so that a forged row cannot hold a payment up;
     when the rest is no quorum, the first reason in the order of `Reason` is given. One valid
@@ -300,6 +304,7 @@ def verify_approvals(
     """
     if len(approvals) > APPROVALS_MAX:
         raise Refused(Reason.TOO_LARGE, f"at most {APPROVALS_MAX} approvals")
+    excluded = {intent.initiator, *intent.excluded, *excluded}
     persons: set[str] = set()
     reasons: list[Reason] = []
     signables: dict[Verdict, Signable] = {}
@@ -313,7 +318,7 @@ def verify_approvals(
             continue
         if approval.verdict is Verdict.REJECT:
             raise Refused(Reason.REJECTED_BY_OFFICER, officer.person)
-        if officer.person == intent.initiator or officer.person in excluded:
+        if officer.person in excluded:
             reasons.append(Reason.INITIATOR_CANNOT_APPROVE)
         elif now_ns >= intent.expires_ns:
             reasons.append(Reason.APPROVAL_EXPIRED)
@@ -321,8 +326,10 @@ def verify_approvals(
             reasons.append(Reason.ALREADY_APPROVED)
         else:
             persons.add(officer.person)
-    if len(persons) < roster.threshold:
+    found = tuple(sorted(persons))
+    if len(found) < roster.threshold or not is_quorum(found):
         order = list(Reason)
         reason = min(reasons, key=order.index, default=Reason.QUORUM_NOT_MET)
-        raise Refused(reason, f"{len(persons)} of {roster.threshold} persons approve")
-    return tuple(sorted(persons))
+        wanted = f"{roster.threshold} of the roster, and the quorum of {intent.rule}"
+        raise Refused(reason, f"{len(found)} persons approve; wanted are {wanted}")
+    return found

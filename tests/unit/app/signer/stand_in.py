@@ -11,7 +11,7 @@ from chains.base import NATIVE, SpendIntent, SpendKind, UnsignedTx
 from core.ids import ChainId
 from core.money import AMOUNT_LIMIT
 from custody.keys.attestation import AddressClaim
-from custody.keys.authority import Approvals, Standing
+from custody.keys.authority import Allowance, Approvals, Authority, Standing
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
 from custody.keys.issued_keys import IssuedKey
@@ -37,11 +37,15 @@ def request(name: str = "sp_1", chain: ChainId = ALPHA, *, by: str = "approvals"
     )  # fmt: skip
     given = (Approval(b"k" * 32, Verdict.APPROVE, b"s" * 64),)
     key = KeyRef("deposits", 9)
+    authorities: dict[str, Authority] = {
+        "approvals": Approvals(withdrawal, given),
+        "a rule": Allowance("dev-withdrawal", withdrawal),
+        "mandate": Standing("dev-sweep", None),
+        "mandate with key": Standing("dev-sweep", key),
+    }
     return SignRequest(
         intent=intent,
-        authority=Approvals(withdrawal, given, ("ben",))
-        if by == "approvals"
-        else Standing("dev-sweep", key if by == "mandate with key" else None),
+        authority=authorities[by],
         unsigned=UnsignedTx(chain, "from", 1 << 40, b"payload" * 9, b"d" * 32, huge),
         key=KeyRef("hot", 0),
         input_keys=(KeyRef("hot", 0), key),

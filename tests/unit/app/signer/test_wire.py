@@ -46,7 +46,7 @@ def body(ask: Any) -> bytes:
     return framed[4:]
 
 
-@pytest.mark.parametrize("by", ["approvals", "mandate", "mandate with key"])
+@pytest.mark.parametrize("by", ["approvals", "a rule", "mandate", "mandate with key"])
 def test_a_request_crosses_whole(by: str) -> None:
     asked = request(by=by)
     (crossed,) = read_ask(body(Sign([request_of(asked)]))).requests  # type: ignore[union-attr]

@@ -150,7 +150,7 @@ class Coinroom:
             network_fee_max=spend.fee_max,
             policy_version=1,
             expires_ns=self.clock.now_ns() + HOUR_NS,
-            wallet="hot",
+            wallet=asked.key.account,
             policy_hash=NO_POLICY,
             decision_hash=NO_POLICY,
             excluded=(),

@@ -166,7 +166,7 @@ class EvmRoom:
 
     def safe(self, name: str = "wd_1", *, nonce: int = 7, **changes: Any) -> SignRequest:
         """Return an approved withdrawal from the contract wallet that our cold key owns."""
-        intent = self.withdrawal(name, **changes)
+        intent = self.withdrawal(name, **{"wallet": "treasury", **changes})
         spend = self.spend(intent, SAFE)
         return SignRequest(spend, approved(intent), wallet_told(spend, paying(spend, nonce)), COLD)
 

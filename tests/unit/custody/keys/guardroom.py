@@ -241,11 +241,11 @@ def guardroom(shelf: Shelf) -> Guardroom:
     return room
 
 
-def asked_by(person: str) -> Callable[[Approvals], Approvals]:
-    """Return a change of who asked, approved by the same officers."""
+def changed(**changes: Any) -> Callable[[Approvals], Approvals]:
+    """Return another withdrawal, approved by the same officers."""
 
     def change(authority: Approvals) -> Approvals:
-        intent = replace(authority.withdrawal, initiator=person)
+        intent = replace(authority.withdrawal, **changes)
         return Approvals(intent, tuple(sign_approval(key, intent) for key in (ADA, BEA)))
 
     return change

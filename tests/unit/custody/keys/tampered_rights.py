@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -75,12 +76,12 @@ def with_(*more: Approval) -> Callable[[Approvals], Approvals]:
     return lambda authority: replace(authority, approvals=(*authority.approvals, *more))
 
 
-def initiated_by(person: str) -> Tamper:
-    """Return the change of who asked, freshly approved by the same two."""
+def decided(**changes: Any) -> Tamper:
+    """Return the change of a withdrawal, freshly approved by the same two."""
 
     def tamper(room: EvmRoom, asked: SignRequest) -> Asked:
         assert isinstance(asked.authority, Approvals)
-        withdrawal = replace(asked.authority.withdrawal, initiator=person)
+        withdrawal = replace(asked.authority.withdrawal, **changes)
         return room, replace(asked, authority=approved(withdrawal))
 
     return tamper
@@ -218,10 +219,9 @@ APPROVALS: Sequence[Case] = [
     Case("one_approved_twice", AGAIN, COINS,
          given(lambda a: replace(a, approvals=a.approvals[:1] * 2))),
     Case("one_person_with_two_keys", AGAIN, COINS, one_person),
-    Case("initiator_approves", OWN, COINS, initiated_by("ada")),
-    Case("initiator_approves_from_the_wallet", OWN, PAY, initiated_by("bea")),
-    Case("editor_of_the_destination_approves", OWN, COINS,
-         given(lambda a: replace(a, excluded=("bea",)))),
+    Case("initiator_approves", OWN, COINS, decided(initiator="ada")),
+    Case("initiator_approves_from_the_wallet", OWN, PAY, decided(initiator="bea")),
+    Case("editor_of_the_destination_approves", OWN, COINS, decided(excluded=("bea",))),
     Case("a_stranger_approves", STRANGER, COINS, by(ADA, EVE)),
     Case("a_stranger_in_an_officers_name", FORGED, COINS, given(named_bea)),
     Case("all_officers_replaced", STRANGER, COINS, everyone),
@@ -251,7 +251,7 @@ APPROVALS: Sequence[Case] = [
 MANDATES: Sequence[Case] = [
     Case("mandate_of_nobody", Reason.NOT_FOUND, SWEEP, naming("mandate of a thief")),
     Case("mandate_of_another_kind", MISMATCH, SWEEP, naming("mandate delegation")),
-    Case("withdrawal_under_a_mandate", MISMATCH, TOKENS, naming("mandate sweep")),
+    Case("withdrawal_under_a_mandate", Reason.POLICY_BLOCKED, TOKENS, naming("mandate sweep")),
     Case("mandate_expired", LATE, SWEEP, mandated(valid_until_ns=1)),
     Case("mandate_not_valid_yet", LATE, SWEEP, mandated(valid_from_ns=1_700_000_000_000_000_001)),
     Case("mandate_of_another_network", MISMATCH, SWEEP, mandated(network="eip155:1/0xabc")),

@@ -19,7 +19,7 @@ from custody.keys.authority import Approvals, Standing
 from custody.keys.guard import SignRequest, sign_once
 from custody.keys.roster import Verdict, sign_approval
 from custody.keys.signers import KeyRef
-from tests.unit.custody.keys.guardroom import HOT, Guardroom, asked_by
+from tests.unit.custody.keys.guardroom import HOT, Guardroom, changed
 from tests.unit.custody.keys.officers import ADA, BEA, CAI, HOUR_NS, officer, officer_key, roster_of
 
 Change = Callable[[Guardroom, SignRequest], SignRequest]
@@ -183,8 +183,8 @@ AUTHORITIES: list[tuple[str, Callable[[Approvals], Approvals], Reason]] = [
         lambda a: replace(a, approvals=a.approvals[:1] * 2),
         Reason.ALREADY_APPROVED,
     ),
-    ("the initiator", asked_by("ada"), Reason.INITIATOR_CANNOT_APPROVE),
-    ("the editor", lambda a: replace(a, excluded=("bea",)), Reason.INITIATOR_CANNOT_APPROVE),
+    ("the initiator", changed(initiator="ada"), Reason.INITIATOR_CANNOT_APPROVE),
+    ("the editor", changed(excluded=("bea",)), Reason.INITIATOR_CANNOT_APPROVE),
     (
         "a stranger",
         lambda a: replace(

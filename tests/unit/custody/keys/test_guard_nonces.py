@@ -51,7 +51,9 @@ def test_a_withdrawal_never_gets_a_second_nonce(any_room: Guardroom) -> None:
     cold = SignRequest(
         from_cold, other_spend.authority, room.unsigned(from_cold), KeyRef("cold", 0)
     )
-    assert refusal(room, cold) is Reason.EQUIVOCATION
+    assert refusal(room, cold) is Reason.INTENT_MISMATCH  # another account than was approved
+    elsewhere = room.approved(replace(room.withdrawal(), wallet="cold"))
+    assert refusal(room, replace(cold, authority=elsewhere)) is Reason.EQUIVOCATION
 
 
 def test_a_replacement_is_the_same_effect_at_a_higher_rate(room: Guardroom) -> None:
