@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 LINE_LENGTH_MAX = 100
 FILE_LINES_MAX = 400
@@ -36,7 +37,7 @@ class Complaint:
         return f"{self.path}:{self.line}: {self.rule}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """One Python file: its path from the root, its text and its syntax tree."""
 
@@ -54,6 +55,11 @@ class Page:
         """Return whether the file is part of what is installed."""
         return self.room in PRODUCT_ROOMS
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Return every node of the tree; many rules look at all of them."""
+        return tuple(ast.walk(self.tree))
+
 
 def dotted(node: ast.AST) -> str:
     """Return `a.b.c` for a chain of attributes, and the empty text for anything else."""
@@ -67,14 +73,14 @@ def dotted(node: ast.AST) -> str:
 
 def calls(page: Page) -> Iterator[tuple[int, str]]:
     """Yield (line, dotted name) of every call."""
-    for node in ast.walk(page.tree):
+    for node in page.nodes:
         if isinstance(node, ast.Call):
             yield node.lineno, dotted(node.func)
 
 
 def names(page: Page) -> Iterator[tuple[int, str]]:
     """Yield (line, dotted name) of everything spelled out, imports from modules included."""
-    for node in ast.walk(page.tree):
+    for node in page.nodes:
         if isinstance(node, ast.Attribute):
             yield node.lineno, dotted(node)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -84,7 +90,7 @@ def names(page: Page) -> Iterator[tuple[int, str]]:
 
 def imports(page: Page) -> Iterator[tuple[int, str]]:
     """Yield (line, module) of every import."""
-    for node in ast.walk(page.tree):
+    for node in page.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -106,7 +112,7 @@ def long_file(page: Page) -> Iterator[int]:
 
 def long_functions(page: Page) -> Iterator[int]:
     """A function has at most 70 lines, signature and docstring included."""
-    for node in ast.walk(page.tree):
+    for node in page.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             if node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX:
@@ -158,7 +164,7 @@ def broad_excepts(page: Page) -> Iterator[int]:
     """Only the worker loop and what answers strangers catch what they cannot name."""
     if not page.is_product or page.path in MAY_CATCH_ALL:
         return
-    for node in ast.walk(page.tree):
+    for node in page.nodes:
         caught: list[ast.expr | None]
         if isinstance(node, ast.ExceptHandler):
             caught = [*node.type.elts] if isinstance(node.type, ast.Tuple) else [node.type]
