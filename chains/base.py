@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from chains.multisig import Wallets
 from chains.outgoing import (
     BATCH_ITEMS_MAX,
     BlockRef,
@@ -236,6 +237,11 @@ class ChainWriter(Protocol):
 
     def tx_status(self, tx_id: str) -> TxStatus:
         """Return where a transaction stands. Unavailable when the node does not answer."""
+        ...
+
+    @property
+    def wallets(self) -> Wallets | None:
+        """Return what wallets of several owners need, None on a chain without them."""
         ...
 
     def control_digest(self, challenge: bytes) -> bytes:

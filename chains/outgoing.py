@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from chains.multisig import Relayed
 from core.ids import ChainId
 
 
@@ -31,6 +32,8 @@ class SpendKind(enum.StrEnum):
     """Moves nothing: an account of ours begins to run the code of a contract in the roster."""
     ROTATION = "rotation"
     """Moves a wallet's money from retired keys to the wallet's present ones."""
+    OWNERS = "owners"
+    """Moves nothing: a wallet of several owners gets another one, or another threshold."""
     BATCH = "batch"
     """Carries out several withdrawals of one asset, each for itself: one may fail alone."""
 
@@ -143,12 +146,19 @@ class Decoded:
     """Its effects happen one by one, and one that fails undoes no other."""
     runs_own_code: bool = False
     """What it does depends on the code that its sender runs (ChainReader.delegate_of)."""
+    relayed: Relayed | None = None
+    """The effects are those of a wallet's transaction that travels inside this one."""
 
     def claims(self, sender: str) -> tuple[str, ...]:
-        """Return what two transactions cannot both use: the sender's nonce, or the coins."""
+        """Return what two transactions cannot both use: the sender's nonce, or the coins.
+
+        Where a wallet's transaction is relayed, the wallet's nonce too.
+        """
         if self.inputs:
             return tuple(one.outpoint for one in self.inputs)
-        return (f"{sender}/{self.nonce}",)
+        own = f"{sender}/{self.nonce}"
+        inner = self.relayed
+        return (own,) if inner is None else (own, f"{inner.wallet}/{inner.nonce}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,14 +58,15 @@ def build(
     if rate.max_rate > params.fee_cap or units > params.gas_cap or fee_max > intent.fee_max:
         raise Refused(Reason.FEE_ABOVE_CAP, f"the transaction may cost {fee_max}")
     to, value, data = call_of(intent)
-    payload, digest = _serialise(params.chain_number, nonce, rate, units, to, value, data)
+    payload, digest = serialise(params.chain_number, nonce, rate, units, to, value, data)
     sender = checksum(raw_address(intent.source))
     return UnsignedTx(params.chain, sender, nonce, payload, digest, fee_max)
 
 
-def _serialise(
+def serialise(
     chain_number: int, nonce: int, rate: FeeRate, units: int, to: bytes, value: int, data: bytes
 ) -> tuple[bytes, bytes]:
+    """Return an unsigned type-2 transaction and its digest, on which two libraries agree."""
     # Imported here: together they cost half a second that a reader never needs.
     import rlp  # type: ignore[import-untyped]
     from eth_account.typed_transactions.typed_transaction import TypedTransaction

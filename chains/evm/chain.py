@@ -23,13 +23,15 @@ from chains.evm import fees
 from chains.evm.address import checksum, from_public_key, is_unspendable, raw_address
 from chains.evm.broadcast import plan_combined, plan_outcome
 from chains.evm.build import build, call_of, check_intent
-from chains.evm.decode import decode, rate_of, read_fields
-from chains.evm.erc20 import read_transfer_call, says_success, transfer_event
+from chains.evm.decode import decode, rate_of, transaction_in
+from chains.evm.effects import effect_amount, execution_failed, moves_of
+from chains.evm.erc20 import says_success
 from chains.evm.node import EvmNode
 from chains.evm.odd import plan_delivered
 from chains.evm.params import EvmParams
 from chains.evm.parse import Header, Tx
 from chains.evm.reader import EvmReader, token_events
+from chains.evm.safe import EvmWallets
 from chains.evm.signature import parse_signature, personal_digest, recover
 from chains.evm.signing import signed_bytes
 from chains.rpc import NodeSet, RpcError
@@ -48,6 +50,12 @@ class EvmChain(EvmReader):
     ) -> None:
         super().__init__(params, nodes, assets)
         self._tokens = frozenset(raw_address(asset.key) for asset in assets if asset.key != NATIVE)
+        self._wallets = EvmWallets(params, nodes)
+
+    @property
+    def wallets(self) -> EvmWallets:
+        """Return what wallets of several owners need."""
+        return self._wallets
 
     def close(self) -> None:
         """Close every connection."""
@@ -138,13 +146,13 @@ class EvmChain(EvmReader):
         signature makes no transaction: of a contract wallet, an authorisation).
         """
         parse_signature(signature)
-        read_fields(unsigned.payload)
-        digest = keccak(unsigned.payload)
+        transaction = transaction_in(unsigned.payload)
+        digest = keccak(transaction)
         if digest != unsigned.digest:
             raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")
         if checksum(recover(digest, signature)) != unsigned.sender:
             raise Refused(Reason.BAD_SIGNATURE, "the signature is not the sender's")
-        raw = signed_bytes(unsigned.payload, signature)
+        raw = signed_bytes(transaction, signature)
         return SignedTx(tx_id="0x" + keccak(raw).hex(), raw=raw)
 
     def broadcast(self, raw: bytes) -> BroadcastResult:
@@ -172,7 +180,7 @@ class EvmChain(EvmReader):
                     return TxStatus(
                         known=True,
                         block=BlockRef(header.height, header.hash),
-                        succeeded=tx.succeeded,
+                        succeeded=tx.succeeded and not execution_failed(tx),
                         fee=tx.fee,
                         effect_amount=self._arrived(header, tx),
                     )
@@ -200,15 +208,15 @@ class EvmChain(EvmReader):
         share that growth in their order.
         """
         claimed = effect_amount(tx)
-        call = read_transfer_call(tx.input) if claimed else None
-        if call is None or tx.to not in self._odd:
+        moves = moves_of(tx) if claimed else []
+        if len(moves) != 1 or moves[0].token not in self._odd or moves[0].token is None:
             return claimed
-        token, owner = checksum(tx.to), call[0]
+        token, owner = checksum(moves[0].token), moves[0].to
         before = self._token_balance(token, owner, header.parent_hash)
         after = self._token_balance(token, owner, header.hash)
         if after is None:
             raise Unavailable(f"balance_unreadable: {token}")
-        moved = [e for e in token_events(self._contents(header)) if e.log.emitter == tx.to]
+        moved = [e for e in token_events(self._contents(header)) if e.log.emitter == moves[0].token]
         sent_on = sum(event.value for event in moved if event.sender == owner != event.to)
         arrived = [event for event in moved if event.to == owner != event.sender]
         shares = plan_delivered(arrived, before=before, after=after + sent_on)
@@ -220,22 +228,3 @@ class EvmChain(EvmReader):
             raise Refused(Reason.FORBIDDEN_DESTINATION, "nobody can spend from this address")
         if raw in self._tokens:
             raise Refused(Reason.FORBIDDEN_DESTINATION, "this is a token's own contract")
-
-
-def effect_amount(tx: Tx) -> int:
-    """Return what the transaction moved to its destination: its value, or what its token's events
-    say.
-    """
-    if not tx.succeeded or tx.to is None:
-        return 0
-    if not tx.input:
-        return tx.value
-    call = read_transfer_call(tx.input)
-    if call is None:
-        return 0
-    events = [transfer_event(log) for log in tx.logs if log.emitter == tx.to]
-    return sum(
-        event.value
-        for event in events
-        if event is not None and (event.sender, event.to) == (tx.sender, call[0])
-    )

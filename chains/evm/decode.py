@@ -11,12 +11,12 @@ the builder uses libraries.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eth_hash.auto import keccak
 
 from chains.base import Decoded, FeeRate
-from chains.evm import delegation_payload, rlp, wallet_payload
+from chains.evm import delegation_payload, relay_payload, rlp, wallet_payload
 from chains.evm.judged_calls import check_network, effect_of
 from chains.evm.params import PLAIN_TRANSFER_GAS, EvmParams
 from core.errors import Reason, Refused
@@ -43,9 +43,9 @@ class Fields:
     data: bytes
 
 
-def read_fields(payload: bytes) -> Fields:
+def read_fields(payload: bytes, *, size_max: int = _PAYLOAD_MAX) -> Fields:
     """Read an unsigned type-2 transaction. Refused: undecodable."""
-    if len(payload) > _PAYLOAD_MAX or payload[:1] != _TYPE:
+    if len(payload) > size_max or payload[:1] != _TYPE:
         raise _refusal("only a short type-2 transaction is understood")
     items = rlp.decode(payload[1:])
     if isinstance(items, bytes) or len(items) != _FIELDS:
@@ -79,6 +79,8 @@ def decode(payload: bytes, params: EvmParams, *, sender: str) -> Decoded:
         return wallet_payload.decode_wallet(payload, params, sender=sender)
     if payload.startswith(delegation_payload.PREFIX):
         return delegation_payload.decode_delegation(payload, params)
+    if payload.startswith(relay_payload.PREFIX):
+        return _decode_relay(payload, params)
     if payload[:1] >= _LIST:
         _refuse_type_0(payload, params)
     if payload[:1] == b"{":
@@ -88,18 +90,47 @@ def decode(payload: bytes, params: EvmParams, *, sender: str) -> Decoded:
 
 def _decode_type_2(payload: bytes, params: EvmParams) -> Decoded:
     fields = read_fields(payload)
+    outside = _decode_outside(payload, fields, params)
+    return replace(outside, effects=(effect_of(fields.to, fields.value, fields.data),))
+
+
+def _decode_relay(payload: bytes, params: EvmParams) -> Decoded:
+    wallet_nonce, transaction = relay_payload.read_relay_payload(payload)
+    fields = read_relayed(transaction)
+    if fields.value:
+        raise _refusal("a relayer gives a wallet nothing")
+    outer = _decode_outside(transaction, fields, params)
+    return relay_payload.decode_relay(outer, wallet_nonce, fields.to, fields.data, params)
+
+
+def read_relayed(transaction: bytes) -> Fields:
+    """Read a relayer's type-2 transaction, which may be longer. Refused: undecodable."""
+    return read_fields(transaction, size_max=relay_payload.TRANSACTION_MAX)
+
+
+def transaction_in(payload: bytes) -> bytes:
+    """Return the unsigned type-2 transaction of a payload. Refused: undecodable (there is none)."""
+    if payload.startswith(relay_payload.PREFIX):
+        _, transaction = relay_payload.read_relay_payload(payload)
+        read_relayed(transaction)
+        return transaction
+    read_fields(payload)
+    return payload
+
+
+def _decode_outside(payload: bytes, fields: Fields, params: EvmParams) -> Decoded:
+    """Read what a type-2 transaction costs and where it holds."""
     if fields.tip_rate > fields.max_rate:
         raise _refusal("the tip is above the highest rate")
     if fields.gas < PLAIN_TRANSFER_GAS:
         raise _refusal("the gas can never suffice")
     check_network(fields.chain_number, params.chain_number)
-    effect = effect_of(fields.to, fields.value, fields.data)
     if fields.max_rate > params.fee_cap or fields.gas > params.gas_cap:
         raise Refused(Reason.FEE_ABOVE_CAP, f"{fields.gas} gas at {fields.max_rate} wei")
     return Decoded(
         network=params.network,
         nonce=fields.nonce,
-        effects=(effect,),
+        effects=(),
         fee_max=fields.gas * fields.max_rate,
         digest=keccak(payload),
     )
@@ -112,7 +143,10 @@ def rate_of(payload: bytes) -> FeeRate:
     """
     if payload.startswith((wallet_payload.PREFIX, delegation_payload.PREFIX)):
         return FeeRate(0, 0)
-    fields = read_fields(payload)
+    if payload.startswith(relay_payload.PREFIX):
+        fields = read_relayed(relay_payload.read_relay_payload(payload)[1])
+    else:
+        fields = read_fields(payload)
     return FeeRate(max_rate=fields.max_rate, tip_rate=fields.tip_rate)
 
 

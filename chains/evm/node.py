@@ -128,6 +128,19 @@ class EvmNode:
             return answer
         return parse.data(required(answer, "eth_call"), "eth_call")
 
+    def call_at(self, to: str, data: bytes, block_hash: str) -> bytes | RpcError:
+        """Return what a contract answers after one block, or why it refuses."""
+        call = {"to": to, "data": "0x" + data.hex()}
+        answer = self.client.ask("eth_call", call, _state(block_hash))
+        if isinstance(answer, RpcError) and is_revert(answer):
+            return answer
+        return parse.data(required(answer, "eth_call"), "eth_call")
+
+    def storage_at(self, contract: str, position: int, block_hash: str) -> bytes:
+        """Return one word of a contract's storage after one block."""
+        answer = self.client.read("eth_getStorageAt", contract, hex(position), _state(block_hash))
+        return parse.data(answer, "storage", size=32)
+
     def estimate_gas(self, transaction: Json) -> int | RpcError:
         """Return the gas a transaction would use on the newest state."""
         answer = self.client.ask("eth_estimateGas", transaction)

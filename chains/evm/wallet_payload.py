@@ -20,6 +20,7 @@ from chains.base import Decoded, Effect
 from chains.evm.address import checksum
 from chains.evm.judged_calls import check_network, effect_of
 from chains.evm.params import EvmParams
+from chains.multisig import OWNERS
 from core.errors import Reason, Refused
 
 _TAG = b"strongroom/contract-wallet-transaction"
@@ -33,6 +34,12 @@ CALLS_MAX = 64
 CALL, DELEGATE_CALL = 0, 1
 _ZERO = bytes(20)
 _MULTI_SEND = keccak(b"multiSend(bytes)")[:4]
+_OWNER_CALLS = {
+    keccak(b"swapOwner(address,address,address)")[:4]: ("before", "gone", "new"),
+    keccak(b"addOwnerWithThreshold(address,uint256)")[:4]: ("new", "threshold"),
+    keccak(b"removeOwner(address,address,uint256)")[:4]: ("before", "gone", "threshold"),
+    keccak(b"changeThreshold(uint256)")[:4]: ("threshold",),
+}
 _OFFSET = (32).to_bytes(32, "big")
 _DOMAIN_TYPE = keccak(b"EIP712Domain(uint256 chainId,address verifyingContract)")
 _SAFE_TX_TYPE = keccak(
@@ -147,7 +154,8 @@ def decode_wallet(payload: bytes, params: EvmParams, *, sender: str) -> Decoded:
 
 def _effects(read: WalletTransaction, params: EvmParams) -> Iterator[Effect]:
     if read.operation == CALL:
-        yield effect_of(read.to, read.value, read.data)
+        changed = owners_effect(read)
+        yield changed or effect_of(read.to, read.value, read.data)
         return
     if read.operation != DELEGATE_CALL:
         raise _refusal(f"operation {read.operation}")
@@ -155,11 +163,41 @@ def _effects(read: WalletTransaction, params: EvmParams) -> Iterator[Effect]:
         raise Refused(Reason.DELEGATE_CALL, f"code of {checksum(read.to)} would run as the wallet")
     if read.value:
         raise _refusal("a delegate call carries no native coin")
-    yield from (effect_of(*call) for call in _inner_calls(read.data))
+    yield from (effect_of(*call) for call in inner_calls(read.data))
 
 
-def _inner_calls(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """Read multiSend(bytes): operation 1, to 20, value 32, size 32, data; packed, one by one."""
+def owners_effect(read: WalletTransaction) -> Effect | None:
+    """Read a call by which a wallet changes its own owners, None for any other.
+
+    Who may ask for it is the guard's business; it is understood alone, never in a multisend.
+    Source: Safe 1.5.0, OwnerManager.sol. Refused: undecodable (not exactly its arguments).
+    """
+    shape = _OWNER_CALLS.get(read.data[:4])
+    if read.to != read.safe or shape is None:
+        return None
+    words = [read.data[at : at + 32] for at in range(4, len(read.data), 32)]
+    if read.value or len(words) != len(shape) or len(words[-1]) != 32:
+        raise _refusal("a change of owners is exactly its arguments")
+    found: dict[str, int] = {}
+    for name, word in zip(shape, words, strict=True):
+        found[name] = int.from_bytes(word, "big")
+        if name != "threshold" and word[:12] != bytes(12):
+            raise _refusal("an owner has 20 bytes")
+    new = found["new"].to_bytes(20, "big") if "new" in found else read.safe
+    gone = f"-{checksum(found['gone'].to_bytes(20, 'big'))}" if "gone" in found else ""
+    return Effect(OWNERS + gone, checksum(new), found.get("threshold", 0))
+
+
+def inner_calls(data: bytes) -> list[tuple[bytes, int, bytes]]:
+    """Read multiSend(bytes) into (to, value, data).
+
+    Packed, one by one: operation 1, to 20, value 32, size 32, data. Refused: undecodable,
+    unknown_call, delegate_call.
+    """
+    return list(_packed_calls(data))
+
+
+def _packed_calls(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
     if data[:4] != _MULTI_SEND:
         raise Refused(Reason.UNKNOWN_CALL, f"0x{data[:4].hex()} of a multisend")
     size = int.from_bytes(data[36:68], "big")

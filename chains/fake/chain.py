@@ -305,6 +305,11 @@ class FakeChain:
         self._world.counts[f"broadcast.{result.outcome}"] += 1
         return result
 
+    @property
+    def wallets(self) -> None:
+        """Return None: there are no wallets of several owners."""
+        return None
+
     def control_digest(self, challenge: bytes) -> bytes:
         """Return the 32 bytes that prove control of an address when signed."""
         return tx.control_digest_of(challenge, self._traits.network)

@@ -114,9 +114,15 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
             change_keys=change_keys,
             address_of_key=address_of,
         )
-        from_contract = check_key(record.spend, key, roster=roster, address_of_key=address_of)
-        check_kind(record.spend, decoded, from_contract=from_contract, roster=roster)
-        if record.spend.source != record.sender or public_key(key) != record.public_key:
+        sender = record.sender
+        from_contract = check_key(
+            record.spend, key, sender=sender, roster=roster, address_of_key=address_of
+        )
+        check_kind(
+            record.spend, decoded, sender=sender, from_contract=from_contract, roster=roster,
+            address_of_key=address_of,
+        )  # fmt: skip
+        if public_key(key) != record.public_key:
             yield Finding("I8", entry.position, "the sender is not the recorded key")
         told = (record.nonce, record.claims, record.digest, record.fee_max)
         claims = decoded.claims(record.sender)
@@ -140,8 +146,8 @@ def _columns_fit(entry: Entry) -> Iterator[Finding]:
     by_mandate = not isinstance(read_evidence(record.evidence)[0], Approvals)
     if by_mandate != (record.authority == log.BY_MANDATE):
         yield Finding("I8", entry.position, "called a mandate and is none, or the reverse")
-    told = (record.chain, record.sender, record.spend_id, record.kind, record.cause_id)
-    read = (spend.chain, spend.source, spend.spend_id, spend.kind.value, spend.cause_id)
+    told = (record.chain, record.spend_id, record.kind, record.cause_id)
+    read = (spend.chain, spend.spend_id, spend.kind.value, spend.cause_id)
     if record.intent_hash != intent_hash(spend):
         yield Finding("I8", entry.position, "the intent does not match its hash")
     if told != read or (record.asset_key, record.amount) != (spend.asset_key, spend.amount):

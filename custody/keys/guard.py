@@ -22,7 +22,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
 
-from chains.base import Chain, Decoded, SpendIntent
+from chains.base import Chain, Decoded, SpendIntent, SpendKind
 from core.clock import Clock
 from core.errors import Corrupt, Reason, Refused
 from custody.keys.authority import Approvals, check_authority, evidence_of
@@ -45,6 +45,7 @@ from custody.keys.transaction import (
     keys_of,
     read_transaction,
 )
+from custody.keys.wallets import check_state, owners_of
 from custody.keys.watermark import (
     ClockBounds,
     bounds_of,
@@ -191,11 +192,15 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     intent = request.intent
     _check_place(guard, intent)
     check_source(request)
+    sender = request.unsigned.sender
     from_contract = check_key(
-        intent, request.key, roster=guard.roster, address_of_key=guard.address_of
+        intent, request.key, sender=sender, roster=guard.roster, address_of_key=guard.address_of
     )
     decoded = read_transaction(guard.chain, request, curve=guard.signer.curve)
-    check_kind(intent, decoded, from_contract=from_contract, roster=guard.roster)
+    check_kind(
+        intent, decoded, sender=sender, from_contract=from_contract, roster=guard.roster,
+        address_of_key=guard.address_of,
+    )  # fmt: skip
     check_explained(
         intent,
         decoded,
@@ -206,7 +211,7 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     )
     keys = tuple(map(guard.signer.public_key, keys_of(request.key, request.input_keys)))
     encoded = encode(intent)
-    known = find(store, intent.chain, intent.source, decoded.digest)
+    known = find(store, intent.chain, sender, decoded.digest)
     if known is not None:
         _check_same(known, request, encoded)
         check_signatures(guard.signer.curve, known.signature, decoded, keys)
@@ -214,13 +219,14 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     check_clock(store, guard.clock, _bounds(guard))
     now_ns = max(guard.clock.now_ns(), store.last_ns)
     _check_authority(guard, request, now_ns)
-    claims = decoded.claims(intent.source)
+    claims = decoded.claims(sender)
     if from_contract:  # its other owners use its nonces too: the chain says nothing of our log
         check_head_time(guard.chain, guard.chain.head(), guard.clock, _bounds(guard))
     else:
-        check_watermark(
-            store, guard.chain, intent.source, claims, clock=guard.clock, bounds=_bounds(guard)
-        )
+        own = claims if decoded.relayed is None else claims[:1]
+        check_watermark(store, guard.chain, sender, own, clock=guard.clock, bounds=_bounds(guard))
+    if decoded.relayed is not None or intent.kind is SpendKind.OWNERS:
+        _check_wallet(guard, request, decoded)
     dead = prove_dead(store, guard.chain, intent, claims)
     return _Judged(request, decoded, encoded, claims, keys, now_ns, dead)
 
@@ -231,7 +237,7 @@ def _reserve(guard: Guard, store: Store, judged: _Judged) -> tuple[int, list[tup
     Nothing to sign: it was signed, or is about to be.
     """
     request, intent = judged.request, judged.request.intent
-    known = find(store, intent.chain, intent.source, judged.decoded.digest)
+    known = find(store, intent.chain, request.unsigned.sender, judged.decoded.digest)
     if known is not None:
         _check_same(known, request, judged.intent)
         return known.position, []
@@ -286,6 +292,24 @@ def _check_authority(guard: Guard, request: SignRequest, now_ns: int) -> None:
     )
 
 
+def _check_wallet(guard: Guard, request: SignRequest, decoded: Decoded) -> None:
+    """Ask the node whether a wallet of several owners is what the roster says.
+
+    Refused: as custody.keys.wallets.check_state. Unavailable: the node does not say.
+    """
+    intent = request.intent
+    row, wallets = guard.roster.wallet(intent.chain, intent.source), guard.chain.wallets
+    if row is None or wallets is None:
+        raise Refused(Reason.INTENT_MISMATCH, f"{intent.source} is no wallet of several owners")
+    check_state(
+        row,
+        wallets.state(row.address, guard.chain.head()),
+        owners_of(row, guard.address_of),
+        intent=intent,
+        relayed=decoded.relayed,
+    )
+
+
 def _check_same(known: Entry, request: SignRequest, intent: bytes) -> None:
     if known.record.intent != intent or known.record.payload != request.unsigned.payload:
         raise equivocation("this digest was signed for another intent")
@@ -302,7 +326,7 @@ def _record(guard: Guard, judged: _Judged, now_ns: int) -> Record:
     by_approvals = isinstance(request.authority, Approvals)
     return Record(
         chain=intent.chain,
-        sender=intent.source,
+        sender=request.unsigned.sender,
         nonce=decoded.nonce,
         claims=judged.claims,
         digest=decoded.digest,

@@ -12,9 +12,9 @@ Both are canonical messages (custody.keys.canonical has the byte format); the fi
         expires_ns i · rule s · wallet s · policy_hash s · decision_hash s · excluded l of s ·
         not_before_ns i
 
-`kind` is one of withdrawal, sweep, top_up, cancellation, delegation, rotation, batch. Amounts are
-minor units, times unix nanoseconds, hashes 64 lower case hex digits. `excluded` is sorted and names
-nobody twice. The hash of an intent is SHA-256 of its message.
+`kind` is one of withdrawal, sweep, top_up, cancellation, delegation, rotation, batch, owners.
+Amounts are minor units, times unix nanoseconds, hashes 64 lower case hex digits. `excluded` is
+sorted and names nobody twice. The hash of an intent is SHA-256 of its message.
 tests/vectors/intents.json holds published examples.
 """
 
@@ -235,6 +235,10 @@ def moment_text(at_ns: int) -> str:
 
 ROTATION_RULE = "rotation"
 """The rule of an approval that moves a wallet to new keys, and of no other."""
+OWNERS_RULE = "owners"
+"""The rule of an approval that changes who may sign for a wallet of several owners."""
+KIND_OF_RULE = {ROTATION_RULE: SpendKind.ROTATION, OWNERS_RULE: SpendKind.OWNERS}
+"""Rules that no policy has: the roster's own threshold counts for them."""
 
 
 def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
@@ -242,9 +246,8 @@ def explains(withdrawal: WithdrawalIntent, spend: SpendIntent) -> None:
 
     That the wallet that was approved pays is the guard's to check: it knows the key.
     """
-    is_rotation = withdrawal.rule == ROTATION_RULE
     pairs = {
-        "kind": (SpendKind.ROTATION if is_rotation else SpendKind.WITHDRAWAL, spend.kind),
+        "kind": (KIND_OF_RULE.get(withdrawal.rule, SpendKind.WITHDRAWAL), spend.kind),
         "withdrawal_id": (withdrawal.withdrawal_id, spend.cause_id),
         "chain": (withdrawal.chain, spend.chain),
         "network": (withdrawal.network, spend.network),

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chains.base import SpendIntent
+from chains.base import NATIVE, SpendIntent, SpendKind
 from core.clock import DAY_NS
 from core.errors import Reason, Refused
 from custody.keys.roster import SpendLimit
@@ -134,13 +134,15 @@ def check_limits(
     of_chain = [limit for limit in limits if limit.chain == spend.chain]
     if not of_chain:
         return
-    limit = next((one for one in of_chain if one.asset_key == spend.asset_key), None)
+    moves_nothing = spend.kind is SpendKind.OWNERS
+    asset_key, amount = (NATIVE, 0) if moves_nothing else (spend.asset_key, spend.amount)
+    limit = next((one for one in of_chain if one.asset_key == asset_key), None)
     if limit is None:
-        raise Refused(Reason.SIGNER_LIMIT, f"no limit is named for {spend.asset_key}")
+        raise Refused(Reason.SIGNER_LIMIT, f"no limit is named for {asset_key}")
     for what, asked, most in (
-        ("amount", spend.amount, limit.amount_max),
+        ("amount", amount, limit.amount_max),
         ("fee", fee_max, limit.fee_max),
-        ("24 h", others.amount + max(own.amount, spend.amount), limit.window_max),
+        ("24 h", 0 if moves_nothing else others.amount + max(own.amount, amount), limit.window_max),
         ("fees of 24 h", others.fees + max(own.fees, fee_max), limit.fee_window_max),
     ):
         if asked > most:

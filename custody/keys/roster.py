@@ -107,11 +107,25 @@ class SpendLimit:
 
 @dataclass(frozen=True, slots=True)
 class ContractWallet:
-    """A contract that holds our money, and the own keys that are its owners."""
+    """A contract that holds our money: who signs for it, and what it may be on the chain.
+
+    What the chain says must be exactly this (custody.keys.wallets), or nothing of it is signed.
+    """
 
     chain: ChainId
     address: str
     owners: tuple[KeyRef, ...]
+    """Owners that are own keys."""
+    members: tuple[str, ...] = ()
+    """Owners that are officers' wallet keys, as addresses; sorted."""
+    threshold: int = 1
+    """How many owners sign."""
+    wallet: str = "treasury"
+    """Its name in policies and books."""
+    code: str = ""
+    """The contract whose code it runs."""
+    handler: str = ""
+    """Who answers calls that its code does not know; empty: nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +219,13 @@ class Roster:
             if (one.chain, one.wallet) == (chain, wallet):
                 return one.generation
         return 1
+
+    def named_wallet(self, chain: ChainId, wallet: str) -> ContractWallet | None:
+        """Return a chain's contract wallet by its name, None when there is none."""
+        for one in self.wallets:
+            if (one.chain, one.wallet) == (chain, wallet):
+                return one
+        return None
 
     def wallet(self, chain: ChainId, address: str) -> ContractWallet | None:
         """Return the contract wallet at an address, None when it is none of ours."""

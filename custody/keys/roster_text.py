@@ -15,14 +15,15 @@
     [[mandates]]     mandate_id  kind  chain  network  destinations  destination_accounts
                      caps = [{ asset_key, amount_max, window_max }]
                      fee_max  fee_window_max  valid_from_ns  valid_until_ns
-    [[wallets]]      chain  address  owners = ["hot/0"]
+    [[wallets]]      chain  address  owners = ["hot/0"]  members = ["<address>"]  threshold
+                     wallet = "treasury"  code  handler
     [[delegates]]    chain  address
     [[rotations]]    chain  wallet = "hot"  generation = 2
 
 Amounts are strings of decimal digits, since TOML promises integers of 64 bits only. Officers may
 leave out their times and the kind of a file's key in a draft; `parse_body` takes nothing but what
 `render_body` writes. Version 2 is read and written as ever: its officers have Ed25519 keys only,
-and no line `kind`.
+and no line `kind`; its contract wallets have own keys as owners only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Callable
 from functools import partial
@@ -67,6 +67,7 @@ from custody.keys.roster_fields import (
     texts,
 )
 from custody.keys.signers.base import GENERATIONS_MAX, KeyRef, account_of
+from custody.keys.wallet_rows import check_wallet, read_wallet, wallet_pairs
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -78,7 +79,6 @@ OFFICERS_MAX = 64
 URLS_MAX = 16
 THRESHOLD_MIN = 2
 SERIAL_LIMIT = 1 << 31
-_OWNER = re.compile(r"([a-z]+(?:\.[0-9]{1,2})?)/(0|[1-9][0-9]{0,9})", re.ASCII)
 _HEAD = ("version", "serial", "previous", "issued_ns", "threshold")
 _TABLES = ("officers", "nodes", "limits", "mandates", "wallets", "delegates", "rotations")
 
@@ -128,7 +128,7 @@ def parse_draft(
         nodes=_rows(page, "nodes", _node),
         limits=_rows(page, "limits", _limit),
         mandates=_rows(page, "mandates", _mandate),
-        wallets=_rows(page, "wallets", _wallet),
+        wallets=_rows(page, "wallets", partial(read_wallet, is_version_2=version != FILE_VERSION)),
         delegates=_rows(page, "delegates", _delegate),
         rotations=_rows(page, "rotations", _rotation),
         version=version,
@@ -163,6 +163,8 @@ def render_body(roster: Roster) -> bytes:
 def _pairs(row: DataclassInstance, roster: Roster) -> list[tuple[str, object]]:
     if isinstance(row, Officer):
         return officer_pairs(row, has_kind=roster.version == FILE_VERSION)
+    if isinstance(row, ContractWallet):
+        return wallet_pairs(row, is_version_2=roster.version != FILE_VERSION)
     return [(field.name, getattr(row, field.name)) for field in dataclasses.fields(row)]
 
 
@@ -196,6 +198,8 @@ def _check(roster: Roster) -> None:
         raise Refused(Reason.UNKNOWN_VERSION, "roster")
     for officer in roster.officers:
         check_officer(officer, has_kind=roster.version == FILE_VERSION)
+    for wallet in roster.wallets:
+        check_wallet(wallet, is_version_2=roster.version != FILE_VERSION)
     check_can_be_followed(roster.officers, roster.threshold)
     for what, names in (
         ("key", [officer.public_key for officer in roster.officers]),
@@ -204,6 +208,7 @@ def _check(roster: Roster) -> None:
         ("limit", [(limit.chain, limit.asset_key) for limit in roster.limits]),
         ("mandate", [mandate.mandate_id for mandate in roster.mandates]),
         ("wallet", [(wallet.chain, wallet.address) for wallet in roster.wallets]),
+        ("name of a wallet", [(wallet.chain, wallet.wallet) for wallet in roster.wallets]),
         ("delegate", [(one.chain, one.address) for one in roster.delegates]),
         ("rotation", [(one.chain, one.wallet) for one in roster.rotations]),
     ):
@@ -258,19 +263,6 @@ def _mandate(row: Row) -> Mandate:
 def _cap(row: Row) -> AssetCap:
     named(row, AssetCap)
     return AssetCap(text(row, "asset_key"), amount(row, "amount_max"), amount(row, "window_max"))
-
-
-def _wallet(row: Row) -> ContractWallet:
-    named(row, ContractWallet)
-    owners = []
-    for owner in texts(row, "owners"):
-        if (match := _OWNER.fullmatch(owner)) is None:
-            raise malformed("an owner of a wallet is account/index")
-        try:
-            owners.append(KeyRef(match[1], int(match[2])))
-        except Refused as refused:
-            raise malformed(refused.detail) from refused
-    return ContractWallet(text(row, "chain"), text(row, "address"), tuple(owners))
 
 
 def _delegate(row: Row) -> Delegate:

@@ -32,7 +32,7 @@ VERSION = 1
 GENESIS_HASH = derived_digest("signing-record/genesis")
 BY_APPROVALS = "approvals"
 BY_MANDATE = "mandate"
-ONCE_APPROVED = frozenset({SpendKind.WITHDRAWAL, SpendKind.ROTATION})
+ONCE_APPROVED = frozenset({SpendKind.WITHDRAWAL, SpendKind.ROTATION, SpendKind.OWNERS})
 """Spends that officers approve by their cause, to happen once, under whatever spend id."""
 
 

@@ -19,11 +19,13 @@ from chains.base import (
     SpendKind,
     UnsignedTx,
 )
+from chains.multisig import changes_owners
 from core.errors import Reason, Refused
 from custody.keys.authority import Authority
 from custody.keys.roster import Roster
 from custody.keys.rotation import DEPOSITS
 from custody.keys.signers.base import KeyRef, check_message, wallet_of
+from custody.keys.wallets import check_relayer, check_signers, owners_of
 
 AddressOfKey = Callable[[KeyRef], str]
 
@@ -34,8 +36,9 @@ SOURCES: dict[SpendKind, frozenset[str]] = {
     SpendKind.CANCELLATION: frozenset({"deposits", "hot", "gas", "cold"}),
     SpendKind.ROTATION: frozenset({"hot", "gas", "cold"}),
     SpendKind.DELEGATION: frozenset({"deposits", "hot", "gas"}),
+    SpendKind.OWNERS: frozenset({"hot", "cold"}),
 }
-"""Which own wallets may pay for which kind of spend."""
+"""Which own wallets may pay for which kind of spend, or sign it as an owner of who pays."""
 
 
 CHANGE_KEYS = 20
@@ -58,21 +61,42 @@ class SignRequest:
 
 
 def check_source(request: SignRequest) -> None:
-    """Return when the account of a request may pay for its kind. Refused: intent_mismatch."""
+    """Return when the account of a request may pay for its kind, or relay it.
+
+    Refused: intent_mismatch.
+    """
+    if is_relayed(request):
+        return  # check_key says who may
     if wallet_of(request.key.account) not in SOURCES.get(request.intent.kind, frozenset()):
         raise Refused(
             Reason.INTENT_MISMATCH, f"{request.key.account} pays for no {request.intent.kind}"
         )
 
 
-def check_key(
-    intent: SpendIntent, key: KeyRef, *, roster: Roster, address_of_key: AddressOfKey
-) -> bool:
-    """Return whether the source is a contract wallet, when a key signs for the source.
+def is_relayed(request: SignRequest) -> bool:
+    """Return whether the transaction is sent by another one than the wallet that pays."""
+    return request.unsigned.sender != request.intent.source
 
-    Refused: intent_mismatch, the key is neither the source's nor an owner in the roster.
+
+def check_key(
+    intent: SpendIntent,
+    key: KeyRef,
+    *,
+    sender: str,
+    roster: Roster,
+    address_of_key: AddressOfKey,
+) -> bool:
+    """Return whether a contract wallet is the sender, when a key signs for who sends.
+
+    Refused: intent_mismatch, the key is neither the source's, nor an owner of it in the roster, nor
+    the relayer's of such a wallet.
     """
     wallet = roster.wallet(intent.chain, intent.source)
+    if sender != intent.source:
+        if wallet is None:
+            raise Refused(Reason.INTENT_MISMATCH, "the source and the sender differ")
+        check_relayer(intent, key, sender, address_of_key(key))
+        return False
     if wallet is None and address_of_key(key) == intent.source:
         return False
     if wallet is None or key not in wallet.owners:
@@ -81,15 +105,28 @@ def check_key(
 
 
 def check_kind(
-    intent: SpendIntent, decoded: Decoded, *, from_contract: bool, roster: Roster
+    intent: SpendIntent,
+    decoded: Decoded,
+    *,
+    sender: str,
+    from_contract: bool,
+    roster: Roster,
+    address_of_key: AddressOfKey,
 ) -> None:
     """Return when a payload is of the kind its source signs, and lets no foreign code run.
 
-    Refused: intent_mismatch, foreign_delegate.
+    Where it is relayed, when enough owners in the roster signed what is inside. Refused:
+    intent_mismatch, foreign_delegate, owner_change, not_an_owner, quorum_not_met.
     """
-    if decoded.source_is_contract != from_contract:
+    is_inside = decoded.relayed is not None
+    if decoded.source_is_contract != from_contract or is_inside != (sender != intent.source):
         raise Refused(Reason.INTENT_MISMATCH, "the transaction is not the source's")
+    wallet = roster.wallet(intent.chain, intent.source)
+    if decoded.relayed is not None and wallet is not None:
+        check_signers(wallet, decoded.relayed, owners_of(wallet, address_of_key), intent=intent)
     for effect in decoded.effects:
+        if changes_owners(effect.asset_key) and intent.kind is not SpendKind.OWNERS:
+            raise Refused(Reason.OWNER_CHANGE, f"{effect.asset_key} {effect.destination}")
         allowed = roster.allows_delegate(intent.chain, effect.destination)
         if effect.asset_key == CODE and not allowed:
             raise Refused(Reason.FOREIGN_DELEGATE, f"{effect.destination} is not in the roster")
@@ -102,8 +139,6 @@ def read_transaction(chain: ChainWriter, request: SignRequest, *, curve: str) ->
     ChainWriter.decode.
     """
     intent, unsigned = request.intent, request.unsigned
-    if unsigned.sender != intent.source:
-        raise Refused(Reason.INTENT_MISMATCH, "the source and the sender differ")
     if chain.parse_address(intent.destination) != intent.destination:
         raise Refused(Reason.INVALID_ADDRESS, "the destination is not in its canonical form")
     decoded = chain.decode(unsigned.payload, sender=unsigned.sender)
@@ -248,6 +283,12 @@ def _wanted(intent: SpendIntent) -> Effect:
         if (intent.asset_key, intent.amount) != (NATIVE, 0):
             raise Refused(Reason.INTENT_MISMATCH, "a delegation moves nothing")
         return Effect(CODE, intent.destination, 0)
+    if intent.kind is SpendKind.OWNERS:
+        if not changes_owners(intent.asset_key):
+            raise Refused(Reason.INTENT_MISMATCH, "a change of owners moves nothing")
+        return Effect(intent.asset_key, intent.destination, intent.amount)
+    if changes_owners(intent.asset_key):
+        raise Refused(Reason.OWNER_CHANGE, "only a request of its own kind changes owners")
     if intent.amount <= 0:
         raise Refused(Reason.ZERO_AMOUNT, intent.spend_id)
     if intent.destination == intent.source:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains.evm.block import IncompleteBlock
-from chains.evm.chain import effect_amount
+from chains.evm.effects import effect_amount
 from chains.evm.erc20 import TRANSFER_TOPIC, transfer_call, transfer_event
 from chains.evm.parse import Header, Log, Tx
 from chains.evm.trace import BlockTrace, parse_flat, parse_nested

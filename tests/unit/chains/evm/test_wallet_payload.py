@@ -19,6 +19,7 @@ from chains.evm.wallet_payload import (
     read_wallet_payload,
     wallet_digest,
 )
+from chains.multisig import OWNERS
 from core.errors import Reason, Refused
 from custody.keys import canonical
 from tests.support.contract_wallets import (
@@ -152,12 +153,20 @@ REFUSED: dict[str, tuple[SafeTx, Reason]] = {
     "permit": (TOKENS.with_(data=call(
         "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)",
         SAFE, THIEF, 1, 1, 27, b"r" * 32, b"s" * 32)), _A),
-    "new owner": (PAY.with_(
-        to=SAFE, value=0, data=call("addOwnerWithThreshold(address,uint256)", THIEF, 1)), _O),
-    "swapped owner": (PAY.with_(
+    "new owner, cut": (PAY.with_(
+        to=SAFE, value=0, data=call("addOwnerWithThreshold(address,uint256)", THIEF, 1)[:-1]), _B),
+    "new owner and a word": (PAY.with_(
         to=SAFE, value=0,
-        data=call("swapOwner(address,address,address)", ALICE, ALICE, THIEF)), _O),
-    "threshold": (PAY.with_(to=SAFE, value=0, data=call("changeThreshold(uint256)", 1)), _O),
+        data=call("addOwnerWithThreshold(address,uint256)", THIEF, 1) + bytes(32)), _B),
+    "new owner with coin": (PAY.with_(
+        to=SAFE, value=1, data=call("addOwnerWithThreshold(address,uint256)", THIEF, 1)), _B),
+    "owner of 21 bytes": (PAY.with_(
+        to=SAFE, value=0, data=call("swapOwner(address,address,address)", ALICE, ALICE, THIEF)[:4]
+        + b"\1" * 96), _B),
+    "another wallet's owner": (PAY.with_(
+        to=THIEF, value=0, data=call("changeThreshold(uint256)", 1)), _O),
+    "swapped owner inside": (sending(inner(ALICE, 5), inner(
+        SAFE, 0, call("swapOwner(address,address,address)", ALICE, ALICE, THIEF))), _O),
     "module": (PAY.with_(to=SAFE, value=0, data=call("enableModule(address)", THIEF)), _O),
     "guard": (PAY.with_(to=SAFE, value=0, data=call("setGuard(address)", THIEF)), _O),
     "fallback": (PAY.with_(
@@ -187,6 +196,28 @@ REFUSED: dict[str, tuple[SafeTx, Reason]] = {
 def test_W06_what_would_do_anything_else_is_refused_by_its_name(name: str) -> None:
     transaction, reason = REFUSED[name]
     assert reason_of(transaction.payload()) is reason
+
+
+@pytest.mark.parametrize(
+    ("data", "effect"),
+    [
+        (call("addOwnerWithThreshold(address,uint256)", ALICE, 2), Effect(OWNERS, ALICE, 2)),
+        (call("changeThreshold(uint256)", 3), Effect(OWNERS, SAFE, 3)),
+        (
+            call("removeOwner(address,address,uint256)", TOKEN, ALICE, 2),
+            Effect(f"{OWNERS}-{ALICE}", SAFE, 2),
+        ),
+        (
+            call("swapOwner(address,address,address)", TOKEN, ALICE, THIEF),
+            Effect(f"{OWNERS}-{ALICE}", THIEF, 0),
+        ),
+    ],
+)
+def test_a_change_of_owners_is_read_as_who_goes_who_comes_and_the_threshold(
+    data: bytes, effect: Effect
+) -> None:
+    decoded = CHAIN.decode(PAY.with_(to=SAFE, value=0, data=data).payload(), sender=SAFE)
+    assert decoded.effects == (effect,)
 
 
 def test_both_pinned_multisends_are_understood_and_no_other() -> None:
