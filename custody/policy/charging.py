@@ -28,40 +28,36 @@ def charges_at(policy: Policy, seen: View) -> Iterator[tuple[Bucket, Charge | st
     A USD bucket is charged more than its cap when there is no fresh price.
     """
     buckets = policy.buckets
+    whom: dict[tuple[Per, ...], tuple[str, str]] = {}
     for number in policy.index.buckets.candidates(seen):
         bucket = buckets[number]
         found = fits(bucket.scope, seen)
         if found == NO:
             continue
-        absent = found if found != YES else _absent(bucket, seen)
-        yield bucket, absent or _charge(bucket, seen)
+        if bucket.per not in whom:
+            whom[bucket.per] = _whom(bucket.per, seen)
+        absent, key = whom[bucket.per]
+        if found != YES or absent:
+            yield bucket, absent if found == YES else found
+            continue
+        if bucket.unit is Unit.USD:
+            cap = bucket.cap.at_most(USD_SCALE)
+            amount = cap + 1 if seen.usd is None else seen.usd
+        else:
+            cap, amount = bucket.cap.at_most(seen.scale), seen.amount
+        yield bucket, Charge(bucket.id, f"{bucket.id}/{key}", amount, cap, bucket.window_ns)
 
 
-def _absent(bucket: Bucket, seen: View) -> str:
-    for per in bucket.per:
-        for field in _FIELDS[per]:
-            if not seen.values[field]:
-                return field
-    return ""
-
-
-def _charge(bucket: Bucket, seen: View) -> Charge:
-    if bucket.unit is Unit.USD:
-        cap = bucket.cap.at_most(USD_SCALE)
-        amount = cap + 1 if seen.usd is None else seen.usd
-    else:
-        cap, amount = bucket.cap.at_most(seen.scale), seen.amount
-    return Charge(bucket.id, bucket_key(bucket, seen), amount, cap, bucket.window_ns)
-
-
-def bucket_key(bucket: Bucket, seen: View) -> str:
-    """Return whom a request is counted for, as `daily/customer=7`; parts are escaped."""
-    parts = [
-        f"{per.value}={':'.join(_escaped(seen.values[field][0]) for field in _FIELDS[per])}"
-        for per in bucket.per
-        if per is not Per.GLOBAL
-    ]
-    return f"{bucket.id}/{','.join(parts) or Per.GLOBAL.value}"
+def _whom(pers: tuple[Per, ...], seen: View) -> tuple[str, str]:
+    """Return the first absent field, and whom a request is counted for as `customer=7`."""
+    parts = []
+    for per in pers:
+        values = [seen.values[field] for field in _FIELDS[per]]
+        if () in values:
+            return _FIELDS[per][values.index(())], ""
+        if per is not Per.GLOBAL:
+            parts.append(f"{per.value}={':'.join(_escaped(one) for (one,) in values)}")
+    return "", ",".join(parts) or Per.GLOBAL.value
 
 
 def _escaped(text: str) -> str:

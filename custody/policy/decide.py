@@ -80,12 +80,13 @@ class _Walk:
         self._trace: list[TraceLine] = []
         self._charges: tuple[Charge, ...] = ()
         self._waits = ""
+        self._views: dict[int, View] = {}
 
     def at_submission(self) -> Decision:
         """Walk through all stages."""
         if code := self._before_the_rule():
             return self._end(Outcome.BLOCK, code)
-        seen = view(self._request, self._policy.stale_after_ns)
+        seen = self._seen(self._policy)
         rule, code = self._first_rule(seen)
         if rule is None:
             return self._end(Outcome.BLOCK, code)
@@ -113,7 +114,7 @@ class _Walk:
         if code:
             return self._end(Outcome.BLOCK, code, taken.rule, requirement)
         self._note(Stage.RULE, taken.rule, "the rule of the submission", "", taken.outcome.value)
-        code = self._velocity(view(self._request, self._policy.stale_after_ns))
+        code = self._velocity(self._seen(self._policy))
         if code in ("no_price", "stale_price"):
             self._waits, code = self._waits or code, ""
         if code:
@@ -159,7 +160,7 @@ class _Walk:
 
     def _denies(self) -> str:
         denies = self._newest.denies
-        seen = view(self._request, self._newest.stale_after_ns)
+        seen = self._seen(self._newest)
         for number in self._newest.index.denies.candidates(seen):
             deny = denies[number]
             found = fits(deny.scope, seen)
@@ -225,6 +226,13 @@ class _Walk:
             return self._block(Stage.QUORUM, rule.id, wanted, seen, "quorum_unreachable")
         self._note(Stage.QUORUM, rule.id, wanted, seen, "require")
         return ""
+
+    def _seen(self, policy: Policy) -> View:
+        """Return the request as scopes look at it, its price judged by a policy."""
+        stale_after_ns = policy.stale_after_ns
+        if stale_after_ns not in self._views:
+            self._views[stale_after_ns] = view(self._request, stale_after_ns)
+        return self._views[stale_after_ns]
 
     def _conditions(self, stage: Stage, rule: str, scope: Scope, seen: View) -> None:
         for condition, found, verdict in observed(scope, seen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from custody.policy.quorum import Quorum
 
@@ -59,9 +60,8 @@ class Charge:
     window_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class TraceLine:
-    """One thing that was looked at."""
+class TraceLine(NamedTuple):
+    """One thing that was looked at; a tuple, since a decision makes dozens of them."""
 
     stage: Stage
     rule: str
