@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.clock import SECOND_NS
 from core.money import ceil_div
 from custody.policy.request import PRICE_SCALE, USD_SCALE, PolicyRequest
 
@@ -20,6 +21,8 @@ SETS = (*STATED, "roles", "initiators", "customers", "destinations", "destinatio
 """All sets; one that is left out is not looked at."""
 
 EVERYTHING = frozenset({ANY})
+PRICE_AHEAD_NS = 5 * SECOND_NS
+"""How far a price's clock may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +136,12 @@ def view(request: PolicyRequest, stale_after_ns: int) -> View:
 
 
 def price_state(request: PolicyRequest, stale_after_ns: int) -> str:
-    """Return fresh, no_price or stale_price: at most so old, half open, and not from the future."""
+    """Return fresh, no_price or stale_price: half open, and hardly from the future."""
     price = request.price
     if price is None or price.value <= 0:
         return "no_price"
-    return "fresh" if 0 <= request.now_ns - price.at_ns < stale_after_ns else "stale_price"
+    age_ns = request.now_ns - price.at_ns
+    return "fresh" if -PRICE_AHEAD_NS <= age_ns < stale_after_ns else "stale_price"
 
 
 def usd_value(request: PolicyRequest) -> int:

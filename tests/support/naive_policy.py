@@ -110,7 +110,7 @@ def _dollars(page: Table, request: PolicyRequest) -> Fraction | str:
     if request.price is None or request.price.value < 1:
         return "no_price"
     age = request.now_ns - request.price.at_ns
-    if age < 0 or age >= page["price"]["stale_after_s"] * 10**9:
+    if age < -5 * 10**9 or age >= page["price"]["stale_after_s"] * 10**9:
         return "stale_price"
     coins = Fraction(request.amount, 10**request.scale)
     millionths = coins * Fraction(request.price.value, 10**12) * 10**6

@@ -144,7 +144,7 @@ def test_a_deny_and_a_bucket_that_name_an_absent_field_block() -> None:
     assert (decided(one, nobody).code, decided(one).code) == ("missing_field", "")
 
 
-@pytest.mark.parametrize("age_ns", [STALE_S * SECOND_NS, DAY_NS, -1, None])
+@pytest.mark.parametrize("age_ns", [STALE_S * SECOND_NS, DAY_NS, -5 * SECOND_NS - 1, None])
 def test_a_stale_or_absent_price_is_above_every_bound(age_ns: int | None) -> None:
     price = None if age_ns is None else Price(1, NOW - age_ns, "test")
     bounds = policy(rules=[allow("small", max_usd="1000000"), require("big", min_usd="1000000")])
@@ -162,9 +162,9 @@ def test_a_stale_or_absent_price_is_above_every_bound(age_ns: int | None) -> Non
 
 def test_a_price_is_fresh_until_the_moment_it_is_stale() -> None:
     one = policy(rules=[allow("small", max_usd="1000"), block("rest")])
-    for age_ns, rule in ((0, "small"), (STALE_S * SECOND_NS - 1, "small")):
+    for age_ns in (-5 * SECOND_NS, 0, STALE_S * SECOND_NS - 1):
         asked = request(price=Price(10**14, NOW - age_ns, "test"))
-        assert decided(one, asked).rule == rule
+        assert decided(one, asked).rule == "small"
     nothing = request(price=Price(0, NOW, "test"))
     assert decided(one, nothing).rule == "rest"
 
