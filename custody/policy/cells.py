@@ -19,7 +19,7 @@ from custody.policy.matching import NO, YES, fits
 from custody.policy.request import USD_SCALE
 from custody.policy.rules import Bucket, Deny, Policy, Rule
 from custody.policy.scope import ANY, Scope, View
-from custody.policy.world import SHAPES, Asset, World
+from custody.policy.world import CUSTOMER, ROLES, SHAPES, Asset, World
 
 CELLS_MAX = 200_000
 """So many cells are looked at; a policy with more is too large to be checked."""
@@ -33,6 +33,16 @@ T = TypeVar("T")
 
 class TooManyCells(Exception):
     """The policy tells more requests apart than can be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who makes a request."""
+
+    role: str
+    initiator: str
+    customer: str | None
+    """Number of the customer, of role `customer` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +72,28 @@ class Line:
 
 
 def lines(policy: Policy, world: World) -> Iterator[Line]:
-    """Yield all cells, those that differ in the value alone together. TooManyCells."""
-    parts: tuple[Deny | Rule | Bucket, ...] = (*policy.denies, *policy.rules, *policy.buckets)
-    scopes = [part.scope for part in parts]
+    """Yield all cells of a policy, those that differ in the value alone together. TooManyCells."""
+    for views in view_lines((policy,), world):
+        yield Line(tuple(cell_of(policy, one) for one in views))
+
+
+def view_lines(
+    policies: Sequence[Policy], world: World, makers: Sequence[Maker] | None = None
+) -> Iterator[tuple[View, ...]]:
+    """Yield one request of every cell that some of the policies tell apart. TooManyCells.
+
+    makers: who makes requests; None: everybody who is told apart.
+    """
+    scopes = [part.scope for policy in policies for part in _parts(policy)]
     left = CELLS_MAX
-    for base, asset in _bases(scopes, world):
-        relevant = _relevant(policy, base)
+    for base, asset in _bases(scopes, world, makers):
+        relevant = [scope for policy in policies for scope in _relevant(policy, base)]
+        worths = _worths(relevant) if asset.is_priced else [None]
         for book, amount in itertools.product(_books(base, relevant), _amounts(relevant, asset)):
-            worths = _worths(relevant) if asset.is_priced else [None]
             left -= len(worths)
             if left < 0:
                 raise TooManyCells
-            views = (
+            yield tuple(
                 replace(
                     base,
                     in_book=book is not None,
@@ -84,7 +104,6 @@ def lines(policy: Policy, world: World) -> Iterator[Line]:
                 )
                 for usd in worths
             )
-            yield Line(tuple(_cell(policy, one) for one in views))
 
 
 def describe(view: View) -> str:
@@ -105,7 +124,8 @@ def describe(view: View) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _cell(policy: Policy, view: View) -> Cell:
+def cell_of(policy: Policy, view: View) -> Cell:
+    """Return what a policy says of a request, all its parts looked at."""
     missing: list[tuple[str, str, str]] = []
     denies: list[int] = []
     for number in policy.index.denies.candidates(view):
@@ -130,40 +150,55 @@ def _cell(policy: Policy, view: View) -> Cell:
     return Cell(view, tuple(denies), tuple(rules), tuple(charges), tuple(missing))
 
 
-def _bases(scopes: Sequence[Scope], world: World) -> Iterator[tuple[View, Asset]]:
+def _bases(
+    scopes: Sequence[Scope], world: World, makers: Sequence[Maker] | None
+) -> Iterator[tuple[View, Asset]]:
     """Yield a view for every combination of values that some scope tells apart."""
     kinds = _classes(SHAPES, lambda kind: (SHAPES[kind], _signature(scopes, "kinds", kind)))
     assets = _classes(world.assets, lambda one: _asset_signature(scopes, one))
     wallets = _different(scopes, "wallets", sorted(world.wallets))
+    places = _different(scopes, "destinations", _named(scopes, "destinations"), OTHER)
+    everybody = _makers(scopes) if makers is None else makers
+    for kind, asset, wallet, place in itertools.product(kinds, assets, wallets, places):
+        shape = SHAPES[kind]
+        able = [maker for maker in everybody if maker.role in shape.roles]
+        for maker, where in itertools.product(able, shape.destination_kinds):
+            values = {
+                "kinds": (kind,),
+                "chains": (asset.chain,),
+                "assets": (asset.key,),
+                "wallets": (wallet,),
+                "roles": (maker.role,),
+                "initiators": (maker.initiator,),
+                "customers": () if maker.customer is None else (maker.customer,),
+                "destinations": (place,),
+                "destination_kinds": (where.value,),
+            }
+            plain = View(
+                values,
+                amount=0,
+                scale=asset.scale,
+                usd=0,
+                price="fresh",
+                in_book=False,
+                entry_age_ns=None,
+            )
+            yield plain, asset
+
+
+def _makers(scopes: Sequence[Scope]) -> list[Maker]:
     initiators = _different(scopes, "initiators", _named(scopes, "initiators"), OTHER)
     customers = _different(scopes, "customers", _named(scopes, "customers"), OTHER_CUSTOMER)
-    places = _different(scopes, "destinations", _named(scopes, "destinations"), OTHER)
-    for kind, asset, wallet, initiator, place in itertools.product(
-        kinds, assets, wallets, initiators, places
-    ):
-        for role, where in itertools.product(SHAPES[kind].roles, SHAPES[kind].destination_kinds):
-            for customer in customers if role == "customer" else (None,):
-                values = {
-                    "kinds": (kind,),
-                    "chains": (asset.chain,),
-                    "assets": (asset.key,),
-                    "wallets": (wallet,),
-                    "roles": (role,),
-                    "initiators": (initiator,),
-                    "customers": () if customer is None else (customer,),
-                    "destinations": (place,),
-                    "destination_kinds": (where.value,),
-                }
-                plain = View(
-                    values,
-                    amount=0,
-                    scale=asset.scale,
-                    usd=0,
-                    price="fresh",
-                    in_book=False,
-                    entry_age_ns=None,
-                )
-                yield plain, asset
+    return [
+        Maker(role, initiator, customer)
+        for role in ROLES
+        for initiator in initiators
+        for customer in (customers if role == CUSTOMER else (None,))
+    ]
+
+
+def _parts(policy: Policy) -> tuple[Deny | Rule | Bucket, ...]:
+    return (*policy.denies, *policy.rules, *policy.buckets)
 
 
 def _relevant(policy: Policy, base: View) -> list[Scope]:

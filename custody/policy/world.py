@@ -9,7 +9,8 @@ from custody.policy.request import DestinationKind
 
 OWN_TRANSFERS = ("sweep", "top_up", "refill")
 OWNER_KINDS = ("rotation", "owner_change")
-ROLES = ("customer", "officer", "ops", "platform")
+CUSTOMER = "customer"
+ROLES = (CUSTOMER, "officer", "ops", "platform")
 
 
 @dataclass(frozen=True, slots=True)
