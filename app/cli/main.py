@@ -23,6 +23,7 @@ from app.cli import (
     market,
     officer,
     order,
+    policy,
     reserve,
     roster,
     serve,
@@ -50,6 +51,7 @@ app.add_typer(engine.app, name="engine")
 app.add_typer(chain.app, name="chain")
 app.add_typer(officer.app, name="officer")
 app.add_typer(roster.app, name="roster")
+app.add_typer(policy.app, name="policy")
 app.add_typer(intent.app, name="intent")
 app.add_typer(statement.app, name="statement")
 app.add_typer(key.app, name="key")

@@ -17,7 +17,7 @@ from custody.policy.charging import charges_at
 from custody.policy.decision import Charge
 from custody.policy.matching import NO, YES, fits
 from custody.policy.request import USD_SCALE
-from custody.policy.rules import Bucket, Deny, Policy, Rule
+from custody.policy.rules import Bucket, Policy
 from custody.policy.scope import ANY, Scope, View
 from custody.policy.world import CUSTOMER, ROLES, SHAPES, Asset, World
 
@@ -84,7 +84,7 @@ def view_lines(
 
     makers: who makes requests; None: everybody who is told apart.
     """
-    scopes = [part.scope for policy in policies for part in _parts(policy)]
+    scopes = [part.scope for policy in policies for part in policy.parts]
     left = CELLS_MAX
     for base, asset in _bases(scopes, world, makers):
         relevant = [scope for policy in policies for scope in _relevant(policy, base)]
@@ -195,10 +195,6 @@ def _makers(scopes: Sequence[Scope]) -> list[Maker]:
         for initiator in initiators
         for customer in (customers if role == CUSTOMER else (None,))
     ]
-
-
-def _parts(policy: Policy) -> tuple[Deny | Rule | Bucket, ...]:
-    return (*policy.denies, *policy.rules, *policy.buckets)
 
 
 def _relevant(policy: Policy, base: View) -> list[Scope]:

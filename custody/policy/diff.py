@@ -6,7 +6,6 @@ moved is reported by whose payments become easier or harder, with an example.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -14,19 +13,12 @@ from core.clock import SECOND_NS
 from core.money import format_amount
 from custody.policy.cells import Cell, cell_of, view_lines
 from custody.policy.decision import Outcome
+from custody.policy.ease import Direction, Ease, direction
 from custody.policy.matching import coins_text, window_text
 from custody.policy.quorum import Quorum
 from custody.policy.rules import Bucket, Deny, Policy, Rule
 from custody.policy.scope import Coins, Scope, Window
 from custody.policy.world import World
-
-
-class Direction(enum.StrEnum):
-    """What a change does to what may leave."""
-
-    LOOSER = "looser"
-    STRICTER = "stricter"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +58,10 @@ def shifts(old: Policy, new: Policy, world: World) -> tuple[Shift, ...]:
             before, after = _answer(old, one), _answer(new, other)
             if before == after:
                 continue
-            direction = _direction(_ease(old, one), _ease(new, other))
-            first = found.get((direction, before, after))
+            becomes = direction(_ease(old, one), _ease(new, other))
+            first = found.get((becomes, before, after))
             example, cells = (first.example, first.cells) if first else (one.describes, 0)
-            found[direction, before, after] = Shift(direction, before, after, example, cells + 1)
+            found[becomes, before, after] = Shift(becomes, before, after, example, cells + 1)
     order = list(Direction)
     return tuple(sorted(found.values(), key=lambda shift: order.index(shift.direction)))
 
@@ -92,25 +84,13 @@ def _answer(policy: Policy, cell: Cell) -> str:
     return f"rule {rule.id}: {rule.quorum.text}{delay}"
 
 
-def _ease(policy: Policy, cell: Cell) -> tuple[int, int] | None:
+def _ease(policy: Policy, cell: Cell) -> Ease:
     """Return how many persons and how much delay a cell needs, None when it is blocked."""
     blocks = cell.denies or not cell.rules or any(noun != "bucket" for noun, *_ in cell.missing)
     rule = policy.rules[cell.rules[0]] if cell.rules else None
     if blocks or rule is None or rule.outcome is Outcome.BLOCK:
         return None
     return (0 if rule.quorum is None else rule.quorum.least, rule.delay_ns)
-
-
-def _direction(before: tuple[int, int] | None, after: tuple[int, int] | None) -> Direction:
-    if before == after:
-        return Direction.OTHER
-    if before is None or after is None:
-        return Direction.LOOSER if before is None else Direction.STRICTER
-    if all(a <= b for a, b in zip(after, before, strict=True)):
-        return Direction.LOOSER
-    if all(a >= b for a, b in zip(after, before, strict=True)):
-        return Direction.STRICTER
-    return Direction.OTHER
 
 
 def _text_changes(old: Policy, new: Policy) -> Iterator[TextChange]:

@@ -105,6 +105,11 @@ class Policy:
         scopes = ([one.scope for one in group] for group in (self.denies, self.rules, self.buckets))
         object.__setattr__(self, "index", Index.of(*scopes))
 
+    @property
+    def parts(self) -> tuple[Deny | Rule | Bucket, ...]:
+        """Return everything that has a scope."""
+        return (*self.denies, *self.rules, *self.buckets)
+
     def rule(self, rule_id: str) -> Rule | None:
         """Return a rule by its id, None when there is none."""
         return next((rule for rule in self.rules if rule.id == rule_id), None)

@@ -235,7 +235,9 @@ def _price(dice: random.Random) -> Price | None:
     if dice.random() < 0.1:
         return None
     value = dice.choice((0, 1, 10**12, 10**12, 10**12, 10**12 + 1))
-    age = dice.choice((0, 0, 0, 10**9 - 1, 10**9, 60 * 10**9, 61 * 10**9, -1, -5 * 10**9, -5 * 10**9 - 1))
+    age = dice.choice(
+        (0, 0, 0, 10**9 - 1, 10**9, 60 * 10**9, 61 * 10**9, -1, -5 * 10**9, -5 * 10**9 - 1)
+    )
     return Price(value, NOW - age, "test")
 
 
