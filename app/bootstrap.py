@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -37,6 +37,8 @@ from custody.wallets.addresses import DEPOSITS, Address, PublicKeyOf
 from custody.wallets.inventory import OWN_WALLETS
 from custody.wallets.key_stock import KeyStock, keys_in
 from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals.book_rows import BookTerms
+from custody.withdrawals.notices import NobodyTold, Notifier
 from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
@@ -81,6 +83,10 @@ class Platform:
     rosters: RosterChain
     signer: KeyService
     chains: Mapping[ChainId, ChainHome]
+    book: BookTerms = field(default_factory=BookTerms)
+    """How customers' address books behave."""
+    notifier: Notifier = field(default_factory=NobodyTold)
+    """Who hands one-time codes to customers."""
 
     @property
     def roster(self) -> Roster:

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from app.bootstrap import ChainHome, Platform, prepare
 from app.files import chain_config, open_rosters
 from app.markets import assets_of, list_markets, load_markets
+from app.notices import FolderNotifier
 from app.settings import ChainSettings, Settings
+from app.settings_customers import book_terms
 from app.settings_values import SettingsError
 from app.signer_client import SignerClient
 from chains.assets import load_assets
@@ -28,6 +30,7 @@ from custody.keys.rotation import accounts_in_use
 from custody.spending.drive import Patience
 from custody.wallets.addresses import DEPOSITS
 from custody.wallets.inventory import OWN_WALLETS
+from custody.withdrawals.notices import NobodyTold, Notifier
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
 
@@ -65,10 +68,17 @@ def open_platform(
         entropy=entropy or SystemEntropy(),
         rosters=rosters,
         signer=SignerClient(settings.signer.socket),
+        book=book_terms(settings.address_book),
+        notifier=_notifier(settings),
         chains={
             name: _home(chain, settings.chains[name], keys[name]) for name, chain in chains.items()
         },
     )
+
+
+def _notifier(settings: Settings) -> Notifier:
+    folder = settings.address_book.notices_folder
+    return NobodyTold() if folder is None else FolderNotifier(folder)
 
 
 def open_chains(settings: Settings) -> dict[ChainId, Chain]:

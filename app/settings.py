@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit
 
+from app.settings_customers import BOOK, AddressBookSettings, problems_of_book
 from app.settings_signer import SignerSettings, problems_of_signer
 from app.settings_values import SettingsError, absolute_url, hidden, read_value
 from core.clock import SECOND_NS
@@ -194,6 +195,7 @@ class Settings:
     engine: EngineSettings = EngineSettings()
     worker: WorkerSettings = WorkerSettings()
     logs: LogSettings = LogSettings()
+    address_book: AddressBookSettings = BOOK
     chains: Mapping[ChainId, ChainSettings] = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -365,6 +367,7 @@ def _check(settings: Settings) -> None:
         problems.append(f"logs.level: one of {', '.join(LOG_LEVELS)}")
     problems += _problems_of_engine(settings.engine)
     problems += problems_of_signer(settings.signer)
+    problems += problems_of_book(settings.address_book)
     if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
         problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
     if not settings.chains:

@@ -23,6 +23,8 @@ from core.ids import CustomerNo, new_id
 from custody import audit_log, catalogue
 from custody.db import Bytes, Int64, Text, next_number, table
 from custody.keys.secret import Secret
+from custody.withdrawals import security
+from custody.withdrawals.security import SecurityChange
 
 SECRET_BYTES = 32
 _TOKEN = re.compile(r"(key_[0-9a-z]{26})\.([A-Za-z0-9_-]{43})", re.ASCII)
@@ -112,6 +114,8 @@ def issue(
 ) -> IssuedKey:
     """Make a key. `subject` is a person, or for a customer's key the customer's number.
 
+    A customer's further key is a security change: it holds his withdrawals for a day.
+
     Refused: malformed, unknown_customer.
     """
     customer_no = None
@@ -120,6 +124,9 @@ def issue(
             raise Refused(Reason.MALFORMED, "a customer's key names the customer's number")
         customer_no = catalogue.customer(conn, CustomerNo(int(subject))).customer_no
         subject = f"customer:{customer_no}"
+        if find(conn, role=role, subject=subject, limit=1):
+            kind = SecurityChange.API_KEY
+            security.record_change(conn, customer_no, kind, clock.now_ns(), by=by)
     elif _PERSON.fullmatch(subject) is None:
         raise Refused(Reason.MALFORMED, "a person is named by lower-case letters and digits")
     secret = base64.urlsafe_b64encode(entropy.token_bytes(SECRET_BYTES)).rstrip(b"=")

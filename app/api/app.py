@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.api import (
+    address_book,
     approvals,
     customers,
     deposits,
@@ -37,6 +38,7 @@ ROUTERS = (
     orders.router,
     withdrawals.router,
     approvals.router,
+    address_book.router,
     reserves.router,
     ops.router,
 )

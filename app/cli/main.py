@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli import (
+    address,
     chain,
     config,
     customer,
@@ -56,6 +57,7 @@ app.add_typer(intent.app, name="intent")
 app.add_typer(statement.app, name="statement")
 app.add_typer(key.app, name="key")
 app.add_typer(keys.app, name="keys")
+app.add_typer(address.app, name="address")
 app.add_typer(customer.app, name="customer")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(market.app, name="market")

@@ -16,6 +16,7 @@ _REVERTED = 3
 _UNKNOWN_METHOD = -32_601
 _SOMEBODY = checksum(bytes.fromhex("57726f6e67726f6f6d" + "00" * 10 + "01"))
 """Nobody's account; a simulation gives it the money that it pays."""
+_ENOUGH = hex(500_000)
 _REVERT_WORDS = ("revert", "invalid opcode", "out of gas", "outofgas", "stack", "bad instruction")
 
 
@@ -108,7 +109,7 @@ class EvmNode:
 
     def takes_native(self, owner: bytes, block_hash: str) -> bool:
         """Tell whether a contract takes one native unit from somebody it does not know."""
-        payment = {"from": _SOMEBODY, "to": checksum(owner), "value": "0x1"}
+        payment = {"from": _SOMEBODY, "to": checksum(owner), "value": "0x1", "gas": _ENOUGH}
         rich = {_SOMEBODY: {"balance": hex(10**18)}}
         answer = self.client.ask("eth_call", payment, _state(block_hash), rich)
         if isinstance(answer, RpcError) and is_revert(answer):

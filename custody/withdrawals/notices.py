@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.errors import Unavailable
 from core.ids import ChainId, CustomerNo
 from custody.keys.secret import Secret
 
@@ -28,3 +29,11 @@ class Notifier(Protocol):
     def send_code(self, notice: CodeNotice) -> None:
         """Hand a code over. Unavailable: it did not go out, ask for a new one."""
         ...
+
+
+class NobodyTold:
+    """No way to the customer is configured: no code goes out, so nothing can be confirmed."""
+
+    def send_code(self, notice: CodeNotice) -> None:
+        """Refuse to pretend. Unavailable."""
+        raise Unavailable(f"no way to customer {notice.customer_no} is configured", 60_000)

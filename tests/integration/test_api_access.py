@@ -21,7 +21,7 @@ from tests.support.api import Caller, Front, new_order, open_front, problem_of
 from tests.support.databases import Databases
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
-HIDDEN = {"order_id", "withdrawal_id", "deposit_id", "customer_no", "key_id"}
+HIDDEN = {"order_id", "withdrawal_id", "deposit_id", "customer_no", "key_id", "entry_id"}
 """Parameters of paths that name somebody's own object."""
 
 
@@ -49,17 +49,21 @@ def victim(front: Front) -> Victim:
         asked = {"asset": front.asset("TOK"), "destination": front.world.outsider("v"),
                  "amount": "1.234567", "client_withdrawal_id": "victims-own-id"}  # fmt: skip
         withdrawal = caller.post("/v1/withdrawals", asked, key="victims-key").json()
+    entered = {"chain": "fake", "address": front.world.outsider("entered"), "label": "secret shop"}
+    entry = caller.post("/v1/address-book", entered, key="victims-entry").json()
     deposit = caller.get("/v1/deposits").json()["data"][0]
     ids = {
         "order_id": order["order_id"],
         "withdrawal_id": withdrawal["withdrawal_id"],
         "deposit_id": deposit["deposit_id"],
+        "entry_id": entry["entry_id"],
         "customer_no": str(caller.customer_no),
         "key_id": caller.token.partition(".")[0],
         "market": "TOK-FAKE",
         "number": "1",
     }
     names = [ids[name] for name in HIDDEN - {"customer_no"}]
+    names += ["victims-entry", "secret shop", entered["address"]]
     names += [order["client_order_id"], withdrawal["destination"], deposit["address"]]
     return Victim(caller, ids, [*names, deposit["tx_id"], "victims-own-id", "1.234567"])
 
@@ -71,6 +75,7 @@ def filled(path: str, ids: dict[str, str]) -> str:
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/orders/{order_id}": {"price": "0.02", "quantity": "1"},
     "/v1/withdrawals/{withdrawal_id}/cancel": {},
+    "/v1/address-book/{entry_id}/confirm": {"code": "AAAA-AAAA-AAAA-AAAA"},
 }
 
 

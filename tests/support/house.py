@@ -19,6 +19,7 @@ from app.steps import Step, engine_steps, worker_steps
 from chains.base import AssetSpec, Chain, SpendKind
 from core.clock import SECOND_NS, ManualClock
 from core.entropy import SeededEntropy
+from core.errors import Unavailable
 from core.ids import AssetNo, CustomerNo, WithdrawalId
 from custody import catalogue, settlement
 from custody.catalogue import MarketRow
@@ -38,6 +39,7 @@ from custody.spending.drive import Patience, Problem
 from custody.wallets.addresses import Address
 from custody.wallets.inventory import GAS, HOT
 from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals.notices import CodeNotice
 from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalRequest, WithdrawalTerms
 from engine.factory import engine_factory
@@ -106,6 +108,20 @@ def make_mandates(chain: Chain, keys: Sequence[str]) -> tuple[Mandate, ...]:
 
 
 @dataclass(slots=True)
+class Postbox:
+    """Where customers find the codes that were sent to them."""
+
+    notices: list[CodeNotice] = field(default_factory=list)
+    is_full: bool = False
+
+    def send_code(self, notice: CodeNotice) -> None:
+        """Keep a notice."""
+        if self.is_full:
+            raise Unavailable("the postbox is full")
+        self.notices.append(notice)
+
+
+@dataclass(slots=True)
 class House:
     """The platform, its engine, and what a test does with them."""
 
@@ -115,6 +131,7 @@ class House:
     storage: Storage
     sequencer: Sequencer
     problems: list[Problem] = field(default_factory=list)
+    postbox: Postbox = field(default_factory=Postbox)
 
     def steps(self) -> list[Step]:
         """Return every step of both processes."""
@@ -280,7 +297,9 @@ def open_house(
         patience=Patience(resend_after_ns=2 * SECOND_NS, bump_after_ns=10 * SECOND_NS),
         start_height=0,
     )
+    postbox = Postbox()
     platform = Platform(
+        notifier=postbox,
         db=db,
         clock=clock,
         entropy=SeededEntropy(1, "platform"),
@@ -291,7 +310,7 @@ def open_house(
     prepare(platform, assets=assets, markets=markets)
     sequencer = start_engine(platform, storage)
     try:
-        yield House(platform, home, clock, storage, sequencer)
+        yield House(platform, home, clock, storage, sequencer, postbox=postbox)
     finally:
         db.close()
 
