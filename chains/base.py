@@ -131,6 +131,32 @@ class Standing(enum.StrEnum):
     """Code that has no way to take the asset: a payment would fail."""
 
 
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """One balance of a transaction's sender or receiver before and after it."""
+
+    address: str
+    asset_key: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a transaction would do, as nodes ran it on the state after one block.
+
+    Fees are left out: they are not known before the transaction is included.
+    """
+
+    at: BlockRef
+    succeeded: bool
+    changes: tuple[BalanceChange, ...] = ()
+    others: tuple[str, ...] = ()
+    """Everything else that would change, in words; empty is what an honest payment has."""
+    detail: str = ""
+    """Why it would fail, in the node's words."""
+
+
 class ChainReader(Protocol):
     """What followers, finality and reconciliation ask of a chain."""
 
@@ -222,6 +248,13 @@ class ChainWriter(Protocol):
 
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
         """Read a payload by code that is not the builder's. Refused: undecodable."""
+        ...
+
+    def simulate(self, unsigned: UnsignedTx) -> Simulation:
+        """Have nodes run an unsigned transaction on the newest state, and send nothing.
+
+        Refused: undecodable. Unavailable: too few nodes answer alike, or they cannot simulate.
+        """
         ...
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:

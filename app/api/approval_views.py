@@ -21,7 +21,8 @@ from custody.keys.typed_approval import typed_data
 from custody.policy.record import decode_record
 from custody.withdrawals import approvals, decisions
 from custody.withdrawals.approvals import Given
-from custody.withdrawals.states import Withdrawal
+from custody.withdrawals.rehearsal import Finding, rehearse
+from custody.withdrawals.states import Withdrawal, WithdrawalState
 
 
 class GivenView(Shown):
@@ -92,11 +93,70 @@ class PendingView(Shown):
     given: list[GivenView]
 
 
+class ChangeView(Shown):
+    """One balance before and after, in the asset's minor units."""
+
+    address: str
+    asset_key: str
+    before: str
+    after: str
+
+
+class SimulationView(Shown):
+    """What paying it now would do, as the nodes ran it; the signer judges the real one again."""
+
+    finding: Finding
+    detail: str
+    differences: Annotated[
+        list[str], Field(description="What is not exactly the approved payment; none is good")
+    ]
+    changes: Annotated[list[ChangeView], Field(description="Without the fee")]
+    fee_max: Annotated[str | None, Field(description="Most native minor units it may cost")]
+    height: int | None
+    block_hash: str | None
+    age_s: Annotated[int | None, Field(description="Age of that block in seconds")]
+    is_stale: Annotated[bool, Field(description="The nodes' newest block is too old")]
+    digest: Annotated[str, Field(description="Of this transaction; the real one has its own")]
+
+
 class CaseView(PendingView):
     """One withdrawal with everything that the officer who asks needs."""
 
     credentials: Annotated[list[CredentialView], Field(description="Of the officer who asks")]
     to_sign: list[ToSignView]
+    simulation: Annotated[
+        SimulationView | None, Field(description="None when it was not asked for, or too late")
+    ]
+
+
+def simulated(shop: Shop, row: Withdrawal) -> SimulationView | None:
+    """Return what paying a withdrawal now would do; asks nodes, so in no transaction."""
+    if row.state not in {WithdrawalState.HELD, WithdrawalState.APPROVED}:
+        return None
+    platform = shop.context.platform
+    found = rehearse(
+        platform.db, platform.home(row.chain).chain, row, now_ns=platform.clock.now_ns()
+    )
+    return SimulationView(
+        finding=found.finding,
+        detail=found.detail,
+        differences=list(found.differences),
+        changes=[
+            ChangeView(
+                address=one.address,
+                asset_key=one.asset_key,
+                before=str(one.before),
+                after=str(one.after),
+            )
+            for one in found.changes
+        ],
+        fee_max=None if found.fee_max is None else str(found.fee_max),
+        height=found.height,
+        block_hash=found.block_hash,
+        age_s=found.age_s,
+        is_stale=found.is_stale,
+        digest=found.digest.hex(),
+    )
 
 
 def pending(conn: sa.Connection, shop: Shop, row: Withdrawal) -> PendingView:
@@ -116,7 +176,14 @@ def pending(conn: sa.Connection, shop: Shop, row: Withdrawal) -> PendingView:
     )
 
 
-def case(conn: sa.Connection, shop: Shop, row: Withdrawal, *, person: str) -> CaseView:
+def case(
+    conn: sa.Connection,
+    shop: Shop,
+    row: Withdrawal,
+    *,
+    person: str,
+    simulation: SimulationView | None,
+) -> CaseView:
     """Return a withdrawal as one officer sees it, with what his own credentials would sign."""
     platform = shop.context.platform
     now_ns = platform.clock.now_ns()
@@ -134,6 +201,7 @@ def case(conn: sa.Connection, shop: Shop, row: Withdrawal, *, person: str) -> Ca
             for one in own
         ],
         to_sign=[_to_sign(row, own, verdict) for verdict in Verdict],
+        simulation=simulation,
     )
 
 

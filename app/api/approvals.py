@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from pydantic import Discriminator, Field, Tag
 
-from app.api.approval_views import CaseView, PendingView, case, pending
+from app.api.approval_views import CaseView, PendingView, case, pending, simulated
 from app.api.guard import Caller, GuardedRoute, In
 from app.api.shapes import Asked, Cursor, Limit, Page, after, next_of
 from app.api.withdrawal_views import WithdrawalView, view
@@ -77,11 +77,22 @@ def list_pending(shop: In, limit: Limit = 50, cursor: Cursor = None) -> Page[Pen
 
 
 @router.get("/v1/approvals/{withdrawal_id}")
-def read_pending(withdrawal_id: str, caller: Caller, shop: In) -> CaseView:
+def read_pending(
+    withdrawal_id: str,
+    caller: Caller,
+    shop: In,
+    simulate: Annotated[
+        bool, Query(description="Have the nodes run the payment; false: do not ask them")
+    ] = True,
+) -> CaseView:
     """Return one withdrawal as the officer who asks sees it, whatever its state."""
-    with shop.context.platform.db.read() as conn:
+    db = shop.context.platform.db
+    with db.read() as conn:
         row = visible(conn, WithdrawalId(withdrawal_id), caller)
-        return case(conn, shop, row, person=caller.subject)
+    simulation = simulated(shop, row) if simulate else None
+    with db.read() as conn:
+        row = visible(conn, row.withdrawal_id, caller)
+        return case(conn, shop, row, person=caller.subject, simulation=simulation)
 
 
 @router.post("/v1/withdrawals/{withdrawal_id}/approvals", status_code=201)

@@ -15,11 +15,12 @@ from chains.base import (
     Decoded,
     FeeRate,
     SignedTx,
+    Simulation,
     SpendIntent,
     TxStatus,
     UnsignedTx,
 )
-from chains.evm import fees
+from chains.evm import fees, simulation
 from chains.evm.address import checksum, from_public_key, is_unspendable, raw_address
 from chains.evm.broadcast import plan_combined, plan_outcome
 from chains.evm.build import build, call_of, check_intent
@@ -138,6 +139,15 @@ class EvmChain(EvmReader):
         for effect in decoded.effects:
             self._refuse_forbidden(raw_address(effect.destination))
         return decoded
+
+    def simulate(self, unsigned: UnsignedTx) -> Simulation:
+        """Have a quorum of nodes run a transaction, as chains.evm.simulation.
+
+        Refused: undecodable, … Unavailable.
+        """
+        calls = simulation.calls_of(unsigned, self._params)
+        head = self.head()
+        return self._nodes.agree(lambda node: simulation.run(node, calls, head), "simulation")
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
         """Join payload and signature.

@@ -21,6 +21,7 @@ from chains.base import (
     FeeRate,
     Payment,
     SignedTx,
+    Simulation,
     SpendIntent,
     SpendKind,
     Standing,
@@ -31,6 +32,7 @@ from chains.fake import address, reader, tx
 from chains.fake.faults import Fault, FaultKind, FaultScript
 from chains.fake.history import FakeBlock
 from chains.fake.pool import least_replacement
+from chains.fake.simulation import simulate
 from chains.fake.state import UNITS_NATIVE, UNITS_TOKEN
 from chains.fake.world import FakeWorld
 from chains.registry import ChainConfig
@@ -286,6 +288,11 @@ class FakeChain:
             fee_max=read.fee_max,
             digest=tx.digest_of(payload),
         )
+
+    def simulate(self, unsigned: UnsignedTx) -> Simulation:
+        """Run a transaction on the state that the node shows. Refused: undecodable."""
+        _, height = self._ask("simulate")
+        return simulate(unsigned, self._world.block(height), self._world.laws)
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
         """Join payload and signature. Refused: bad_signature, intent_mismatch (the digest's)."""

@@ -12,6 +12,7 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 
 from chains.fake import FakeChain, FakeWorld
+from chains.fake.faults import Fault, FaultKind
 from core.clock import SECOND_NS
 from core.ids import WithdrawalId
 from custody.keys import intent as intents
@@ -164,6 +165,39 @@ def test_countdowns_end_at_zero(front: Front) -> None:
     assert first["expires_in_s"] - second["expires_in_s"] == 90
     front.house.clock.advance((second["expires_in_s"] + 5) * SECOND_NS)
     assert case_of(front, "dan", withdrawal_id)["countdown"]["expires_in_s"] == 0
+
+
+def test_an_officer_sees_what_paying_would_do(front: Front) -> None:
+    withdrawal_id = asked(front)
+    row = front.house.withdrawal(WithdrawalId(withdrawal_id))
+    found = case_of(front, "dan", withdrawal_id)["simulation"]
+    hot = front.house.own_address(HOT)
+    assert (found["finding"], found["differences"], found["detail"]) == ("as_approved", [], "")
+    moved = {one["address"]: int(one["after"]) - int(one["before"]) for one in found["changes"]}
+    assert moved == {hot: -row.amount, row.destination: row.amount}
+    assert found["height"] == front.world.head.ref.height
+    assert found["is_stale"] is (found["age_s"] > 3_600)
+    skipped = front.officer("dan").get(f"/v1/approvals/{withdrawal_id}?simulate=false")
+    assert skipped.json()["simulation"] is None
+
+
+def test_a_simulation_that_fails_or_cannot_be_had_is_said_and_never_looks_good(
+    front: Front,
+) -> None:
+    withdrawal_id = asked(front)
+    row, world = front.house.withdrawal(WithdrawalId(withdrawal_id)), front.world
+    world.refuse_transfers_to(row.destination)
+    assert case_of(front, "dan", withdrawal_id)["simulation"]["finding"] == "would_fail"
+    world.refuse_transfers_to()
+    assert case_of(front, "dan", withdrawal_id)["simulation"]["finding"] == "as_approved"
+    chain = front.house.home.chain
+    assert isinstance(chain, FakeChain)
+    chain._faults.plan("simulate", Fault(FaultKind.UNAVAILABLE))
+    away = case_of(front, "dan", withdrawal_id)["simulation"]
+    assert (away["finding"], away["changes"]) == ("not_possible", [])
+    assert away["detail"]
+    hand_in(front, "dan", withdrawal_id, by_passkey(case_of(front, "dan", withdrawal_id), "reject"))
+    assert case_of(front, "dan", withdrawal_id)["simulation"] is None
 
 
 @pytest.mark.parametrize(
