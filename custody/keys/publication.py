@@ -115,7 +115,7 @@ def check_document(document: bytes, previous: Policy | None, *, name: str = "pol
     if (policy.serial, policy.previous) != follows:
         what = f"{name}: version {policy.serial} does not follow version {follows[0] - 1}"
         raise Refused(Reason.UNKNOWN_POLICY, what)
-    if previous is not None and policy.issued_ns <= previous.issued_ns:
+    if previous is not None and policy.issued_ns < previous.issued_ns:
         raise Refused(Reason.ISSUED_TOO_LONG_AGO, f"{name}: the version before was issued later")
     return policy
 

@@ -35,6 +35,7 @@ from tests.support.bitcoin import (
 from tests.support.coin_node import CoinNode, chain_on
 from tests.unit.custody.keys.conftest import shelf_in_memory
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
+from tests.unit.custody.keys.policyroom import LAW, POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Coinroom:
         self.clock = ManualClock()
         self.chain = chain or chain_on(*(nodes or (self.node,)))
         seam = cast("Chain", self.chain)
-        self.guard = Guard(shelf_in_memory(), seam, SIGNER, self.roster(), self.clock)
+        self.guard = Guard(shelf_in_memory(), seam, SIGNER, self.roster(), self.clock, LAW)
 
     def roster(self) -> Roster:
         """Return the roster of the tests: three officers, wide limits, two mandates."""
@@ -128,7 +129,7 @@ class Coinroom:
             return SIGNER.public_key(key)
 
         rosters = RosterChain((self.guard.roster,))
-        return audit(entries, Auditor(rosters, {CHAIN: self.guard.chain}, public_key_of))
+        return audit(entries, Auditor(rosters, {CHAIN: self.guard.chain}, public_key_of, law=LAW))
 
     def entries(self) -> list[Entry]:
         """Return everything that was ever signed."""
@@ -151,7 +152,7 @@ class Coinroom:
             policy_version=1,
             expires_ns=self.clock.now_ns() + HOUR_NS,
             wallet=asked.key.account,
-            policy_hash=NO_POLICY,
+            policy_hash=POLICY.hash.hex(),
             decision_hash=NO_POLICY,
             excluded=(),
             not_before_ns=0,

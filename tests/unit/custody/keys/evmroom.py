@@ -35,6 +35,7 @@ from tests.support.contract_wallets import MULTI_SEND, SafeTx, call, inner, mult
 from tests.support.evm import CHAIN, GWEI, listed
 from tests.unit.custody.keys.guardroom import SEED
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
+from tests.unit.custody.keys.policyroom import LAW, POLICY
 
 NUMBER = 31_337
 GENESIS = "0x" + "11" * 32
@@ -140,7 +141,7 @@ class EvmRoom:
             withdrawal_id=name, customer_no=7, initiator="customer:7", chain=CHAIN,
             network=self.network, asset_key=NATIVE, destination=CUSTOMER, amount=AMOUNT,
             fee_minor=50, network_fee_max=FEE_MAX, policy_version=1,
-            expires_ns=self.clock.now_ns() + HOUR_NS, wallet="hot", policy_hash=NO_POLICY,
+            expires_ns=self.clock.now_ns() + HOUR_NS, wallet="hot", policy_hash=POLICY.hash.hex(),
             decision_hash=NO_POLICY, excluded=(), not_before_ns=0,
         )  # fmt: skip
         return replace(honest, **changes)
@@ -274,7 +275,7 @@ def room_of(shelf: Shelf) -> EvmRoom:
     """Return a room over a store."""
     clock = ManualClock()
     chain, signer = _keys()
-    room = EvmRoom(Guard(shelf, chain, signer, ROSTER, clock), clock)
+    room = EvmRoom(Guard(shelf, chain, signer, ROSTER, clock, LAW), clock)
     return room.with_guard(roster=_roster(room))
 
 
@@ -290,13 +291,14 @@ def _roster(room: EvmRoom) -> Roster:
         (SpendKind.SWEEP, (room.address(HOT),)),
         (SpendKind.CANCELLATION, ()),
         (SpendKind.DELEGATION, (DELEGATE,)),
+        (SpendKind.WITHDRAWAL, ()),
     )
     mandates = tuple(
         Mandate(
             mandate_id=f"mandate {kind.value}", kind=kind, chain=CHAIN, network=room.network,
             destinations=destinations, destination_accounts=(),
             caps=tuple(AssetCap(key, AMOUNT, 2 * AMOUNT) for key in keys
-                       if kind is SpendKind.SWEEP),
+                       if kind in {SpendKind.SWEEP, SpendKind.WITHDRAWAL}),
             fee_max=FEE_MAX, fee_window_max=10 * FEE_MAX, valid_from_ns=0,
             valid_until_ns=room.clock.now_ns() + 400 * DAY_NS,
         )

@@ -27,6 +27,7 @@ from custody.keys.signers import KeyRef, LocalSigner
 from custody.keys.signing_record import Entry
 from custody.keys.store import Shelf
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
+from tests.unit.custody.keys.policyroom import LAW, POLICY
 
 CHAIN = ChainId("fake")
 HOT = KeyRef("hot", 0)
@@ -72,7 +73,7 @@ class Guardroom:
             policy_version=1,
             expires_ns=self.clock.now_ns() + HOUR_NS,
             wallet="hot",
-            policy_hash=NO_POLICY,
+            policy_hash=POLICY.hash.hex(),
             decision_hash=NO_POLICY,
             excluded=(),
             not_before_ns=0,
@@ -234,7 +235,7 @@ def guardroom(shelf: Shelf) -> Guardroom:
     token = world.add_token("GOLD")
     chain = FakeChain(world, rate_cap=100_000)
     signer = LocalSigner(SEED, chain.traits)
-    guard = Guard(shelf, chain, signer, ROSTER, clock)
+    guard = Guard(shelf, chain, signer, ROSTER, clock, LAW)
     room = Guardroom(guard, world, clock, token)
     room = room.with_guard(roster=room.roster())
     world.fund(room.address("hot"), 10**9)

@@ -27,6 +27,7 @@ from tests.conformance.chains import CHAINS
 from tests.conformance.harness import ChainHarness
 from tests.unit.custody.keys.guardroom import HOT, SEED
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
+from tests.unit.custody.keys.policyroom import LAW, POLICY
 
 GWEI = 10**9
 GAS = 100_000
@@ -58,7 +59,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         clock, chain = ManualClock(), harness.chain
         traits = chain.traits
         signer = LocalSigner(SEED, traits)
-        guard = Guard(shelf, chain, signer, ROSTER, clock)
+        guard = Guard(shelf, chain, signer, ROSTER, clock, LAW)
         source = guard.address_of(HOT)
         harness.fund(source, 10**18)
         harness.fund(source, 10 * AMOUNT, harness.token)
@@ -76,7 +77,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             policy_version=1,
             expires_ns=clock.now_ns() + HOUR_NS,
             wallet="hot",
-            policy_hash=NO_POLICY,
+            policy_hash=POLICY.hash.hex(),
             decision_hash=NO_POLICY,
             excluded=(),
             not_before_ns=0,

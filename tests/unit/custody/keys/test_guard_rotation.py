@@ -186,6 +186,7 @@ def test_an_auditor_finds_nothing_wrong_and_would_find_a_payment_by_retired_keys
             rosters=RosterChain(rosters),
             chains={CHAIN: after.chain},
             public_key_of=lambda _chain, key: after.guard.signer.public_key(key),
+            law=after.guard.law,
         )
         return [finding.what for finding in audit(after.entries(), auditor)]
 

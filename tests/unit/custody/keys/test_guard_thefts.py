@@ -14,7 +14,7 @@ from core.clock import DAY_NS, SECOND_NS
 from core.errors import Reason, Refused
 from custody.keys.authority import Standing
 from custody.keys.guard import SignRequest, sign_batch, sign_once
-from custody.keys.intent import WithdrawalIntent
+from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.roster import Rotation, SpendLimit
 from custody.keys.signers import KeyRef
 from custody.keys.transaction import CHANGE_KEYS
@@ -109,9 +109,8 @@ def test_a_dearer_cancellation_at_the_same_nonce_counts_once(room: Guardroom) ->
 
 
 def move(room: Guardroom) -> WithdrawalIntent:
-    return room.withdrawal(
-        "rot_1", rule="rotation", destination=room.guard.address_of(KeyRef("hot.2", 0))
-    )
+    there = room.guard.address_of(KeyRef("hot.2", 0))
+    return room.withdrawal("rot_1", rule="rotation", destination=there, policy_hash=NO_POLICY)
 
 
 def test_an_approved_move_of_a_wallet_is_signed_once_whatever_its_spend_id(

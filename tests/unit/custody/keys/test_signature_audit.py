@@ -35,7 +35,9 @@ def findings(
     def public_key_of(_chain: ChainId, key: KeyRef) -> bytes:
         return room.guard.signer.public_key(key)
 
-    auditor = Auditor(rosters or room.rosters, {CHAIN: room.chain}, public_key_of, end)
+    auditor = Auditor(
+        rosters or room.rosters, {CHAIN: room.chain}, public_key_of, end, room.guard.law
+    )
     return audit(room.entries() if entries is None else entries, auditor)
 
 

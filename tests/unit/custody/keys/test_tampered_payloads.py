@@ -1,6 +1,7 @@
 """No tampered request is ever signed, each is refused for its own reason, and its twin is signed.
 
-W04, W05, W06, W07, S01, S09. The cases stand in tampered_payloads and tampered_rights.
+W04, W05, W06, W07, S01, S09. The cases stand in tampered_payloads, tampered_rights and
+tampered_policies.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import pytest
 
 from core.errors import Reason, Refused
 from custody.keys.audit import Auditor, Finding, audit
-from custody.keys.authority import Approvals
+from custody.keys.authority import Allowance, Approvals, read_evidence
 from custody.keys.guard import SignRequest, sign_once
+from custody.keys.policy_book import PoliciesInMemory
 from custody.keys.roster import sign_approval
 from custody.keys.roster_files import RosterChain
+from custody.keys.ruling import Law
 from tests.unit.custody.keys.conftest import shelf_in_memory
 from tests.unit.custody.keys.evmroom import (
     COLD,
@@ -26,11 +29,21 @@ from tests.unit.custody.keys.evmroom import (
     approved,
     room_of,
 )
-from tests.unit.custody.keys.officers import ADA, BEA, CAI, officer, officer_key
+from tests.unit.custody.keys.officers import (
+    ADA,
+    BEA,
+    CAI,
+    HOUR_NS,
+    ROSTER,
+    officer,
+    officer_key,
+)
+from tests.unit.custody.keys.policyroom import DOCUMENT, POLICY, document, law_of
 from tests.unit.custody.keys.tampered_payloads import PAYLOADS, Case
+from tests.unit.custody.keys.tampered_policies import RULINGS, allowed, learning
 from tests.unit.custody.keys.tampered_rights import RIGHTS, some_of
 
-CASES = [*PAYLOADS, *RIGHTS]
+CASES = [*PAYLOADS, *RIGHTS, *RULINGS]
 
 
 @pytest.fixture
@@ -114,6 +127,7 @@ def findings(room: EvmRoom) -> list[Finding]:
         RosterChain((room.guard.roster,)),
         {room.guard.chain.traits.chain: room.guard.chain},
         lambda _chain, key: room.guard.signer.public_key(key),
+        law=room.guard.law,
     )
     return audit(room.entries(), auditor)
 
@@ -153,3 +167,30 @@ def test_W04_a_removed_officers_approvals_are_void_and_a_new_ones_count(evm: Evm
     assert refusal(later, asked) is Reason.NOT_AN_OFFICER
     fresh = approved(asked.authority.withdrawal, ADA, officer_key("dan"))
     assert later.signer_of(replace(asked, authority=fresh))
+
+
+def test_W04_what_was_decided_under_an_older_policy_is_still_signed(evm: EvmRoom) -> None:
+    """The newest one only forbids, by hard denies that the payment itself decides."""
+    stricter = learning(document((), after=POLICY), late_ns=HOUR_NS)
+    room, asked = stricter(evm, evm.coins())
+    assert room.guard.law is not None
+    assert room.guard.law.book.newest(room.clock.now_ns()).serial == 2
+    room.signer_of(asked)
+
+
+def test_an_auditor_finds_what_was_paid_without_the_policy_of_that_day(evm: EvmRoom) -> None:
+    evm.signer_of(evm.coins())
+    evm.signer_of(allowed(evm, "wd_2", nonce=1))
+    assert findings(evm) == []
+    record = evm.entries()[-1].record
+    authority, _ = read_evidence(record.evidence)
+    assert (isinstance(authority, Allowance), record.authority) == (True, "mandate")
+    for law in (None, Law(PoliciesInMemory(), {}), published_late(evm)):
+        found = findings(evm.with_guard(law=law))
+        assert {finding.position for finding in found} >= {2}
+        assert {finding.invariant for finding in found} <= {"I8"}
+
+
+def published_late(room: EvmRoom) -> Law:
+    """Return a law whose first policy was learned after everything was signed."""
+    return law_of(ROSTER, DOCUMENT, ADA, BEA, now_ns=room.clock.now_ns() + 1)
