@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.output import Exit, emit, errors_as_exit_codes, fail, say
+from app.cli.output import Exit, Output, Talk, emit, errors_as_exit_codes, fail, say
+from core.clock import SECOND_NS
 
 if TYPE_CHECKING:
+    from custody.policy.bounds import Question
     from custody.policy.record import Record
     from custody.policy.rules import Policy
     from custody.policy.world import World
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, compare, explain and try policies; docs/policy.md is the guide.")
 
 RECORDS_BYTES_MAX = 1 << 30
+SHOWN_MAX = 20
+"""Payments of a counter-example that a table shows."""
 
 DocumentArgument = Annotated[Path, typer.Argument(help="A policy document, TOML.")]
 RosterOption = Annotated[
@@ -91,12 +95,10 @@ def diff(
     Without --assets and --roster only what the two documents name themselves is compared.
     """
     with errors_as_exit_codes():
-        from app.policy_world import world_named_in
         from custody.policy.diff import shifts, text_changes
 
         before, after = _policy(old), _policy(new)
-        is_named = roster is None and assets is None
-        world = world_named_in((before, after)) if is_named else _world(roster, assets, [])
+        world = _world_or_named((before, after), roster, assets)
         emit(
             [
                 {
@@ -155,12 +157,36 @@ def explain(
 
 
 @app.command()
-def simulate(draft: DocumentArgument, records: RecordsOption = None) -> None:
-    """Decide every stored request again by a draft, and show what would have changed."""
+def simulate(
+    draft: DocumentArgument,
+    records: RecordsOption = None,
+    bound: Annotated[
+        str | None, typer.Option("--bound", help="USD: can people move more than this?")
+    ] = None,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=8_784)] = 24,
+    persons: Annotated[int, typer.Option("--persons", min=0, max=8)] = 1,
+    accounts: Annotated[
+        int, typer.Option("--accounts", min=0, max=8, help="Customers' accounts they have.")
+    ] = 1,
+    prices: Annotated[
+        list[str] | None, typer.Option("--price", help="<chain>/<key>=USD of one whole coin.")
+    ] = None,
+    roster: RosterOption = None,
+    assets: AssetsOption = None,
+) -> None:
+    """Decide every stored request again by a draft, and show what would have changed.
+
+    With --bound no record is read: payments are searched for by which so many persons together move
+    more than that in so many hours. Exit 8 when there are some; they have been replayed.
+    """
     with errors_as_exit_codes():
         from custody.policy import simulate as simulation
 
         policy = _policy(draft)
+        if bound is not None:
+            question = _question(bound, hours, persons, accounts, prices or [])
+            _tell_bound(policy, _world_or_named((policy,), roster, assets), question)
+            return
         found = simulation.simulate(_records(records) if records else _submissions(), policy)
         emit(
             [
@@ -174,6 +200,60 @@ def simulate(draft: DocumentArgument, records: RecordsOption = None) -> None:
             ]
         )
         say(f"{len(found.differences)} of {found.requests} requests would be decided differently")
+
+
+def _question(bound: str, hours: int, persons: int, accounts: int, prices: list[str]) -> Question:
+    from core.money import parse_amount
+    from custody.policy.bounds import Question
+    from custody.policy.request import PRICE_SCALE, USD_SCALE
+
+    found: dict[tuple[str, str], int] = {}
+    for text in prices:
+        asset, _, usd = text.rpartition("=")
+        chain, slash, key = asset.partition("/")
+        value = parse_amount(usd, PRICE_SCALE)
+        if not (chain and slash and key and value):
+            fail(Exit.USAGE, "--price is <chain>/<key>=USD", reason="malformed")
+        found[chain, key] = value
+    return Question(
+        usd=parse_amount(bound, USD_SCALE),
+        window_ns=hours * 3_600 * SECOND_NS,
+        persons=persons,
+        accounts=accounts,
+        prices=found,
+    )
+
+
+def _tell_bound(policy: Policy, world: World, question: Question) -> None:
+    from core.money import format_amount
+    from custody.policy.bounds import Verdict, answer
+    from custody.policy.request import USD_SCALE
+
+    found = answer(policy, world, question)
+    steps = found.steps if found.verdict is Verdict.BROKEN else ()
+    shown = steps if Talk.output is Output.JSON else steps[:SHOWN_MAX]
+    start_ns = min((step.request.now_ns for step in steps), default=0)
+    emit(
+        [
+            {
+                "at_s": (step.request.now_ns - start_ns) // SECOND_NS,
+                "released_s": (step.released_ns - start_ns) // SECOND_NS,
+                "usd": format_amount(step.worth, USD_SCALE),
+                "payment": step.in_words(),
+            }
+            for step in shown
+        ]
+    )
+    if len(shown) < len(steps):
+        say(f"and {len(steps) - len(shown)} payments more; -o json has them all")
+    for line in found.because:
+        say(f"counted in {line}")
+    most = "no bound" if found.ceiling is None else f"{format_amount(found.ceiling, USD_SCALE)} USD"
+    moved = format_amount(found.moved, USD_SCALE)
+    text = f"{found.verdict.value}: {moved} USD were moved in the replay, the proof says {most}"
+    if found.verdict is Verdict.BROKEN:
+        fail(Exit.VERIFICATION, text, reason="bound_broken", has_data=True)
+    say(text)
 
 
 def _explained(record: Record, is_same: bool) -> list[dict[str, object]]:
@@ -252,6 +332,17 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         fail(Exit.USAGE, f"{path}: {error.strerror}", reason="not_found")
+
+
+def _world_or_named(
+    policies: tuple[Policy, ...], roster: Path | None, assets: Path | None
+) -> World:
+    """Return the world of files when one is named, else only what the policies name."""
+    if roster is not None or assets is not None:
+        return _world(roster, assets, [])
+    from app.policy_world import world_named_in
+
+    return world_named_in(policies)
 
 
 def _world(roster: Path | None, assets: Path | None, unpriced: list[str]) -> World:

@@ -89,7 +89,9 @@ def view_lines(
     for base, asset in _bases(scopes, world, makers):
         relevant = [scope for policy in policies for scope in _relevant(policy, base)]
         worths = _worths(relevant) if asset.is_priced else [None]
-        for book, amount in itertools.product(_books(base, relevant), _amounts(relevant, asset)):
+        for book, amount in itertools.product(
+            _books(base, relevant), _amounts(relevant, asset.scale)
+        ):
             left -= len(worths)
             if left < 0:
                 raise TooManyCells
@@ -104,6 +106,11 @@ def view_lines(
                 )
                 for usd in worths
             )
+
+
+def amounts_of(policy: Policy, view: View) -> list[int]:
+    """Return the amounts, ascending, at which the answer to a request may change."""
+    return _amounts(_relevant(policy, view), view.scale)
 
 
 def describe(view: View) -> str:
@@ -216,9 +223,9 @@ def _books(base: View, scopes: Iterable[Scope]) -> list[int | None]:
     return [None, *sorted({0, *(age for age in ages if age is not None)})]
 
 
-def _amounts(scopes: Iterable[Scope], asset: Asset) -> list[int]:
+def _amounts(scopes: Iterable[Scope], scale: int) -> list[int]:
     bounds = {
-        bound.at_least(asset.scale)
+        bound.at_least(scale)
         for scope in scopes
         for bound in (scope.window.min_coins, scope.window.max_coins)
         if bound is not None
