@@ -211,10 +211,11 @@ def _question(bound: str, hours: int, persons: int, accounts: int, prices: list[
     for text in prices:
         asset, _, usd = text.rpartition("=")
         chain, slash, key = asset.partition("/")
-        value = parse_amount(usd, PRICE_SCALE)
-        if not (chain and slash and key and value):
+        if not (chain and slash and key):
             fail(Exit.USAGE, "--price is <chain>/<key>=USD", reason="malformed")
-        found[chain, key] = value
+        found[chain, key] = parse_amount(usd, PRICE_SCALE)
+        if not found[chain, key]:
+            fail(Exit.USAGE, f"{asset} must be worth something", reason="malformed")
     return Question(
         usd=parse_amount(bound, USD_SCALE),
         window_ns=hours * 3_600 * SECOND_NS,
