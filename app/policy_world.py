@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chains.assets import load_assets
@@ -29,11 +30,13 @@ def world_of(
     *,
     chains: Collection[str] = (),
     unpriced: Collection[str] = (),
+    canonical: Mapping[str, Callable[[str], str]] = MappingProxyType({}),
     now_ns: int | None = None,
 ) -> World:
     """Return the world of files; of chains that are named only, when some are.
 
-    unpriced: assets as `<chain>/<key>` that nothing gives a price of. Refused: not_found, …
+    unpriced: assets as `<chain>/<key>` that nothing gives a price of; canonical: the one spelling
+    of an address, by chain. Refused: not_found, …
     """
     roster = _roster(roster_path)
     at_ns = SystemClock().now_ns() if now_ns is None else now_ns
@@ -49,6 +52,7 @@ def world_of(
         wallets=CONTRACT_WALLETS | frozenset(ACCOUNTS),
         officers=frozenset(one.person for one in roster.officers if one.is_active(at_ns)),
         threshold=roster.threshold,
+        canonical=canonical,
     )
 
 

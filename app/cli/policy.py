@@ -352,10 +352,13 @@ def _world(roster: Path | None, assets: Path | None, unpriced: list[str]) -> Wor
 
     if roster is not None and assets is not None:
         return world_of(assets, roster, unpriced=unpriced)
+    from app.opening import open_chains
+
     chosen = settings()
     return world_of(
         assets or chosen.catalogue.assets_file,
         roster or chosen.officers.roster_folder,
         chains=tuple(chosen.chains),
         unpriced=unpriced,
+        canonical={name: one.parse_address for name, one in open_chains(chosen).items()},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.clock import DAY_NS, SECOND_NS
+from core.errors import Refused
 from custody.policy.decision import Outcome
 from custody.policy.flaws import Flaw, error, warning
 from custody.policy.quorum import Quorum
@@ -70,6 +71,9 @@ def _scope(place: str, scope: Scope, world: World) -> Iterator[Flaw]:
             yield error("empty_set", place, f"{field} is empty, so it matches nothing")
         for name in sorted(names - known.get(field, names) - {ANY}):
             yield error(f"unknown_{field.removesuffix('s')}", place, f"there is no {name}")
+    for address in sorted(scope.names("destinations") - {ANY}):
+        if not _is_spelled_right(address, scope, world):
+            yield error("odd_address", place, f"{address} is never written so, and never met")
     assets = [one for one in world.assets if _admits(scope, one)]
     if not assets and all(scope.names(field) for field in ("chains", "assets")):
         yield error("no_such_asset", place, "none of its chains has one of its assets")
@@ -81,6 +85,22 @@ def _scope(place: str, scope: Scope, world: World) -> Iterator[Flaw]:
                 yield error("too_fine", place, f"{asset.key} has {asset.scale} decimal places")
     if scope.entry_age_min_ns is not None and scope.in_book is not True:
         yield error("age_without_book", place, "entry_age_min_s needs in_book = true beside it")
+
+
+def _is_spelled_right(address: str, scope: Scope, world: World) -> bool:
+    """Return whether some chain of a scope writes an address so; unknown chains may."""
+    chains = [name for name in sorted(world.chains) if scope.admits("chains", name)]
+    return not chains or any(
+        name not in world.canonical or _canonical(world, name, address) == address
+        for name in chains
+    )
+
+
+def _canonical(world: World, chain: str, address: str) -> str:
+    try:
+        return world.canonical[chain](address)
+    except Refused:
+        return ""
 
 
 def _priced(place: str, assets: list[Asset]) -> Iterator[Flaw]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.clock import SECOND_NS
-from core.money import MAX_SCALE
+from core.money import AMOUNT_LIMIT, MAX_SCALE
 from custody.policy.charging import charges_at
 from custody.policy.decision import Charge, Decision, Outcome, Requirement, Stage, TraceLine
 from custody.policy.matching import NO, YES, fits, observed
@@ -66,7 +66,7 @@ def charges_of(policy: Policy, request: PolicyRequest) -> tuple[Charge, ...]:
 
 
 def _is_sound(request: PolicyRequest) -> bool:
-    return request.amount >= 0 and 0 <= request.scale <= MAX_SCALE
+    return 0 <= request.amount < AMOUNT_LIMIT and 0 <= request.scale <= MAX_SCALE
 
 
 class _Walk:
@@ -139,6 +139,7 @@ class _Walk:
             return self._block(Stage.INPUT, "", "effects are decoded", "none", "undecodable")
         foreign = any(
             one.asset_key != request.asset_key
+            or one.amount < 0
             or (one.destination != request.destination.address and request.kind != BATCH)
             for one in request.effects
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.clock import SECOND_NS
-from core.money import ceil_div
+from core.money import AMOUNT_LIMIT, ceil_div
 from custody.policy.request import PRICE_SCALE, USD_SCALE, PolicyRequest
 
 ANY = "*"
@@ -138,7 +138,7 @@ def view(request: PolicyRequest, stale_after_ns: int) -> View:
 def price_state(request: PolicyRequest, stale_after_ns: int) -> str:
     """Return fresh, no_price or stale_price: half open, and hardly from the future."""
     price = request.price
-    if price is None or price.value <= 0:
+    if price is None or not 0 < price.value < AMOUNT_LIMIT:
         return "no_price"
     age_ns = request.now_ns - price.at_ns
     return "fresh" if -PRICE_AHEAD_NS <= age_ns < stale_after_ns else "stale_price"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from custody.policy.request import DestinationKind
 
@@ -56,6 +56,8 @@ class World:
     """Persons active in the roster now."""
     threshold: int
     """The roster's: the signer never takes fewer persons."""
+    canonical: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """By chain: the one spelling of an address. Refused: no address that can be paid."""
 
     @property
     def chains(self) -> frozenset[str]:

@@ -65,6 +65,7 @@ def test_random_quorums_are_met_alike() -> None:
 def _closed(window: Window, amount: int, scale: int, usd: int | None) -> bool:
     high = window.max_coins
     is_at_bound = high is not None and amount == high.at_least(scale)
+    is_at_bound = is_at_bound or (usd is not None and usd == window.max_usd)
     return is_at_bound or RIGHT(window, amount, scale, usd)
 
 
@@ -73,7 +74,7 @@ RIGHT = Window.contains
 
 def test_a_closed_window_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Window, "contains", _closed)
-    assert disagreements(1_000, 1)
+    assert disagreements(2_000, 1)
 
 
 def test_a_missing_field_taken_for_no_match_would_be_noticed(

@@ -78,17 +78,11 @@ def say_release(
 
 def _before_the_rule(page: Table, request: PolicyRequest, facts: Facts) -> tuple[str, str]:
     """Return the code it is blocked with, and what has to be waited for."""
-    if request.amount < 0 or request.scale not in range(78):
+    if request.amount not in range(2**255) or request.scale not in range(78):
         return "malformed", ""
     if request.effects is None:
         return "undecodable", ""
-    paid = Fraction(0)
-    for effect in request.effects:
-        elsewhere = effect.destination != request.destination.address
-        if effect.asset_key != request.asset_key or (elsewhere and request.kind != "batch"):
-            return "effects_differ", ""
-        paid += effect.amount
-    if paid != request.amount:
+    if _effects_differ(request):
         return "effects_differ", ""
     for finding in facts.stops:
         if finding.verdict.value == "block":
@@ -105,9 +99,21 @@ def _before_the_rule(page: Table, request: PolicyRequest, facts: Facts) -> tuple
     return "", waits[0] if waits else ""
 
 
+def _effects_differ(request: PolicyRequest) -> bool:
+    paid = Fraction(0)
+    for effect in request.effects or ():
+        elsewhere = effect.destination != request.destination.address
+        if effect.asset_key != request.asset_key or (elsewhere and request.kind != "batch"):
+            return True
+        if effect.amount < 0:
+            return True
+        paid += effect.amount
+    return paid != request.amount
+
+
 def _dollars(page: Table, request: PolicyRequest) -> Fraction | str:
     """Return the value in USD, rounded up to 10^-6, or why there is none."""
-    if request.price is None or request.price.value < 1:
+    if request.price is None or request.price.value not in range(1, 2**255):
         return "no_price"
     age = request.now_ns - request.price.at_ns
     if age < -5 * 10**9 or age >= page["price"]["stale_after_s"] * 10**9:

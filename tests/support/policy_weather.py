@@ -176,8 +176,8 @@ def _conditions(dice: random.Random, openness: float = 0.7) -> Table:
 
 
 def _window(dice: random.Random, table: Table) -> Table:
-    for unit in ("usd", "coins"):
-        if dice.random() < 0.3:
+    for unit, likely in (("usd", 0.5), ("coins", 0.25)):
+        if dice.random() < likely:
             low, high = sorted(dice.sample(range(len(AMOUNTS)), 2))
             bounds = {f"min_{unit}": AMOUNTS[low], f"max_{unit}": AMOUNTS[high]}
             for key in dice.sample(sorted(bounds), dice.randint(1, 2)):
@@ -234,7 +234,7 @@ def _bucket(dice: random.Random, number: int) -> Table:
 def _price(dice: random.Random) -> Price | None:
     if dice.random() < 0.1:
         return None
-    value = dice.choice((0, 1, 10**12, 10**12, 10**12, 10**12 + 1))
+    value = dice.choice((0, 1, 10**12, 10**12, 10**12, 10**12, 10**12 + 1, 2**255))
     age = dice.choice(
         (0, 0, 0, 10**9 - 1, 10**9, 60 * 10**9, 61 * 10**9, -1, -5 * 10**9, -5 * 10**9 - 1)
     )
@@ -248,7 +248,8 @@ def _effects(
         return None
     where = dice.choice(ADDRESSES) if dice.random() < 0.04 else address
     what = dice.choice(ASSETS) if dice.random() < 0.04 else asset
-    return tuple(Movement(what, where, part) for part in (amount // 2, amount - amount // 2))
+    first = -1 if dice.random() < 0.02 else amount // 2
+    return tuple(Movement(what, where, part) for part in (first, amount - first))
 
 
 def _findings(dice: random.Random, what: str) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.toml_text import toml_text
+from core.errors import Reason, Refused
 from custody.policy.cells import CELLS_MAX, lines
 from custody.policy.check import check_policy
 from custody.policy.document import parse_policy
@@ -14,7 +15,14 @@ from custody.policy.fields import BadPolicy
 from custody.policy.flaws import Severity
 from custody.policy.world import Asset, World
 from tests.support.large_policy import large_policy
-from tests.unit.custody.policy.misconfigured import MISCONFIGURED, Change, Table, good, without
+from tests.unit.custody.policy.misconfigured import (
+    MISCONFIGURED,
+    Change,
+    Table,
+    deny,
+    good,
+    without,
+)
 
 WORLD = World(
     assets=(
@@ -79,6 +87,23 @@ def test_an_officer_who_left_the_roster_is_found() -> None:
     assert ("quorum_unreachable", "rule medium") in found
     found = found_in(good(), replace(WORLD, threshold=3))
     assert ("below_threshold", "rule medium") in found
+
+
+def test_an_address_that_is_never_written_so_is_found() -> None:
+    def spelled(text: str) -> str:
+        if not text.lower().startswith("0x"):
+            raise Refused(Reason.INVALID_ADDRESS, text)
+        return "0x" + text[2:].upper()
+
+    world = replace(WORLD, canonical={"devnet": spelled, "second": spelled})
+    flaw = ("odd_address", "deny no-foreign-contracts")
+    page = good()
+    for address, is_odd in (("0xab", True), ("x", True), ("0XAB", True), ("0xAB", False)):
+        deny("no-foreign-contracts", destinations=[address])(page)
+        assert (flaw in found_in(page, world)) is is_odd
+        assert flaw not in found_in(page)
+    some = replace(WORLD, canonical={"devnet": lambda text: text, "second": spelled})
+    assert flaw not in found_in(page, some)
 
 
 def test_flaws_have_an_example_and_errors_stand_first() -> None:

@@ -178,11 +178,13 @@ def test_undecodable_or_foreign_effects_block_before_anything_else() -> None:
         (Movement("native", "0xb2", COIN),),
         (Movement("token", "0xa1", COIN),),
         (Movement("native", "0xa1", COIN), Movement("token", "0xa1", 0)),
+        (Movement("native", "0xa1", 2 * COIN), Movement("native", "0xa1", -COIN)),
     ):
         assert decided(one, request(effects=effects)).code == "effects_differ"
     batch = (Movement("native", "0xb2", COIN // 2), Movement("native", "0xc3", COIN // 2))
     assert decided(one, request(kind="batch", effects=batch)).outcome is Outcome.ALLOW
     assert decided(one, request(-1)).code == "malformed"
+    assert decided(one, request(10**5_000)).code == "malformed"
     assert decided(one, request(scale=78)).code == "malformed"
 
 
