@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import migrating
+from app.devpolicy import begin_dev_policy
 from app.devroster import THRESHOLD, dev_roster, write_dev_roster
 from app.files import chain_config
 from app.opening import open_database, open_platform
@@ -161,6 +162,7 @@ def make_dev(
     migrating.upgrade(db)
     _open_accounts(setup, db, customers, clock=clock, entropy=entropy)
     db.close()
+    begin_dev_policy(setup.settings(), OFFICERS, clock=clock)
     (folder / DONE).write_text(_dump(setup), "utf-8")
     return setup
 

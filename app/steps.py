@@ -9,20 +9,18 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from app.bootstrap import ChainHome, Platform, release_of
 from app.engine_home import configure
 from core.clock import SECOND_NS
-from core.errors import Reason, Refused, Unavailable
+from core.errors import Unavailable
 from core.ids import ChainId
 from custody import funding, settlement
 from custody.settlement import EventLog
 from custody.spending import drive
 from custody.spending.drive import Note
 from custody.wallets.rederive import AddressWatch, Completion
-from custody.withdrawals import approvals, execute, inside, workflow
-from custody.withdrawals.states import Withdrawal
+from custody.withdrawals import execute, inside, workflow
+from custody.withdrawals.releasing import Gate
 from engine.sequencer import Sequencer
 from indexers import finality, follow, reconcile
 from sweeper import run as sweeps
@@ -88,7 +86,13 @@ def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: N
     jobs: list[tuple[str, int, Callable[[], int]]] = [
         ("follow", fast, lambda: _follow(platform, home)),
         ("finality", fast, lambda: finality.step(db, chain, clock=clock)),
-        ("withdrawals.plan", fast, lambda: execute.step(db, chain, clock=clock, note=note)),
+        (
+            "withdrawals.plan",
+            fast,
+            lambda: execute.step(
+                db, chain, roster=platform.roster, terms=home.terms, clock=clock, note=note
+            ),
+        ),
         ("withdrawals.settle_inside", fast, lambda: _settle_inside(platform, chain_id, note)),
         (
             "spending.move",
@@ -165,21 +169,12 @@ def _reconcile(platform: Platform, home: ChainHome) -> int:
 
 
 def _settle_inside(platform: Platform, chain_id: ChainId, note: Note) -> int:
-    clock = platform.clock
-
-    def may_release(conn: sa.Connection, row: Withdrawal) -> None:
-        now_ns = clock.now_ns()
-        workflow.refuse_if_stopped(conn, row)
-        workflow.refuse_if_outdated(conn, row, now_ns=now_ns)
-        if not approvals.has_quorum(conn, row, roster=platform.roster, now_ns=now_ns):
-            raise Refused(Reason.QUORUM_NOT_MET, row.withdrawal_id)
-
     return inside.step(
         platform.db,
         chain_id,
-        may_release=may_release,
+        may=Gate(platform.roster, platform.home(chain_id).terms, platform.clock),
         attestation_key=lambda: platform.attestation_key,
-        clock=clock,
+        clock=platform.clock,
         note=note,
     )
 

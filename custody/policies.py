@@ -7,6 +7,7 @@ that somebody changed leads to a hash that no signer knows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -39,11 +40,7 @@ def add(conn: sa.Connection, body: bytes, *, in_force_from_ns: int, by: str, now
     serial); unknown_policy (it does not follow the last one that is here).
     """
     policy = parse_policy(body, name="policy")
-    newest = conn.execute(
-        sa.select(policies.c.serial, policies.c.hash, policies.c.in_force_from_ns)
-        .order_by(policies.c.serial.desc())
-        .limit(1)
-    ).one_or_none()
+    newest_one = newest(conn)
     known = conn.execute(
         sa.select(policies.c.hash).where(policies.c.serial == policy.serial)
     ).scalar_one_or_none()
@@ -51,11 +48,11 @@ def add(conn: sa.Connection, body: bytes, *, in_force_from_ns: int, by: str, now
         if known != policy.hash:
             raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, f"policy {policy.serial}")
         return policy
-    follows = (1, b"") if newest is None else (newest.serial + 1, newest.hash)
+    follows = (1, b"") if newest_one is None else (newest_one.serial + 1, newest_one.hash)
     if (policy.serial, policy.previous) != follows:
         raise Refused(Reason.UNKNOWN_POLICY, f"version {policy.serial} does not follow the last")
-    if newest is not None:
-        in_force_from_ns = max(in_force_from_ns, newest.in_force_from_ns)
+    if newest_one is not None:
+        in_force_from_ns = max(in_force_from_ns, newest_one.in_force_from_ns)
     conn.execute(
         policies.insert().values(
             serial=policy.serial,
@@ -71,6 +68,25 @@ def add(conn: sa.Connection, body: bytes, *, in_force_from_ns: int, by: str, now
         detail={"hash": policy.hash.hex(), "from_ns": str(in_force_from_ns)}, at_ns=now_ns,
     )  # fmt: skip
     return policy
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The version that the next one must follow, in force or not."""
+
+    serial: int
+    hash: bytes
+    in_force_from_ns: int
+
+
+def newest(conn: sa.Connection) -> Newest | None:
+    """Return the last version that is here, None before the first."""
+    row = conn.execute(
+        sa.select(policies.c.serial, policies.c.hash, policies.c.in_force_from_ns)
+        .order_by(policies.c.serial.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Newest(row.serial, row.hash, row.in_force_from_ns)
 
 
 def in_force(conn: sa.Connection, now_ns: int) -> Policy:

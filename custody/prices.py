@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from core.errors import Reason, Refused
 from core.ids import AssetNo
-from custody.db import Amount, Int64, Text, append_only, table
+from custody.db import Amount, Int64, Text, append_only, next_number, table
 from custody.policy.request import Price
 
 prices = table(
@@ -35,3 +36,32 @@ def latest(conn: sa.Connection, asset_no: AssetNo) -> Price | None:
         .limit(1)
     ).one_or_none()
     return None if row is None else Price(row.value, row.at_ns, row.source)
+
+
+def record(conn: sa.Connection, asset_no: AssetNo, price: Price, *, by: str, now_ns: int) -> None:
+    """Store what somebody says a coin is worth; the same again changes nothing.
+
+    Refused: exists_with_other_content (another value of the same source and time).
+    """
+    known = conn.execute(
+        sa.select(prices.c.value).where(
+            prices.c.asset_no == asset_no,
+            prices.c.at_ns == price.at_ns,
+            prices.c.source == price.source,
+        )
+    ).scalar_one_or_none()
+    if known is not None:
+        if known != price.value:
+            raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, f"price of {price.source}")
+        return
+    conn.execute(
+        prices.insert().values(
+            price_no=next_number(conn, "price"),
+            asset_no=asset_no,
+            value=price.value,
+            at_ns=price.at_ns,
+            source=price.source,
+            recorded_by=by,
+            recorded_at_ns=now_ns,
+        )
+    )

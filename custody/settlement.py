@@ -17,7 +17,16 @@ import sqlalchemy as sa
 
 from core.errors import Corrupt, OutcomeUnknown
 from core.ids import CustomerNo, DepositId, WithdrawalId
-from custody import audit_log, catalogue, deposit_rows, deposits, funding, lease, order_history
+from custody import (
+    audit_log,
+    catalogue,
+    deposit_rows,
+    deposits,
+    funding,
+    lease,
+    order_history,
+    velocity,
+)
 from custody.db import Bytes, Database, Int64, table
 from custody.funding import FundingKind
 from custody.ledger import templates
@@ -106,7 +115,11 @@ def step(
         )
     after = blocks[-1].projected
 
+    frees = any(isinstance(event, FundingRefused) for block in blocks for event in block.events)
+
     def book(conn: sa.Connection) -> None:
+        if frees:  # first, or whoever asks for a withdrawal meanwhile makes this run again
+            velocity.take_turn(conn)
         if epoch is not None:
             lease.still_held(conn, epoch)
         _move(conn, before, after)

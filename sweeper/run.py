@@ -22,6 +22,7 @@ from custody.spending.sweep_items import Heap
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
 from custody.wallets.inventory import GAS, HOT
+from custody.withdrawals import judging
 from sweeper.policy import (
     Action,
     Candidate,
@@ -102,11 +103,12 @@ def _planned(
     source = gas.address if action.verdict is Verdict.TOP_UP else action.candidate.address
     try:
         plan.open_lane(db, chain, source)
-        db.run(partial(_apply, chain=chain, action=action, hot=hot, gas=gas, clock=clock))
+        why = db.run(partial(_apply, chain=chain, action=action, hot=hot, gas=gas, clock=clock))
     except (Refused, Unavailable) as error:
-        note(Problem(action.candidate.address, str(error)))
-        return False
-    return True
+        why = str(error)
+    if why is not None:
+        note(Problem(action.candidate.address, why))
+    return why is None
 
 
 @dataclass(slots=True)
@@ -178,7 +180,8 @@ def _apply(
     hot: Address,
     gas: Address,
     clock: Clock,
-) -> None:
+) -> str | None:
+    """Plan one action as the policy allows it; return what the policy has against it."""
     candidate = action.candidate
     chain_id = chain.traits.chain
     if rows.touching(conn, chain_id, candidate.address):
@@ -199,12 +202,27 @@ def _apply(
         amount=action.amount, fee_max=candidate.cost,
         cause_id=derived_id(kind.value, chain_id, candidate.address, earlier),
     )  # fmt: skip
+    payment = judging.Payment(
+        cause_id=intent.cause_id,
+        kind=kind.value,
+        initiator=judging.PLATFORM,
+        roles=frozenset({judging.PLATFORM}),
+        customer_no=None,
+        asset=asset,
+        address=target.address,
+        amount=action.amount,
+        wallet=source.account,
+    )
+    why = judging.own_transfer(conn, payment, now_ns=clock.now_ns())
+    if why is not None:
+        return f"{Reason.POLICY_BLOCKED.value}: {why}"
     spend = plan.reserve(
         conn, intent, source=source, asset_no=asset.asset_no,
         destination_account=target.account, now_ns=clock.now_ns(),
     )  # fmt: skip
     if action.verdict is Verdict.SWEEP:
         sweep_items.add(conn, spend.spend_id, candidate.deposits)
+    return None
 
 
 def _intent(

@@ -14,6 +14,7 @@ from app.api import (
     address_book,
     approvals,
     customers,
+    decisions,
     deposits,
     health,
     markets,
@@ -39,6 +40,7 @@ ROUTERS = (
     withdrawals.router,
     approvals.router,
     address_book.router,
+    decisions.router,
     reserves.router,
     ops.router,
 )

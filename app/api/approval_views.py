@@ -18,7 +18,7 @@ from custody.keys.credentials import CredentialKind
 from custody.keys.passkey_answers import request_options
 from custody.keys.roster import Officer, Roster, Verdict, approval_signable, check_approval
 from custody.keys.typed_approval import typed_data
-from custody.policy.record import decode_record
+from custody.policy.record import Moment, decode_record
 from custody.withdrawals import approvals, decisions
 from custody.withdrawals.approvals import Given
 from custody.withdrawals.rehearsal import Finding, rehearse
@@ -246,7 +246,7 @@ def _progress(
     conn: sa.Connection, shop: Shop, row: Withdrawal, given: list[GivenView], now_ns: int
 ) -> ProgressView:
     roster, intent = shop.context.platform.roster, approvals.intent_of(row)
-    stored = decisions.last(conn, row.withdrawal_id, decisions.Moment.REQUEST)
+    stored = decisions.last(conn, row.withdrawal_id, Moment.REQUEST)
     required = None if stored is None else decode_record(stored.record).decision.requirement
     barred = {intent.initiator, *intent.excluded, *(required.exclude if required else ())}
     yes = {one.person for one in given if one.counts and one.verdict is Verdict.APPROVE}

@@ -17,6 +17,7 @@ _CUSTOMER = frozenset({Role.CUSTOMER})
 _OFFICER = frozenset({Role.OFFICER})
 _OPS = frozenset({Role.OPS})
 _WATCH = frozenset({Role.OPS, Role.AUDITOR})
+_STAFF = _WATCH | _OFFICER
 _OWN_OR_WATCH = _CUSTOMER | _WATCH
 _OWN_OR_STAFF = _OWN_OR_WATCH | _OFFICER
 
@@ -66,6 +67,7 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("POST", "/v1/address-book-rule"): _CUSTOMER,
         ("POST", "/v1/customers/{customer_no}/security-changes"): _OPS,
         ("GET", "/v1/received"): _CUSTOMER,
+        ("GET", "/v1/withdrawals/{withdrawal_id}/decisions"): _STAFF,
         ("GET", "/v1/approvals"): _OFFICER,
         ("GET", "/v1/approvals/{withdrawal_id}"): _OFFICER,
         ("POST", "/v1/withdrawals/{withdrawal_id}/approvals"): _OFFICER,

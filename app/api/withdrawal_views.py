@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+
 from app.api.guard import Shop
 from app.api.shapes import Shown
 from app.api.units import asset_id, instant
 from core.errors import Reason
 from core.money import format_amount
+from custody.policy.record import Moment
+from custody.withdrawals import approvals, decisions, states
 from custody.withdrawals.states import TimelineEntry, Withdrawal, WithdrawalState
+
+_WAITING = frozenset({WithdrawalState.REQUESTED, WithdrawalState.HELD, WithdrawalState.APPROVED})
+_REASONS = frozenset(reason.value for reason in Reason)
+"""What the policy gives as reason of a rejection; an officer's names the officer."""
 
 
 class WithdrawalView(Shown):
@@ -41,10 +49,26 @@ class TimelineView(Shown):
     at: str
 
 
+class WaitingView(Shown):
+    """Why a withdrawal has not been signed yet, and how far it is."""
+
+    why: str
+    """hold, approvals, delay, payment, or the policy's code of what it waits for."""
+    since: str
+    approved: int
+    """Officers whose approvals count now."""
+    quorum: str | None
+    """What the rule asks for; staff only."""
+    officers: list[str]
+    """Who approved; staff only."""
+
+
 class WithdrawalDetail(WithdrawalView):
     """One withdrawal, what happened to it, and the transactions signed for it."""
 
     tx_ids: list[str]
+    waiting: WaitingView | None
+    """Null as soon as it is planned or ended."""
     timeline: list[TimelineView]
 
     @classmethod
@@ -54,12 +78,14 @@ class WithdrawalDetail(WithdrawalView):
         timeline: Sequence[TimelineEntry],
         tx_ids: list[str],
         *,
+        waiting: WaitingView | None,
         for_staff: bool,
     ) -> WithdrawalDetail:
         """Return the detail; customers are not told which officer did what."""
         return cls(
             **shown.model_dump(),
             tx_ids=tx_ids,
+            waiting=waiting,
             timeline=[
                 TimelineView(
                     state=entry.state,
@@ -93,6 +119,33 @@ def view(shop: Shop, row: Withdrawal) -> WithdrawalView:
     )
 
 
+def waiting_of(
+    conn: sa.Connection, shop: Shop, row: Withdrawal, *, for_staff: bool
+) -> WaitingView | None:
+    """Return what a withdrawal waits for; customers are not told who approved."""
+    if row.state not in _WAITING:
+        return None
+    platform = shop.context.platform
+    now_ns = platform.clock.now_ns()
+    progress = approvals.progress(conn, row, roster=platform.roster, now_ns=now_ns)
+    since_ns = states.timeline(conn, row.withdrawal_id)[-1].at_ns
+    why = "hold" if row.state is WithdrawalState.REQUESTED else "approvals"
+    if row.state is WithdrawalState.APPROVED:
+        why = "payment"
+        released = decisions.last(conn, row.withdrawal_id, Moment.RELEASE)
+        if row.releasable_at_ns is not None and now_ns < row.releasable_at_ns:
+            why = "delay"
+        elif released is not None and released.code and released.at_ns >= since_ns:
+            why, since_ns = released.code, released.at_ns
+    return WaitingView(
+        why=why,
+        since=instant(since_ns),
+        approved=len(progress.persons),
+        quorum=progress.quorum if for_staff and progress.quorum else None,
+        officers=list(progress.persons) if for_staff else [],
+    )
+
+
 def _for_customers(state: WithdrawalState, reason: str | None) -> str | None:
-    is_rejected = state is WithdrawalState.REJECTED
-    return Reason.REJECTED_BY_OFFICER.value if is_rejected else reason
+    by_officer = state is WithdrawalState.REJECTED and reason not in _REASONS
+    return Reason.REJECTED_BY_OFFICER.value if by_officer else reason

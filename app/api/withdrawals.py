@@ -14,16 +14,18 @@ from app.api.engine_room import tries
 from app.api.guard import Caller, GuardedRoute, In, OwnNo, Shop
 from app.api.idempotent import IdempotencyKey, replay
 from app.api.shapes import AmountText, Asked, Cursor, Limit, Page, after, next_of
-from app.api.withdrawal_views import WithdrawalDetail, WithdrawalView, view
+from app.api.withdrawal_views import WithdrawalDetail, WithdrawalView, view, waiting_of
 from chains.base import SpendKind
 from core.errors import Reason, Refused
 from core.ids import CustomerNo, WithdrawalId
 from core.money import parse_amount
-from custody import idempotency
+from custody import idempotency, velocity
 from custody.access import Principal, Role
 from custody.idempotency import Answer
+from custody.policy.decision import Outcome
+from custody.policy.record import Moment
 from custody.spending import rows as spending_rows
-from custody.withdrawals import states, workflow
+from custody.withdrawals import decisions, states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState
 from custody.withdrawals.workflow import WithdrawalRequest
 
@@ -66,7 +68,8 @@ async def request_withdrawal(
         )
     if answer is None:
         row = await _outcome(shop, row)
-        reply = _answer(request, shop, row)
+        code = await run_in_threadpool(_code, shop, row)
+        reply = _answer(request, shop, row, code)
         async with shop.turn():
             answer = await run_in_threadpool(_finish, shop, caller, wanted, reply)
     return replay(answer, is_replayed=not is_new)
@@ -103,14 +106,16 @@ def list_withdrawals(
 @router.get("/v1/withdrawals/{withdrawal_id}")
 def read_withdrawal(withdrawal_id: str, caller: Caller, shop: In) -> WithdrawalDetail:
     """Return one withdrawal with everything that happened to it."""
+    for_staff = caller.role is not Role.CUSTOMER
     with shop.context.platform.db.read() as conn:
         row = visible(conn, WithdrawalId(withdrawal_id), caller)
+        waiting = waiting_of(conn, shop, row, for_staff=for_staff)
         timeline = states.timeline(conn, row.withdrawal_id)
         spend = spending_rows.find_by_cause(conn, row.withdrawal_id, SpendKind.WITHDRAWAL)
         sent = [] if spend is None else spending_rows.attempts(conn, spend.spend_id)
     tx_ids = [attempt.tx_id for attempt in sent if not attempt.cancels]
     return WithdrawalDetail.of(
-        view(shop, row), timeline, tx_ids, for_staff=caller.role is not Role.CUSTOMER
+        view(shop, row), timeline, tx_ids, waiting=waiting, for_staff=for_staff
     )
 
 
@@ -159,6 +164,7 @@ def _begin(
         )
 
     def apply(conn: sa.Connection) -> tuple[bool, Answer | None, Withdrawal | None]:
+        velocity.take_turn(conn)  # first, or what others reserve meanwhile makes this run again
         is_new, answer = known(conn)
         if answer is not None:
             return is_new, answer, None
@@ -198,12 +204,21 @@ def _read(shop: Shop, withdrawal_id: WithdrawalId) -> Withdrawal:
         return states.get(conn, withdrawal_id)
 
 
-def _answer(request: Request, shop: Shop, row: Withdrawal) -> Answer:
+def _code(shop: Shop, row: Withdrawal) -> str:
+    """Return the policy's code when it blocked a request, else nothing."""
+    if row.state is not WithdrawalState.REFUSED:
+        return ""
+    with shop.context.platform.db.read() as conn:
+        decided = decisions.last(conn, row.withdrawal_id, Moment.REQUEST)
+    blocked = decided is not None and decided.outcome == Outcome.BLOCK
+    return decided.code if decided is not None and blocked else ""
+
+
+def _answer(request: Request, shop: Shop, row: Withdrawal, code: str) -> Answer:
     if row.state is WithdrawalState.REFUSED:
         reason = Reason(row.reason) if row.reason else Reason.POLICY_BLOCKED
-        document = problems.problem(
-            request, reason.value, "nothing was held", withdrawal_id=row.withdrawal_id
-        )
+        why = f"{code}: nothing was held" if code else "nothing was held"
+        document = problems.problem(request, reason.value, why, withdrawal_id=row.withdrawal_id)
         return Answer(document.status, problems.text_of(document))
     status = 202 if row.state is WithdrawalState.REQUESTED else 201
     return Answer(status, view(shop, row).model_dump_json())

@@ -61,6 +61,26 @@ def timeline(withdrawal_id: IdArgument) -> None:
 
 
 @app.command()
+def explain(
+    withdrawal_id: IdArgument,
+    record: Annotated[
+        bool, typer.Option("--record", help="Everything that was given, as JSON.")
+    ] = False,
+) -> None:
+    """Show what the policy decided about a withdrawal, and every thing that it looked at."""
+    found = client.ask("GET", f"/v1/withdrawals/{withdrawal_id}/decisions")["data"]
+    if record:
+        emit([{"number": one["number"], "record": one["record"]} for one in found])
+        return
+    for one in found:
+        say(
+            f"{one['moment']} at {one['at']}: {one['outcome']} {one['code'] or '-'}"
+            f" by rule {one['rule'] or '-'}, policy {one['policy_hash'][:16]}"
+        )
+    emit([{"moment": one["moment"], **line} for one in found for line in one["trace"]])
+
+
+@app.command()
 def watch(
     withdrawal_id: IdArgument,
     timeout_s: Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait.")] = 600,
@@ -157,7 +177,10 @@ def _wait(withdrawal_id: str, timeout_s: int) -> dict[str, Any]:
 
 def _plain(shown: dict[str, Any]) -> dict[str, Any]:
     """Return what fits on lines; the timeline has a command of its own."""
-    plain = {name: value for name, value in shown.items() if name != "timeline"}
+    plain = {name: value for name, value in shown.items() if name not in ("timeline", "waiting")}
+    if (waiting := shown.get("waiting")) is not None:
+        plain["waits_for"], plain["approved_by"] = waiting["why"], waiting["approved"]
+        plain["quorum"] = waiting["quorum"]
     if "tx_ids" in plain:
         plain["tx_ids"] = " ".join(plain["tx_ids"]) or None
     return plain

@@ -141,7 +141,7 @@ def withdraw(stage: Stage) -> None:
         who: stage.ask(who, "POST", "/v1/withdrawals", key=f"withdrawal-{who}", **body)
         for who, body in wanted.items()
     }
-    own = stage.ask("alice", "GET", f"/v1/deposit-addresses?chain={CHAIN}")["data"][0]["address"]
+    own = stage.ask("bob", "GET", f"/v1/deposit-addresses?chain={CHAIN}")["data"][0]["address"]
     codes = {
         "too much": stage.refused(
             "bob", "POST", "/v1/withdrawals", key="bad-0", asset=eth, destination=outside,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chains.base import SpendKind
 from core.errors import Corrupt
 from core.ids import WithdrawalId
-from custody import catalogue
+from custody import catalogue, velocity
 from custody.ledger import templates
 from custody.ledger.transfers import post
 from custody.spending import sweep_items
@@ -21,7 +21,9 @@ from custody.withdrawals.states import WithdrawalState, WithdrawalVerb
 
 
 def signed(conn: sa.Connection, spend: Spend, *, now_ns: int) -> None:
-    """Bytes are saved; they have not left."""
+    """Bytes are saved; they have not left. From here on the windows of its limits run out."""
+    if not spend.abandoned:
+        velocity.release(conn, spend.cause_id, now_ns)
     if spend.kind is SpendKind.WITHDRAWAL and not spend.abandoned:
         _advance(conn, spend, WithdrawalVerb.SIGN, now_ns)
 
@@ -74,6 +76,7 @@ def failed(conn: sa.Connection, spend: Spend, *, fee: int, reason: str, now_ns: 
     """Finality proves that the intent can never be carried out."""
     _book_fee(conn, spend, fee, now_ns)
     if spend.kind is not SpendKind.WITHDRAWAL:
+        velocity.free(conn, spend.cause_id, now_ns)
         return
     if states.get(conn, WithdrawalId(spend.cause_id)).state is WithdrawalState.BROADCAST:
         posted = templates.withdrawal_returned(

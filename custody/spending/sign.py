@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from chains.base import Chain, FeeRate, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
-from custody import chain_state
+from custody import chain_state, velocity
 from custody.db import Database
 from custody.spending import drafts, effects, rows
 from custody.spending.rows import Attempt, Spend, SpendState
@@ -115,6 +115,7 @@ def _attempt(
     )
 
     def save(conn: sa.Connection) -> None:
+        velocity.take_turn(conn)
         now = rows.get(conn, spend.spend_id)
         if now.abandoned != attempt.cancels:
             raise Refused(Reason.IN_PROGRESS, f"{spend.spend_id} was abandoned meanwhile")

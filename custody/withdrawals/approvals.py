@@ -11,12 +11,13 @@ import sqlalchemy as sa
 
 from core.errors import Corrupt, Reason, Refused
 from core.ids import WithdrawalId
-from custody import audit_log
+from custody import audit_log, policies
 from custody.db import Bytes, Int64, Text, append_only, next_number, table
 from custody.keys import intent as intents
 from custody.keys.intent import WithdrawalIntent
-from custody.keys.roster import Approval, Roster, Verdict, check_approval, verify_approvals
-from custody.withdrawals import states, workflow
+from custody.keys.roster import Approval, Roster, Verdict, check_approval
+from custody.policy.decision import Outcome
+from custody.withdrawals import judging, states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVerb
 
 approvals = table(
@@ -29,7 +30,7 @@ approvals = table(
     sa.Column("signature", Bytes, nullable=False),
     sa.Column("evidence", Bytes, nullable=False),
     sa.Column("at_ns", Int64, nullable=False),
-    sa.UniqueConstraint("withdrawal_id", "person"),
+    sa.UniqueConstraint("withdrawal_id", "public_key"),
 )
 append_only(approvals)
 
@@ -44,18 +45,20 @@ def add(
 ) -> Withdrawal:
     """Record one verdict and move the withdrawal when it decides; the same verdict again is quiet.
 
-    A rejection still counts when the quorum is there, as long as nothing is planned.
+    A rejection still counts when the quorum is there, as long as nothing is planned. A verdict of a
+    key that no longer counts is none: its person may give another one with a present key.
+
     Refused: not_found, illegal_transition (too late), approval_expired, not_an_officer,
     bad_signature, initiator_cannot_approve, already_approved (another verdict of the same person).
     """
     row = states.get(conn, withdrawal_id)
     intent = intent_of(row)
     officer = check_approval(roster, intent, approval, now_ns=now_ns)
-    earlier = _of_person(conn, withdrawal_id, officer.person)
+    earlier = _of_person(conn, row, intent, officer.person, roster=roster, now_ns=now_ns)
     if earlier is not None:
         if earlier.verdict is not approval.verdict:
             raise Refused(Reason.ALREADY_APPROVED, officer.person)
-        return row
+        return _approved_if_met(conn, row, roster=roster, now_ns=now_ns)
     in_time = {WithdrawalState.HELD}
     if approval.verdict is Verdict.REJECT:
         in_time |= {WithdrawalState.APPROVED}
@@ -63,14 +66,13 @@ def add(
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{withdrawal_id} is {row.state}")
     if now_ns >= row.expires_at_ns:
         raise Refused(Reason.APPROVAL_EXPIRED, withdrawal_id)
-    if officer.person == intent.initiator and approval.verdict is Verdict.APPROVE:
+    barred = {intent.initiator, *intent.excluded}
+    if officer.person in barred and approval.verdict is Verdict.APPROVE:
         raise Refused(Reason.INITIATOR_CANNOT_APPROVE, officer.person)
     _insert(conn, row, officer.person, approval, now_ns)
     if approval.verdict is Verdict.REJECT:
         return workflow.reject(conn, row, by=officer.person, now_ns=now_ns)
-    if not has_quorum(conn, row, roster=roster, now_ns=now_ns):
-        return row
-    return states.advance(conn, row, WithdrawalVerb.APPROVE, now_ns=now_ns, releasable_at_ns=now_ns)
+    return _approved_if_met(conn, row, roster=roster, now_ns=now_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +99,53 @@ def given(conn: sa.Connection, withdrawal_id: WithdrawalId) -> list[Given]:
     return [Given(row.person, _approval(row), row.at_ns) for row in conn.execute(query)]
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the officers are."""
+
+    quorum: str
+    """As the rule says it; empty: it asks for nobody."""
+    persons: tuple[str, ...]
+    """Whose approvals count now, sorted."""
+    is_met: bool
+    delay_ns: int
+    """From the complete quorum to the earliest signature."""
+
+
+def progress(conn: sa.Connection, row: Withdrawal, *, roster: Roster, now_ns: int) -> Progress:
+    """Return how far the approvals of a withdrawal are, by its rule and the roster of now.
+
+    Officers who are no longer active do not count. The signer asks for its roster's threshold
+    beside the rule's quorum, and so does this.
+    """
+    taken = judging.taken_of(conn, row.withdrawal_id)
+    required = taken.decision.requirement
+    if required is None:
+        return Progress("", (), taken.decision.outcome is Outcome.ALLOW, 0)
+    intent, rejected = intent_of(row), False
+    persons: set[str] = set()
+    for approval in of(conn, row.withdrawal_id):
+        try:
+            officer = check_approval(roster, intent, approval, now_ns=now_ns)
+        except Refused:
+            continue
+        rejected |= approval.verdict is Verdict.REJECT
+        if approval.verdict is Verdict.APPROVE:
+            persons.add(officer.person)
+    persons -= {intent.initiator, *intent.excluded}
+    groups = policies.get(conn, taken.policy_hash).groups
+    is_met = len(persons) >= roster.threshold and required.quorum.is_met(groups, persons)
+    return Progress(
+        quorum=required.quorum.text,
+        persons=tuple(sorted(persons)),
+        is_met=is_met and not rejected and now_ns < intent.expires_ns,
+        delay_ns=required.delay_ns,
+    )
+
+
 def has_quorum(conn: sa.Connection, row: Withdrawal, *, roster: Roster, now_ns: int) -> bool:
     """Return whether the recorded verdicts make a quorum now."""
-    try:
-        verify_approvals(
-            roster,
-            intent_of(row),
-            of(conn, row.withdrawal_id),
-            now_ns=now_ns,
-        )
-    except Refused:
-        return False
-    return True
+    return progress(conn, row, roster=roster, now_ns=now_ns).is_met
 
 
 def intent_of(row: Withdrawal) -> WithdrawalIntent:
@@ -126,13 +163,34 @@ def intent_of(row: Withdrawal) -> WithdrawalIntent:
     return intent
 
 
-def _of_person(conn: sa.Connection, withdrawal_id: WithdrawalId, person: str) -> Approval | None:
-    row = conn.execute(
-        sa.select(approvals).where(
-            approvals.c.withdrawal_id == withdrawal_id, approvals.c.person == person
-        )
-    ).one_or_none()
-    return None if row is None else _approval(row)
+def _approved_if_met(
+    conn: sa.Connection, row: Withdrawal, *, roster: Roster, now_ns: int
+) -> Withdrawal:
+    found = progress(conn, row, roster=roster, now_ns=now_ns)
+    if row.state is not WithdrawalState.HELD or not found.is_met:
+        return row
+    return states.advance(
+        conn, row, WithdrawalVerb.APPROVE, now_ns=now_ns, releasable_at_ns=now_ns + found.delay_ns
+    )
+
+
+def _of_person(
+    conn: sa.Connection,
+    row: Withdrawal,
+    intent: WithdrawalIntent,
+    person: str,
+    *,
+    roster: Roster,
+    now_ns: int,
+) -> Approval | None:
+    """Return the verdict of a person that counts, None when there is none."""
+    for approval in of(conn, row.withdrawal_id):
+        try:
+            if check_approval(roster, intent, approval, now_ns=now_ns).person == person:
+                return approval
+        except Refused:
+            continue
+    return None
 
 
 def _insert(

@@ -2,21 +2,21 @@
 
 One row per decision, never changed. A withdrawal has one of the moment `request`, and one of
 `release` for every new answer while it waits to be paid; own transfers are judged as `request`.
-`record` and `decision` are the canonical texts of custody.policy.record, so that anybody can take
-the decision again and compare it bit for bit.
+`record` is the canonical text of custody.policy.record, so that anybody can take the decision again
+and compare it bit for bit.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from custody.db import Bytes, Int64, Text, append_only, next_number, table
+from custody.policy.record import Moment
 
 PER_CAUSE_MAX = 1_000
-"""Decisions kept of one cause: what changes its mind more often is answered, not stored."""
+"""Decisions kept of one cause: of what waits any longer, only its end is stored."""
 
 decisions = table(
     "decisions",
@@ -28,19 +28,11 @@ decisions = table(
     sa.Column("code", Text, nullable=False),
     sa.Column("rule", Text, nullable=False),
     sa.Column("record", Text, nullable=False),
-    sa.Column("decision", Text, nullable=False),
     sa.Column("hash", Bytes, nullable=False),
     sa.Column("at_ns", Int64, nullable=False),
     sa.Index("ix_decisions_cause", "cause_id", "decision_no"),
 )
 append_only(decisions)
-
-
-class Moment(enum.StrEnum):
-    """When a decision was taken."""
-
-    REQUEST = "request"
-    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +48,18 @@ class Stored:
     code: str
     rule: str
     record: str
-    """What was given, as canonical JSON."""
-    decision: str
-    """What was said, with its trace, as canonical JSON."""
+    """What was given and what was said, with its trace."""
     hash: bytes
-    """Of the decision's text; inside the intent and so inside every approval."""
+    """Of the record; inside the intent and so inside every approval."""
     at_ns: int
 
 
 def put(conn: sa.Connection, row: Stored) -> Stored:
-    """Store a decision under the next number, which the given one does not name yet."""
-    number = next_number(conn, "decision")
-    values = {c.name: getattr(row, c.name) for c in decisions.c if c.name != "decision_no"}
-    conn.execute(
-        decisions.insert().values({**values, "moment": row.moment.value, "decision_no": number})
-    )
-    return _stored(
-        conn.execute(sa.select(decisions).where(decisions.c.decision_no == number)).one()
-    )
+    """Store a decision under the next number, whatever number it came with, and return it."""
+    stored = replace(row, decision_no=next_number(conn, "decision"))
+    values = {c.name: getattr(stored, c.name) for c in decisions.c}
+    conn.execute(decisions.insert().values({**values, "moment": stored.moment.value}))
+    return stored
 
 
 def of(conn: sa.Connection, cause_id: str, *, limit: int = PER_CAUSE_MAX) -> list[Stored]:
@@ -85,6 +71,12 @@ def of(conn: sa.Connection, cause_id: str, *, limit: int = PER_CAUSE_MAX) -> lis
         .limit(limit)
     )
     return [_stored(row) for row in conn.execute(query)]
+
+
+def is_full(conn: sa.Connection, cause_id: str) -> bool:
+    """Return whether a cause has as many decisions as are kept of what waits."""
+    query = sa.select(sa.func.count()).where(decisions.c.cause_id == cause_id)
+    return conn.execute(query).scalar_one() >= PER_CAUSE_MAX
 
 
 def last(conn: sa.Connection, cause_id: str, moment: Moment) -> Stored | None:

@@ -16,13 +16,17 @@ from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, derived_id
 from custody import catalogue, chain_state
 from custody.db import Database
+from custody.keys.roster import Roster
 from custody.spending import drive, plan
 from custody.spending.drive import Note, Problem
 from custody.spending.rows import Spend
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
-from custody.withdrawals import approvals, states, workflow
+from custody.wallets.inventory import HOT
+from custody.withdrawals import approvals, states
+from custody.withdrawals.releasing import Gate, Looked, Ready
 from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVerb
+from custody.withdrawals.terms import WithdrawalTerms
 
 BATCH_MAX = 20
 """Withdrawals read at once; every approved one is looked at until enough are planned."""
@@ -56,25 +60,32 @@ def decide_payable(purse: Purse, *, amount: int, fee_max: int, asset_is_native: 
     return None if free_native >= fee_max else "hot_wallet_short_of_fees"
 
 
-def step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
+def step(
+    db: Database,
+    chain: Chain,
+    *,
+    roster: Roster,
+    terms: WithdrawalTerms,
+    clock: Clock,
+    note: Note,
+) -> int:
     """Plan approved withdrawals in the order they were requested; return how many were planned.
 
     At most PLANNED_MAX. One that cannot be paid now stays approved and does not stop the others.
     """
+    may = Gate(roster, terms, clock)
     chain_id = chain.traits.chain
     with db.read() as conn:
         if chain_state.state(conn, chain_id).frozen:
             return 0
-        source = addresses.own_wallet(conn, chain_id, workflow.HOT)
+        source = addresses.own_wallet(conn, chain_id, HOT)
     planned = 0
-    for row in _approved(db, chain_id):
-        if row.wallet == states.INSIDE:
-            continue
-        if row.releasable_at_ns is None or clock.now_ns() < row.releasable_at_ns:
-            continue  # the rule's delay
+    for row in approved(db, chain_id, wallet=HOT, now_ns=clock.now_ns()):
         try:
+            if not may.look(db, row):
+                continue
             plan.open_lane(db, chain, source.address)
-            _plan(db, chain, row, source, clock)
+            _plan(db, chain, row, source, may)
         except (Refused, Unavailable) as error:
             note(Problem(row.withdrawal_id, str(error)))
         else:
@@ -84,15 +95,16 @@ def step(db: Database, chain: Chain, *, clock: Clock, note: Note) -> int:
     return planned
 
 
-def _approved(db: Database, chain_id: ChainId) -> Iterator[Withdrawal]:
-    """Yield every approved withdrawal of a chain in the order of the requests."""
+def approved(db: Database, chain_id: ChainId, *, wallet: str, now_ns: int) -> Iterator[Withdrawal]:
+    """Yield every approved withdrawal that a wallet pays and whose delay is over, oldest first."""
     after = 0
     while True:
         with db.read() as conn:
             page = states.in_states(
-                conn, [WithdrawalState.APPROVED], chain=chain_id, after=after, limit=BATCH_MAX
-            )
-        yield from page
+                conn, [WithdrawalState.APPROVED], chain=chain_id, wallet=wallet, after=after,
+                limit=BATCH_MAX,
+            )  # fmt: skip
+        yield from (row for row in page if (row.releasable_at_ns or 0) <= now_ns)
         if len(page) < BATCH_MAX:
             return
         after = page[-1].request_no
@@ -115,7 +127,7 @@ def intent_of(row: Withdrawal, *, source: str, asset_key: str) -> SpendIntent:
     )
 
 
-def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, clock: Clock) -> None:
+def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, may: Gate) -> None:
     with db.read() as conn:
         asset = catalogue.asset(conn, row.asset_no)
         waiting = drive.in_flight(conn, row.chain)
@@ -135,20 +147,23 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, clock: C
     if short is not None:
         raise Unavailable(short, retry_after_ms=30_000)
 
-    def apply(conn: sa.Connection) -> None:
-        now_ns = clock.now_ns()
-        now = states.get(conn, row.withdrawal_id)
-        workflow.refuse_if_stopped(conn, now)
-        workflow.refuse_if_outdated(conn, now, now_ns=now_ns)
+    def apply(conn: sa.Connection) -> Looked:
+        found = may.release(conn, row)
+        if found.ready is not Ready.GO:
+            return found
+        now_ns = may.clock.now_ns()
         if plan.next_nonce(conn, row.chain, source.address) != nonce:
             raise Refused(Reason.IN_PROGRESS, "another payment was planned from the same purse")
-        states.advance(conn, now, WithdrawalVerb.PLAN, now_ns=now_ns)
+        states.advance(conn, found.row, WithdrawalVerb.PLAN, now_ns=now_ns)
         plan.reserve(
             conn, intent, source=source, asset_no=row.asset_no, destination_account=None,
             now_ns=now_ns,
         )  # fmt: skip
+        return found
 
-    db.run(apply)
+    found = db.run(apply)
+    if found.ready is not Ready.GO:
+        raise Refused(Reason.IN_PROGRESS, f"{found.ready}: {found.why}")
 
 
 def _purse(

@@ -24,20 +24,18 @@ import sqlalchemy as sa
 from core.clock import Clock
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import AssetNo, ChainId, CustomerNo, WithdrawalId
-from custody import audit_log, chain_state, funding
+from custody import audit_log, chain_state, funding, velocity
 from custody.db import Amount, Database, Int64, Text, append_only, next_number, table
 from custody.funding import FundingKind
 from custody.spending.drive import Note, Problem
 from custody.wallets import addresses
 from custody.withdrawals import approvals, states
+from custody.withdrawals.releasing import Gate, Ready
 from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVerb
 
 WALLET = states.INSIDE
 """What the intent and the policy's input name as paying wallet (DestinationKind.OWN_CUSTOMER)."""
 BATCH_MAX = 20
-
-MayRelease = Callable[[sa.Connection, Withdrawal], object]
-"""Raises while a withdrawal may not be released: its approvals, its delay, policy, stops."""
 
 inside_transfers = table(
     "inside_transfers",
@@ -88,6 +86,7 @@ def settle(
     assert receiver.customer_no is not None
     addresses.check_shown(receiver, network=intent.network, attestation_key=attestation_key)
     done = states.advance(conn, row, WithdrawalVerb.SETTLE, now_ns=now_ns)
+    velocity.release(conn, row.withdrawal_id, now_ns)
     made = InsideTransfer(
         withdrawal_id=row.withdrawal_id,
         transfer_no=next_number(conn, "inside_transfer"),
@@ -120,7 +119,7 @@ def step(
     db: Database,
     chain: ChainId,
     *,
-    may_release: MayRelease,
+    may: Gate,
     attestation_key: Callable[[], bytes],
     clock: Clock,
     note: Note,
@@ -138,12 +137,13 @@ def step(
     settled = 0
     for row in waiting:
 
-        def apply(conn: sa.Connection, withdrawal_id: WithdrawalId = row.withdrawal_id) -> None:
-            now = states.get(conn, withdrawal_id)
-            may_release(conn, now)
-            settle(conn, now, attestation_key=attestation_key(), now_ns=clock.now_ns())
+        def apply(conn: sa.Connection, row: Withdrawal = row) -> None:
+            found = may.release(conn, row)
+            if found.ready is Ready.GO:
+                settle(conn, found.row, attestation_key=attestation_key(), now_ns=clock.now_ns())
 
         try:
+            may.look(db, row)
             db.run(apply)
         except (Refused, Unavailable) as error:
             note(Problem(row.withdrawal_id, str(error)))

@@ -13,55 +13,27 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import ChainWriter, SpendKind
-from core.clock import SECOND_NS
+from chains.base import ChainWriter, SpendKind, Standing
 from core.errors import Reason, Refused
-from core.ids import AssetNo, CustomerNo, WithdrawalId, derived_id
+from core.ids import CustomerNo, WithdrawalId
 from core.money import ENGINE_AMOUNT_LIMIT, require_int
-from custody import audit_log, catalogue, chain_state, funding
+from custody import audit_log, catalogue, chain_state, funding, velocity
 from custody.funding import FundingKind
-from custody.keys import intent as intents
-from custody.keys.intent import NO_POLICY, WithdrawalIntent
-from custody.policy.request import DestinationKind
+from custody.policy.decision import Outcome
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
-from custody.withdrawals import destinations, states
+from custody.withdrawals import destinations, judging, states
+from custody.withdrawals.composing import WithdrawalRequest, compose, payment_of
 from custody.withdrawals.states import (
     RELEASING,
     Withdrawal,
     WithdrawalState,
     WithdrawalVerb,
 )
+from custody.withdrawals.terms import WithdrawalTerms
 
-POLICY_VERSION = 1
-RULE = "fixed-quorum"
-HOT = "hot"
+__all__ = ["WithdrawalRequest", "WithdrawalTerms"]
 EXPIRE_BATCH_MAX = 100
-
-
-@dataclass(frozen=True, slots=True)
-class WithdrawalRequest:
-    """What a customer asks for. client_withdrawal_id is the idempotency key, valid for ever."""
-
-    client_withdrawal_id: str
-    customer_no: CustomerNo
-    initiator: str
-    asset_no: AssetNo
-    destination: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class WithdrawalTerms:
-    """What the platform sets.
-
-    The most it pays a chain for one withdrawal, and how long approvals may take.
-    """
-
-    network_fee_max: int
-    expiry_ns: int = 24 * 3600 * SECOND_NS
-    inside_is_free: bool = True
-    """Whether payments between customers cost no flat fee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +52,17 @@ def request(
     chain: ChainWriter,
     terms: WithdrawalTerms,
     now_ns: int,
+    standing: Standing | None = None,
 ) -> Withdrawal:
-    """Accept a request and ask the engine to hold amount + fee; the same request again is returned.
+    """Decide about a request, and ask the engine to hold amount + fee unless it is blocked.
 
-    Refused, before anything is held: exists_with_other_content, unknown_customer, unknown_asset,
-    frozen, invalid_address, forbidden_destination, own_address, zero_amount, below_minimum,
-    amount_out_of_range.
+    The same request again is returned, whatever became of it. A blocked one is a row in state
+    REFUSED with its decision, and nothing is held. standing: what the node found at the
+    destination. Refused, and then nothing is stored: exists_with_other_content, unknown_customer,
+    unknown_asset, frozen, invalid_address, forbidden_destination, own_address, zero_amount,
+    below_minimum, amount_out_of_range, unknown_policy.
     """
+    velocity.take_turn(conn)
     asset = catalogue.asset(conn, asked.asset_no)
     destination = chain.parse_address(asked.destination)
     earlier = states.by_client_id(conn, asked.customer_no, asked.client_withdrawal_id)
@@ -99,9 +75,21 @@ def request(
     if catalogue.customer(conn, asked.customer_no).frozen:
         raise Refused(Reason.FROZEN, "customer")
     chain_state.refuse_if_frozen(conn, asset.chain)
-    wallet = _wallet_to(conn, asked.customer_no, asset, destination)
-    row = _compose(conn, asked, asset, destination, wallet, terms, now_ns)
+    _refuse_destination(conn, asked.customer_no, asset, destination)
+    payment = payment_of(asked, asset, destination, standing)
+    judged = judging.at_request(conn, payment, terms=terms, now_ns=now_ns)
+    row = compose(conn, asked, judged, asset=asset, terms=terms)
     states.insert(conn, row)
+    judging.keep(conn, judged, row.withdrawal_id)
+    audit_log.record(
+        conn, actor=asked.initiator, action="withdrawal.request", subject=row.withdrawal_id,
+        detail={"intent": row.intent_hash.hex(), "outcome": judged.decision.outcome.value},
+        at_ns=now_ns,
+    )  # fmt: skip
+    if judged.decision.outcome is Outcome.BLOCK:
+        reason = judging.reason_of(judged.decision)
+        return states.advance(conn, row, WithdrawalVerb.REFUSE, now_ns=now_ns, reason=reason)
+    judging.reserve(conn, judged, row.withdrawal_id)
     destinations.note_used(conn, asset.chain, asked.customer_no, destination, now_ns)
     funding.put(
         conn,
@@ -111,16 +99,18 @@ def request(
         amount=row.amount + row.fee,
         cause_id=row.withdrawal_id,
     )
-    audit_log.record(
-        conn, actor=asked.initiator, action="withdrawal.request", subject=row.withdrawal_id,
-        detail={"intent": row.intent_hash.hex()}, at_ns=now_ns,
-    )  # fmt: skip
     return row
 
 
 def on_held(conn: sa.Connection, withdrawal_id: WithdrawalId, *, now_ns: int) -> None:
-    """Called by settlement: the engine holds the money, officers may look."""
-    states.advance(conn, states.get(conn, withdrawal_id), WithdrawalVerb.HOLD, now_ns=now_ns)
+    """Called by settlement: the engine holds the money, officers may look.
+
+    What its rule allows without officers is approved at once.
+    """
+    row = states.get(conn, withdrawal_id)
+    held = states.advance(conn, row, WithdrawalVerb.HOLD, now_ns=now_ns)
+    if judging.taken_of(conn, withdrawal_id).decision.outcome is Outcome.ALLOW:
+        states.advance(conn, held, WithdrawalVerb.APPROVE, now_ns=now_ns, releasable_at_ns=now_ns)
 
 
 def on_refused(
@@ -129,6 +119,7 @@ def on_refused(
     """Called by settlement: the engine refused the hold; nothing was taken."""
     row = states.get(conn, withdrawal_id)
     states.advance(conn, row, WithdrawalVerb.REFUSE, now_ns=now_ns, reason=reason)
+    velocity.free(conn, withdrawal_id, now_ns)
 
 
 def cancel(conn: sa.Connection, withdrawal_id: WithdrawalId, *, by: str, now_ns: int) -> Withdrawal:
@@ -140,7 +131,7 @@ def cancel(conn: sa.Connection, withdrawal_id: WithdrawalId, *, by: str, now_ns:
     if row.state is WithdrawalState.CANCELLED:
         return row
     done = states.advance(conn, row, WithdrawalVerb.CANCEL, now_ns=now_ns, reason=f"by {by}")
-    release(conn, done)
+    release(conn, done, now_ns=now_ns)
     audit_log.record(
         conn, actor=by, action="withdrawal.cancel", subject=withdrawal_id, detail={}, at_ns=now_ns
     )
@@ -155,7 +146,7 @@ def reject(conn: sa.Connection, row: Withdrawal, *, by: str, now_ns: int) -> Wit
     done = states.advance(
         conn, row, WithdrawalVerb.REJECT, now_ns=now_ns, reason=f"rejected by {by}"
     )
-    release(conn, done)
+    release(conn, done, now_ns=now_ns)
     return done
 
 
@@ -174,7 +165,8 @@ def expire(conn: sa.Connection, *, now_ns: int, limit: int = EXPIRE_BATCH_MAX) -
     ids = [WithdrawalId(found) for found in conn.execute(query).scalars()]
     for withdrawal_id in ids:
         row = states.get(conn, withdrawal_id)
-        release(conn, states.advance(conn, row, WithdrawalVerb.EXPIRE, now_ns=now_ns))
+        done = states.advance(conn, row, WithdrawalVerb.EXPIRE, now_ns=now_ns)
+        release(conn, done, now_ns=now_ns)
         audit_log.record(
             conn, actor="platform", action="withdrawal.expire", subject=withdrawal_id,
             detail={"state": row.state.value}, at_ns=now_ns,
@@ -182,14 +174,15 @@ def expire(conn: sa.Connection, *, now_ns: int, limit: int = EXPIRE_BATCH_MAX) -
     return len(ids)
 
 
-def release(conn: sa.Connection, row: Withdrawal) -> None:
-    """Ask the engine to give a withdrawal's hold back.
+def release(conn: sa.Connection, row: Withdrawal, *, now_ns: int) -> None:
+    """Ask the engine to give a withdrawal's hold back, and free what it took of every limit.
 
     Refused: illegal_transition (it may still be paid).
     """
     if row.state not in RELEASING:
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.withdrawal_id} is {row.state}")
     _end_hold(conn, row, FundingKind.RELEASE)
+    velocity.free(conn, row.withdrawal_id, now_ns)
 
 
 def confirm(conn: sa.Connection, withdrawal_id: WithdrawalId, *, now_ns: int) -> None:
@@ -202,7 +195,8 @@ def confirm(conn: sa.Connection, withdrawal_id: WithdrawalId, *, now_ns: int) ->
 def fail(conn: sa.Connection, withdrawal_id: WithdrawalId, *, reason: str, now_ns: int) -> None:
     """Called when finality proves that the payment can never land: the hold is released."""
     row = states.get(conn, withdrawal_id)
-    release(conn, states.advance(conn, row, WithdrawalVerb.FAIL, now_ns=now_ns, reason=reason))
+    done = states.advance(conn, row, WithdrawalVerb.FAIL, now_ns=now_ns, reason=reason)
+    release(conn, done, now_ns=now_ns)
     audit_log.record(
         conn, actor="platform", action="withdrawal.fail", subject=withdrawal_id,
         detail={"state": row.state.value, "reason": reason}, at_ns=now_ns,
@@ -248,70 +242,13 @@ def _check_amount(amount: int, asset: catalogue.Asset) -> None:
         raise Refused(Reason.BELOW_MINIMUM, str(asset.spec.withdrawal_minimum))
 
 
-def _wallet_to(
+def _refuse_destination(
     conn: sa.Connection, customer_no: CustomerNo, asset: catalogue.Asset, destination: str
-) -> str:
-    """Return who pays: nobody outside, when the receiver is another customer of ours."""
-    kind, found = destinations.judge(conn, asset.chain, customer_no, destination)
+) -> None:
+    """Refuse what money may never go to, before anything is stored."""
+    _, found = destinations.judge(conn, asset.chain, customer_no, destination)
     for finding in found:
         raise Refused(Reason(finding.code), finding.detail)
-    return states.INSIDE if kind is DestinationKind.OWN_CUSTOMER else HOT
-
-
-def _compose(
-    conn: sa.Connection,
-    asked: WithdrawalRequest,
-    asset: catalogue.Asset,
-    destination: str,
-    wallet: str,
-    terms: WithdrawalTerms,
-    now_ns: int,
-) -> Withdrawal:
-    inside = wallet == states.INSIDE
-    fee = 0 if inside and terms.inside_is_free else asset.spec.withdrawal_fee
-    # The id follows from whose request it is and his own id for it, so a retry cannot make a second
-    # one.
-    withdrawal_id = WithdrawalId(derived_id("wd", asked.customer_no, asked.client_withdrawal_id))
-    intent = WithdrawalIntent(
-        withdrawal_id=withdrawal_id,
-        customer_no=asked.customer_no,
-        initiator=asked.initiator,
-        chain=asset.chain,
-        network=chain_state.state(conn, asset.chain).network,
-        asset_key=asset.spec.key,
-        destination=destination,
-        amount=asked.amount,
-        fee_minor=fee,
-        network_fee_max=0 if inside else terms.network_fee_max,
-        policy_version=POLICY_VERSION,
-        expires_ns=now_ns + terms.expiry_ns,
-        rule=RULE,
-        wallet=wallet,
-        policy_hash=NO_POLICY,
-        decision_hash=NO_POLICY,
-        excluded=(),
-        not_before_ns=0,
-    )
-    return Withdrawal(
-        withdrawal_id=withdrawal_id,
-        request_no=states.next_request_no(conn),
-        client_withdrawal_id=asked.client_withdrawal_id,
-        customer_no=asked.customer_no,
-        initiator=asked.initiator,
-        chain=asset.chain,
-        asset_no=asset.asset_no,
-        destination=destination,
-        amount=asked.amount,
-        fee=fee,
-        intent=intents.encode(intent),
-        intent_hash=intents.intent_hash(intent),
-        wallet=wallet,
-        expires_at_ns=intent.expires_ns,
-        releasable_at_ns=None,
-        state=WithdrawalState.REQUESTED,
-        reason=None,
-        requested_at_ns=now_ns,
-    )
 
 
 def _end_hold(conn: sa.Connection, row: Withdrawal, kind: FundingKind) -> None:

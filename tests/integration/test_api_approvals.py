@@ -21,6 +21,7 @@ from custody.keys.typed_approval import address_text
 from tests.support.api import Front, api_of, problem_of
 from tests.support.authenticator import UP, SoftAuthenticator, to_text
 from tests.support.house import HOT, make_roster, open_house
+from tests.support.policies import OFFICERS, document
 from tests.support.rails import PasskeyOf, WalletKey
 
 ZEROS = "0x" + "0" * 130
@@ -33,7 +34,8 @@ ROWS = (*make_roster().officers, DAN.row("dan"), EVE.row("eve"), WalletKey("old"
 def front_of_three_rails(url: str) -> Iterator[Front]:
     """Open a house whose officers hold three kinds of credentials."""
     world = FakeWorld(finality_depth=2)
-    with open_house(url, FakeChain(world), world.listed_assets()) as house:
+    policy = document(persons=(*OFFICERS, "dan", "eve"))
+    with open_house(url, FakeChain(world), world.listed_assets(), policy=policy) as house:
         house.pin(officers=ROWS)
         world.fund(house.own_address(HOT), 10**9)
         with api_of(house, world) as front:

@@ -23,8 +23,10 @@ from custody.keys.signers.base import KeyRef
 from custody.keys.signers.local import LocalSigner
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
+from tests.support.policies import document
 
 PEOPLE = ("ada", "bea", "cai")
+POLICY = document(persons=PEOPLE)
 SEED = Secret(SeededEntropy(1, "strongroom/simulation/keys").token_bytes(32))
 ATTESTATION_KEY = AttestationKey(
     Secret(SeededEntropy(1, "strongroom/simulation/attestation").token_bytes(32))

@@ -19,7 +19,7 @@ from chains.base import NATIVE
 from chains.fake import FakeWorld, FaultScript
 from core.clock import SECOND_NS, ManualClock
 from core.errors import Corrupt, Unavailable
-from custody import catalogue, chain_state, decided_deposits, deposit_rows, settlement
+from custody import catalogue, chain_state, decided_deposits, deposit_rows, policies, settlement
 from custody import funding as funding_rows
 from custody.db import Database
 from custody.deposit_rows import DepositState
@@ -311,6 +311,9 @@ def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = Tr
     who = cast.gather(chain_world)
     judge_db = Database.open(url, clock=clock, entropy=dice.entropy("judges"))
     judge_db.create_all()
+    judge_db.run(
+        lambda conn: policies.add(conn, cast.POLICY, in_force_from_ns=0, by="ada", now_ns=0)
+    )
     machine = Machine(
         url=url, dice=dice, clock=clock, world=chain_world, cast=who,
         crash=CrashPoints(dice, crash_ppm), faults=FaultScript(entropy=dice.entropy("node")),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.bootstrap import ChainHome, Platform, account_keys, issue_address, prepare
@@ -21,7 +22,7 @@ from core.clock import SECOND_NS, ManualClock
 from core.entropy import SeededEntropy
 from core.errors import Unavailable
 from core.ids import AssetNo, CustomerNo, WithdrawalId
-from custody import catalogue, settlement
+from custody import catalogue, policies, prices, settlement
 from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.attestation import AttestationKey
@@ -35,10 +36,13 @@ from custody.keys.secret import Secret
 from custody.keys.signers.local import LocalSigner
 from custody.keys.store import Shelf
 from custody.ledger import balances
+from custody.policy.request import PRICE_SCALE, Price
+from custody.policy.rules import Policy
 from custody.spending.drive import Patience, Problem
 from custody.wallets.addresses import Address
 from custody.wallets.inventory import GAS, HOT
-from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals import approvals, decisions, states, workflow
+from custody.withdrawals.decisions import Stored
 from custody.withdrawals.notices import CodeNotice
 from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalRequest, WithdrawalTerms
@@ -49,6 +53,7 @@ from engine.sequencer import Sequencer
 from engine.simulated_files import SimulatedStorage
 from engine.types import AddAsset, AddMarket, Command
 from sweeper.policy import SweepRules
+from tests.support.policies import document
 
 OFFICERS = ("ada", "ben", "cleo")
 FAR_NS = 1 << 62
@@ -241,10 +246,41 @@ class House:
             signer=dataclasses.replace(desk, guards=guards),
         )
 
+    def adopt(self, *entries: str, **options: Any) -> Policy:
+        """Put the next policy in force, with other entries than the present one's."""
+
+        def apply(conn: sa.Connection) -> Policy:
+            now_ns = self.clock.now_ns()
+            before = policies.newest(conn)
+            assert before is not None
+            body = document(*entries, serial=before.serial + 1, previous=before.hash, **options)
+            return policies.add(conn, body, in_force_from_ns=now_ns, by="house", now_ns=now_ns)
+
+        return self.platform.db.run(apply)
+
+    def price(self, key: str, dollars: int, *, source: str = "test") -> None:
+        """Say what one whole coin is worth now."""
+        now_ns = self.clock.now_ns()
+        said = Price(dollars * 10**PRICE_SCALE, now_ns, source)
+        asset_no = self.asset_no(key)
+        self.platform.db.run(
+            lambda conn: prices.record(conn, asset_no, said, by="test", now_ns=now_ns)
+        )
+
+    def decisions(self, cause_id: str) -> list[Stored]:
+        """Return what was decided about a withdrawal or an own transfer."""
+        with self.platform.db.read() as conn:
+            return decisions.of(conn, cause_id)
+
     def withdrawal(self, withdrawal_id: WithdrawalId) -> Withdrawal:
         """Return a withdrawal as it stands."""
         with self.platform.db.read() as conn:
             return states.get(conn, withdrawal_id)
+
+
+def _begin_policy(conn: sa.Connection, body: bytes, now_ns: int) -> None:
+    if policies.newest(conn) is None:
+        policies.add(conn, body, in_force_from_ns=0, by="house", now_ns=now_ns)
 
 
 def start_engine(platform: Platform, storage: Storage) -> Sequencer:
@@ -279,8 +315,12 @@ def open_house(
     storage: Storage | None = None,
     terms: WithdrawalTerms | None = None,
     sweeps: SweepRules | None = None,
+    policy: bytes | None = None,
 ) -> Iterator[House]:
-    """Open a house on a database (empty or used before), a chain and a journal."""
+    """Open a house on a database (empty or used before), a chain and a journal.
+
+    policy: its first one; by default two officers agree to every withdrawal.
+    """
     clock = clock or ManualClock()
     storage = storage or SimulatedStorage(SeededEntropy(1, "disk"))
     db = Database.open(url)
@@ -308,6 +348,7 @@ def open_house(
         chains={name: home},
     )
     prepare(platform, assets=assets, markets=markets)
+    db.run(partial(_begin_policy, body=policy or document(), now_ns=clock.now_ns()))
     sequencer = start_engine(platform, storage)
     try:
         yield House(platform, home, clock, storage, sequencer, postbox=postbox)

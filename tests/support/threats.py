@@ -255,6 +255,11 @@ class Scene:
         assert self.broken_equations() == []
 
 
+def held_by_chain(scene: Scene, address: str = OUTSIDE) -> int:
+    """Return the native coin of an address as the node itself says it."""
+    return int(scene.node.call("eth_getBalance", address, "latest"), 16)
+
+
 class Stage:
     """Opens scenes for a test; what it opened ends with the test."""
 

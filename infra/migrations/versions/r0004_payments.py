@@ -48,7 +48,6 @@ def _decisions() -> None:
         sa.Column("code", Text, nullable=False),
         sa.Column("rule", Text, nullable=False),
         sa.Column("record", Text, nullable=False),
-        sa.Column("decision", Text, nullable=False),
         sa.Column("hash", Bytes, nullable=False),
         sa.Column("at_ns", Int64, nullable=False),
         sa.PrimaryKeyConstraint("decision_no"),
@@ -245,10 +244,10 @@ def _approvals() -> None:
         sa.Column("at_ns", Int64, nullable=False),
         sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawals.withdrawal_id"]),
         sa.PrimaryKeyConstraint("approval_no"),
-        sa.UniqueConstraint("withdrawal_id", "person"),
+        sa.UniqueConstraint("withdrawal_id", "public_key"),
         sqlite_strict=True,
     )
-    ddl.append_only("approvals", keys=[["approval_no"], ["withdrawal_id", "person"]])
+    ddl.append_only("approvals", keys=[["approval_no"], ["withdrawal_id", "public_key"]])
 
 
 def _spend_attempts() -> None:

@@ -148,10 +148,11 @@ def test_two_planners_do_not_spend_one_purse_twice(
 
     def overtaken(*args: object, **kwargs: object) -> str | None:
         monkeypatch.setattr(execute, "decide_payable", real)
-        monkeypatch.setattr(execute, "_approved", lambda *_: iter([both[1]]), raising=False)
+        monkeypatch.setattr(execute, "approved", lambda *_, **__: iter([both[1]]))
         execute.step(
-            house.platform.db, house.home.chain, clock=house.clock, note=house.problems.append
-        )
+            house.platform.db, house.home.chain, roster=house.platform.roster,
+            terms=house.home.terms, clock=house.clock, note=house.problems.append,
+        )  # fmt: skip
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(execute, "decide_payable", overtaken)

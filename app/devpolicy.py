@@ -1,0 +1,126 @@
+"""The first policy of a development setup: two officers, wide limits in USD, own transfers at once.
+
+What it says in words: nothing goes to a contract of ours by mistake, a withdrawal below 100,000 USD
+needs two officers, a larger one two officers and half a minute; a customer withdraws at most a
+million USD in any 24 hours, everybody together ten millions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from app.devroster import THRESHOLD
+from app.opening import list_everything, open_platform
+from app.settings import Settings
+from core.clock import Clock
+from custody import catalogue, policies, prices
+from custody.policy.request import PRICE_SCALE, Price
+
+PRICES_USD = {"ETH": 3_000, "DUSD": 1, "DGLD": 2_000}
+"""What one whole coin of the development chain is said to be worth."""
+STALE_AFTER_S = 10 * 365 * 86_400
+"""Nothing feeds prices on a developer's machine: the first ones stay good."""
+_POLICY = """\
+version = 1
+serial = 1
+previous = ""
+issued_ns = {issued_ns}
+
+[publish]
+quorum = "{threshold} of officers"
+delay_s = 0
+
+[price]
+stale_after_s = {stale_after_s}
+
+[groups.officers]
+persons = [{persons}]
+
+[[rules]]
+id = "own-transfers"
+kinds = ["sweep", "top_up", "rotation"]
+chains = ["*"]
+assets = ["*"]
+wallets = ["*"]
+destination_kinds = ["own_wallet"]
+outcome = "allow"
+
+[[rules]]
+id = "withdrawal"
+kinds = ["withdrawal"]
+chains = ["*"]
+assets = ["*"]
+wallets = ["*"]
+max_usd = "100000"
+outcome = "require"
+quorum = "{threshold} of officers"
+delay_s = 0
+expiry_s = 86_400
+
+[[rules]]
+id = "large-withdrawal"
+kinds = ["withdrawal"]
+chains = ["*"]
+assets = ["*"]
+wallets = ["*"]
+outcome = "require"
+quorum = "{threshold} of officers"
+delay_s = 30
+expiry_s = 86_400
+
+[[buckets]]
+id = "customer-day"
+kinds = ["withdrawal"]
+chains = ["*"]
+assets = ["*"]
+wallets = ["*"]
+per = ["customer"]
+unit = "usd"
+cap = "1000000"
+window_s = 86_400
+
+[[buckets]]
+id = "all-day"
+kinds = ["withdrawal"]
+chains = ["*"]
+assets = ["*"]
+wallets = ["*"]
+per = ["global"]
+unit = "usd"
+cap = "10000000"
+window_s = 86_400
+"""
+
+
+def dev_policy(
+    persons: Sequence[str], *, threshold: int, issued_ns: int, stale_after_s: int = STALE_AFTER_S
+) -> bytes:
+    """Return the document of the first policy."""
+    text = _POLICY.format(
+        issued_ns=issued_ns,
+        threshold=threshold,
+        stale_after_s=stale_after_s,
+        persons=", ".join(f'"{person}"' for person in persons),
+    )
+    return text.encode("ascii")
+
+
+def begin_dev_policy(settings: Settings, persons: Sequence[str], *, clock: Clock) -> None:
+    """List the assets, put the first policy in force, and say what every coin is worth."""
+    now_ns = clock.now_ns()
+    policy = dev_policy(persons, threshold=THRESHOLD, issued_ns=now_ns)
+    platform = open_platform(settings, clock=clock)
+
+    def apply(conn: sa.Connection) -> None:
+        policies.add(conn, policy, in_force_from_ns=0, by="dev", now_ns=now_ns)
+        for asset in catalogue.all_assets(conn):
+            said = Price(PRICES_USD[asset.spec.symbol] * 10**PRICE_SCALE, now_ns, "dev")
+            prices.record(conn, asset.asset_no, said, by="dev", now_ns=now_ns)
+
+    try:
+        list_everything(settings, platform)
+        platform.db.run(apply)
+    finally:
+        platform.close()
