@@ -28,6 +28,7 @@ from custody.keys.roster_files import RosterChain
 from custody.keys.rotation import accounts_in_use
 from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, wallet_of
+from custody.screening.cases import Provider
 from custody.spending import rotations
 from custody.spending.drive import Patience
 from custody.spending.rows import Spend, SpendState
@@ -87,6 +88,8 @@ class Platform:
     """How customers' address books behave."""
     notifier: Notifier = field(default_factory=NobodyTold)
     """Who hands one-time codes to customers."""
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    """Who is asked about every withdrawal, by name."""
 
     @property
     def roster(self) -> Roster:

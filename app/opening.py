@@ -12,6 +12,7 @@ from app.markets import assets_of, list_markets, load_markets
 from app.notices import FolderNotifier
 from app.settings import ChainSettings, Settings
 from app.settings_customers import book_terms
+from app.settings_screening import open_providers
 from app.settings_values import SettingsError
 from app.signer_client import SignerClient
 from chains.assets import load_assets
@@ -70,6 +71,7 @@ def open_platform(
         signer=SignerClient(settings.signer.socket),
         book=book_terms(settings.address_book),
         notifier=_notifier(settings),
+        providers=open_providers(settings.screening),
         chains={
             name: _home(chain, settings.chains[name], keys[name]) for name, chain in chains.items()
         },

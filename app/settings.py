@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit
 
 from app.settings_customers import BOOK, AddressBookSettings, problems_of_book
+from app.settings_screening import SCREENING, ScreeningSettings, problems_of_screening
 from app.settings_signer import SignerSettings, problems_of_signer
 from app.settings_values import SettingsError, absolute_url, hidden, read_value
 from core.clock import SECOND_NS
@@ -196,6 +197,7 @@ class Settings:
     worker: WorkerSettings = WorkerSettings()
     logs: LogSettings = LogSettings()
     address_book: AddressBookSettings = BOOK
+    screening: ScreeningSettings = SCREENING
     chains: Mapping[ChainId, ChainSettings] = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -368,6 +370,7 @@ def _check(settings: Settings) -> None:
     problems += _problems_of_engine(settings.engine)
     problems += problems_of_signer(settings.signer)
     problems += problems_of_book(settings.address_book)
+    problems += problems_of_screening(settings.screening)
     if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
         problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
     if not settings.chains:

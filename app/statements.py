@@ -7,9 +7,10 @@ from functools import partial
 
 from app.bootstrap import Platform
 from core.errors import Reason, Refused
-from core.ids import ChainId, DepositId
+from core.ids import ChainId, DepositId, WithdrawalId
 from custody import deposit_rows, resolution, treasury
 from custody.keys.statement import Statement, StatementKind, StatementSignature
+from custody.screening import cases
 
 
 def draft_resolution(platform: Platform, chain: ChainId, *, expires_ns: int) -> Statement:
@@ -30,6 +31,17 @@ def draft_recognition(platform: Platform, deposit_id: DepositId, *, expires_ns: 
         return treasury.statement_of(deposit_rows.get(conn, deposit_id), expires_ns=expires_ns)
 
 
+def draft_screening(
+    platform: Platform, withdrawal_id: WithdrawalId, *, expires_ns: int
+) -> Statement:
+    """Return what officers may sign to release a withdrawal that a provider holds.
+
+    Refused: not_found, illegal_transition.
+    """
+    with platform.db.read() as conn:
+        return cases.statement_of(conn, withdrawal_id, expires_ns=expires_ns)
+
+
 def carry_out(
     platform: Platform, statement: Statement, signatures: Sequence[StatementSignature]
 ) -> None:
@@ -45,6 +57,14 @@ def carry_out(
             partial(
                 resolution.resolve, resolution=plan, statement=statement, signatures=signatures,
                 roster=platform.roster, now_ns=now_ns,
+            )
+        )  # fmt: skip
+        return
+    if statement.kind is StatementKind.RELEASE_SCREENING:
+        platform.db.run(
+            partial(
+                cases.release, statement=statement, signatures=signatures, roster=platform.roster,
+                now_ns=now_ns,
             )
         )  # fmt: skip
         return

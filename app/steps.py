@@ -15,9 +15,10 @@ from core.clock import SECOND_NS
 from core.errors import Unavailable
 from core.ids import ChainId
 from custody import funding, settlement
+from custody.screening import cases
 from custody.settlement import EventLog
 from custody.spending import drive
-from custody.spending.drive import Note
+from custody.spending.drive import Note, Problem
 from custody.wallets.rederive import AddressWatch, Completion
 from custody.withdrawals import execute, inside, workflow
 from custody.withdrawals.releasing import Gate
@@ -73,6 +74,10 @@ def worker_steps(platform: Platform, note: Note) -> list[Step]:
     steps = [
         Step("withdrawals.expire", Home.ANY, 5 * SECOND_NS, lambda: _expire(platform)),
     ]
+    if platform.providers:
+        steps.append(
+            Step("screening.ask", Home.ANY, SECOND_NS, lambda: _screen(platform, note)),
+        )
     for chain_id, home in platform.chains.items():
         steps += _chain_steps(platform, chain_id, home, note)
         steps += _address_steps(platform, chain_id, home)
@@ -176,6 +181,15 @@ def _settle_inside(platform: Platform, chain_id: ChainId, note: Note) -> int:
         attestation_key=lambda: platform.attestation_key,
         clock=platform.clock,
         note=note,
+    )
+
+
+def _screen(platform: Platform, note: Note) -> int:
+    return cases.step(
+        platform.db,
+        platform.providers,
+        clock=platform.clock,
+        note=lambda withdrawal_id, why: note(Problem(withdrawal_id, why)),
     )
 
 

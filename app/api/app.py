@@ -23,6 +23,7 @@ from app.api import (
     orders,
     problems,
     reserves,
+    screening,
     withdrawals,
 )
 from app.api.context import ApiContext
@@ -41,6 +42,7 @@ ROUTERS = (
     approvals.router,
     address_book.router,
     decisions.router,
+    screening.router,
     reserves.router,
     ops.router,
 )

@@ -27,6 +27,7 @@ from app.cli import (
     policy,
     reserve,
     roster,
+    screening,
     serve,
     sim,
     statement,
@@ -63,6 +64,7 @@ app.add_typer(deposit.app, name="deposit")
 app.add_typer(market.app, name="market")
 app.add_typer(order.app, name="order")
 app.add_typer(withdrawal.app, name="withdrawal")
+app.add_typer(screening.app, name="screening")
 app.add_typer(reserve.app, name="reserve")
 app.add_typer(demo.app, name="demo")
 app.command(name="up")(up.up)

@@ -47,6 +47,18 @@ def funding(deposit: str, hours: HoursOption = 24) -> None:
 
 
 @app.command()
+def screening(withdrawal: str, hours: HoursOption = 24) -> None:
+    """Draft that a withdrawal which a screening provider holds may go on."""
+    with errors_as_exit_codes():
+        from app.opening import open_platform
+        from app.statements import draft_screening
+        from core.ids import WithdrawalId
+
+        platform = open_platform(settings())
+        _emit(draft_screening(platform, WithdrawalId(withdrawal), expires_ns=_expires(hours)))
+
+
+@app.command()
 def sign(
     file: Annotated[Path, typer.Argument(help="The statement: the hex of its canonical bytes.")],
     key_file: Annotated[Path, typer.Option("--key", help="The officer's private key file.")],

@@ -30,6 +30,7 @@ class StatementKind(enum.StrEnum):
 
     RESOLVE_REORGANISATION = "resolve_reorganisation"
     RECOGNISE_FUNDING = "recognise_funding"
+    RELEASE_SCREENING = "release_screening"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     "destinations": (
         "Whom a customer may pay, and what holds a payment back.",
         """address_entries address_book_rules used_destinations security_changes
-        inside_transfers""",
+        inside_transfers sanction_lists sanctioned_addresses travel_records
+        screening_cases screening_answers screening_releases""",
     ),
     "keys": ("What was signed, and who may ask.", ""),
 }

@@ -75,6 +75,7 @@ def filled(path: str, ids: dict[str, str]) -> str:
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/orders/{order_id}": {"price": "0.02", "quantity": "1"},
     "/v1/withdrawals/{withdrawal_id}/cancel": {},
+    "/v1/withdrawals/{withdrawal_id}/travel-rule": {"ivms101": {}},
     "/v1/address-book/{entry_id}/confirm": {"code": "AAAA-AAAA-AAAA-AAAA"},
 }
 

@@ -16,16 +16,52 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables."""
+    _sanction_lists()
+    _sanctioned_addresses()
     _address_book_rules()
     _address_entries()
+    _screening_cases()
     _security_changes()
     _used_destinations()
     _inside_transfers()
+    _screening_answers()
+    _screening_releases()
+    _travel_records()
 
 
 def downgrade() -> None:
     """Refused."""
     ddl.forwards_only()
+
+
+def _sanction_lists() -> None:
+    op.create_table(
+        "sanction_lists",
+        sa.Column("list_no", Int64, autoincrement=False, nullable=False),
+        sa.Column("sha256", Bytes, nullable=False),
+        sa.Column("published", Text, nullable=False),
+        sa.Column("parties", Int64, nullable=False),
+        sa.Column("addresses", Int64, nullable=False),
+        sa.Column("by", Text, nullable=False),
+        sa.Column("checked_at_ns", Int64, nullable=False),
+        sa.PrimaryKeyConstraint("list_no"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("sanction_lists", keys=[["list_no"]])
+
+
+def _sanctioned_addresses() -> None:
+    op.create_table(
+        "sanctioned_addresses",
+        sa.Column("sha256", Bytes, nullable=False),
+        sa.Column("comparable", Text, nullable=False),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("symbol", Text, nullable=False),
+        sa.Column("party", Text, nullable=False),
+        sa.PrimaryKeyConstraint("sha256", "comparable"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("sanctioned_addresses", keys=[["sha256", "comparable"]])
 
 
 def _address_book_rules() -> None:
@@ -78,6 +114,27 @@ def _address_entries() -> None:
         "ix_address_entries_address", "address_entries", ["customer_no", "chain", "address"]
     )
     op.create_index("ix_address_entries_customer", "address_entries", ["customer_no", "entry_no"])
+
+
+def _screening_cases() -> None:
+    op.create_table(
+        "screening_cases",
+        sa.Column("withdrawal_id", Text, nullable=False),
+        sa.Column("customer_no", Int64, nullable=False),
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("asset_key", Text, nullable=False),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("amount", Amount, nullable=False),
+        sa.Column("opened_at_ns", Int64, nullable=False),
+        sa.Column("tries", Int64, nullable=False),
+        sa.Column("next_ask_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["chain"], ["chain_states.chain"]),
+        sa.ForeignKeyConstraint(["customer_no"], ["customers.customer_no"]),
+        sa.PrimaryKeyConstraint("withdrawal_id"),
+        *amount_check("amount"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_screening_cases_next", "screening_cases", ["next_ask_ns"])
 
 
 def _security_changes() -> None:
@@ -143,3 +200,52 @@ def _inside_transfers() -> None:
         "ix_inside_transfers_receiver", "inside_transfers", ["receiver_no", "transfer_no"]
     )
     ddl.append_only("inside_transfers", keys=[["transfer_no"], ["withdrawal_id"]])
+
+
+def _screening_answers() -> None:
+    op.create_table(
+        "screening_answers",
+        sa.Column("withdrawal_id", Text, nullable=False),
+        sa.Column("provider", Text, nullable=False),
+        sa.Column("outcome", Text, nullable=False),
+        sa.Column("reference", Text, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["withdrawal_id"], ["screening_cases.withdrawal_id"]),
+        sa.PrimaryKeyConstraint("withdrawal_id", "provider"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("screening_answers", keys=[["withdrawal_id", "provider"]])
+
+
+def _screening_releases() -> None:
+    op.create_table(
+        "screening_releases",
+        sa.Column("withdrawal_id", Text, nullable=False),
+        sa.Column("statement_id", Text, nullable=False),
+        sa.Column("persons", Text, nullable=False),
+        sa.Column("answers", Bytes, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["withdrawal_id"], ["screening_cases.withdrawal_id"]),
+        sa.PrimaryKeyConstraint("withdrawal_id"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("screening_releases", keys=[["withdrawal_id"]])
+
+
+def _travel_records() -> None:
+    op.create_table(
+        "travel_records",
+        sa.Column("record_no", Int64, autoincrement=False, nullable=False),
+        sa.Column("withdrawal_id", Text, nullable=False),
+        sa.Column("sha256", Bytes, nullable=False),
+        sa.Column("message", Bytes, nullable=False),
+        sa.Column("by", Text, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawals.withdrawal_id"]),
+        sa.PrimaryKeyConstraint("record_no"),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "ix_travel_records_withdrawal", "travel_records", ["withdrawal_id", "record_no"]
+    )
+    ddl.append_only("travel_records", keys=[["record_no"]])
