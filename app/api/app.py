@@ -21,6 +21,7 @@ from app.api import (
     openapi,
     ops,
     orders,
+    prices,
     problems,
     reserves,
     screening,
@@ -45,6 +46,7 @@ ROUTERS = (
     screening.router,
     reserves.router,
     ops.router,
+    prices.router,
 )
 
 _log = structlog.get_logger("api")

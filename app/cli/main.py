@@ -25,6 +25,7 @@ from app.cli import (
     officer,
     order,
     policy,
+    price,
     reserve,
     roster,
     screening,
@@ -65,6 +66,7 @@ app.add_typer(market.app, name="market")
 app.add_typer(order.app, name="order")
 app.add_typer(withdrawal.app, name="withdrawal")
 app.add_typer(screening.app, name="screening")
+app.add_typer(price.app, name="price")
 app.add_typer(reserve.app, name="reserve")
 app.add_typer(demo.app, name="demo")
 app.command(name="up")(up.up)
