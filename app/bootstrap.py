@@ -16,7 +16,7 @@ from core.clock import Clock
 from core.entropy import Entropy
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, CustomerNo, WithdrawalId
-from custody import catalogue, chain_state
+from custody import catalogue, chain_state, stops
 from custody.catalogue import MarketRow
 from custody.db import Database
 from custody.keys.authority import Approvals, Authority, Standing
@@ -241,6 +241,10 @@ def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authori
         if intent.kind is SpendKind.WITHDRAWAL:
             row = states.get(conn, WithdrawalId(spend.cause_id))
             _refuse_stopped(conn, spend, row)
+            stops.refuse_if_stopped(
+                conn, chain=row.chain, asset_key=intent.asset_key, customer_no=row.customer_no,
+                now_ns=platform.clock.now_ns(),
+            )  # fmt: skip
             given = tuple(approvals.of(conn, row.withdrawal_id))
             return Approvals(approvals.intent_of(row), given)
         if intent.kind is SpendKind.ROTATION:

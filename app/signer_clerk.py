@@ -18,10 +18,13 @@ from app.signer_frames import (
     Check,
     Done,
     Entries,
+    Obey,
+    Orders,
     ProveControl,
     PublicKeys,
     Sign,
     Status,
+    Stops,
     Told,
     Words,
     read_ask,
@@ -42,6 +45,7 @@ from core.errors import Corrupt, Refused, StrongroomError
 from core.ids import ChainId
 from custody.keys.guard import SignRequest
 from custody.keys.service import Answer, KeyService
+from custody.keys.stop_order import SignedStop, decode_signed, encode_signed
 
 HEALTH_NS = 5 * SECOND_NS
 """How long one real signature proves that the keys are there."""
@@ -162,9 +166,22 @@ class Clerk:
                 return page_of(self.service.entries(ask.after, ask.limit))
             case Status():
                 return state_of(self.service.status())
+            case Obey():
+                self._obey(decode_signed(ask.order))
+                return Done()
+            case Stops():
+                return Orders([encode_signed(one) for one in self.service.stops()])
             case Check():
                 self.check()
                 return Done()
+
+    def _obey(self, order: SignedStop) -> None:
+        """Past the lanes: a stop waits for nothing."""
+        self.service.obey(order)
+        statement = order.statement
+        _log.warning(
+            "obeys", kind=statement.kind, scope=statement.subject, by=statement.statement_id
+        )
 
     def _sign(self, requests: list[SignRequest]) -> list[Answer]:
         answers = self.lanes.sign(requests)

@@ -26,6 +26,8 @@ from app.signer_frames import (
     Done,
     Entries,
     Keys,
+    Obey,
+    Orders,
     Page,
     ProveControl,
     PublicKeys,
@@ -34,6 +36,7 @@ from app.signer_frames import (
     Signed,
     State,
     Status,
+    Stops,
     Told,
     Words,
     frame,
@@ -58,6 +61,7 @@ from custody.keys.issued_keys import IssuedKey
 from custody.keys.service import Answer, SignerAway, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
+from custody.keys.stop_order import SignedStop, decode_own, encode_signed
 
 TRIES = 3
 PAUSE_MS = 50
@@ -124,6 +128,14 @@ class SignerClient:
     def status(self) -> SignerStatus:
         """Ask how the signer stands; see KeyService."""
         return status_of(self._ask(Status(), State))
+
+    def obey(self, order: SignedStop) -> None:
+        """Have a stop or a resumption obeyed; see KeyService."""
+        self._ask(Obey(encode_signed(order)), Done)
+
+    def stops(self) -> list[SignedStop]:
+        """Ask what is stopped; see KeyService."""
+        return [decode_own(one) for one in self._ask(Stops(), Orders).orders]
 
     def check(self) -> None:
         """Ask whether the keys really sign; see KeyService."""

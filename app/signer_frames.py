@@ -21,6 +21,7 @@ from custody.keys.passkey import EVIDENCE_MAX
 from custody.keys.roster import APPROVALS_MAX, Verdict
 from custody.keys.service import ENTRIES_MAX, REQUESTS_MAX
 from custody.keys.signers.base import KEYS_AT_ONCE
+from custody.keys.stop_book import SHOWN_MAX
 
 FRAME_BYTES_MAX = 4 << 20
 LENGTH_BYTES = 4
@@ -155,7 +156,28 @@ class Check(_Part, frozen=True, tag="check"):
     """KeyService.check."""
 
 
-Ask: TypeAlias = Sign | Attest | PublicKeys | AccountXpub | ProveControl | Entries | Status | Check
+class Obey(_Part, frozen=True, tag="obey"):
+    """KeyService.obey: the order's canonical bytes (custody.keys.stop_order)."""
+
+    order: Blob
+
+
+class Stops(_Part, frozen=True, tag="stops"):
+    """KeyService.stops."""
+
+
+Ask: TypeAlias = (
+    Sign
+    | Attest
+    | PublicKeys
+    | AccountXpub
+    | ProveControl
+    | Entries
+    | Status
+    | Obey
+    | Stops
+    | Check
+)
 
 
 class Signature(_Part, frozen=True, tag="signature"):
@@ -223,6 +245,12 @@ class Page(_Part, frozen=True, tag="page"):
     messages: Annotated[list[Blob], Meta(max_length=ENTRIES_MAX)]
 
 
+class Orders(_Part, frozen=True, tag="orders"):
+    """To stops: canonical bytes of orders."""
+
+    orders: Annotated[list[Blob], Meta(max_length=SHOWN_MAX)]
+
+
 class State(_Part, frozen=True, tag="state"):
     """SignerStatus, to status."""
 
@@ -232,11 +260,11 @@ class State(_Part, frozen=True, tag="state"):
 
 
 class Done(_Part, frozen=True, tag="done"):
-    """To check."""
+    """To check and obey."""
 
 
 Told: TypeAlias = (
-    Signed | Bytes | Words | Keys | Page | State | Done | Refusal | Absence | Contradiction
+    Signed | Bytes | Words | Keys | Page | Orders | State | Done | Refusal | Absence | Contradiction
 )
 
 

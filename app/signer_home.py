@@ -28,7 +28,9 @@ from custody.keys.owners import OwnerBook
 from custody.keys.roster import Roster
 from custody.keys.signers.base import ACCOUNTS, KEYS_AT_ONCE, KeyRef, Signer, wallet_of
 from custody.keys.signers.pkcs11_anchor import TokenAnchor
+from custody.keys.stop_book import StopBook
 from custody.keys.store import Shelf
+from engine.files import DiskStorage
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -80,6 +82,7 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
         roster,
         {name: (chain, signers[name]) for name, chain in chains.items()},
         Notary(key, owners),
+        StopBook(DiskStorage(folder / "stops")),
     )
     return SignerHome(desk, shelf, chains, owners, anchor)
 

@@ -14,7 +14,7 @@ from app.engine_home import configure
 from core.clock import SECOND_NS
 from core.errors import Unavailable
 from core.ids import ChainId
-from custody import funding, settlement
+from custody import funding, settlement, stops
 from custody.screening import cases
 from custody.settlement import EventLog
 from custody.spending import drive
@@ -73,6 +73,7 @@ def worker_steps(platform: Platform, note: Note) -> list[Step]:
     """Return the steps of every configured chain, and the chain-less ones."""
     steps = [
         Step("withdrawals.expire", Home.ANY, 5 * SECOND_NS, lambda: _expire(platform)),
+        Step("stops.tell", Home.ANY, SECOND_NS, lambda: _tell_stops(platform, note)),
     ]
     if platform.providers:
         steps.append(
@@ -163,6 +164,13 @@ def _follow(platform: Platform, home: ChainHome) -> int:
 
 def _expire(platform: Platform) -> int:
     return platform.db.run(lambda conn: workflow.expire(conn, now_ns=platform.clock.now_ns()))
+
+
+def _tell_stops(platform: Platform, note: Note) -> int:
+    return stops.step(
+        platform.db, platform.signer, platform.roster, clock=platform.clock,
+        note=lambda stop_id, why: note(Problem(stop_id, why)),
+    )  # fmt: skip
 
 
 def _reconcile(platform: Platform, home: ChainHome) -> int:

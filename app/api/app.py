@@ -25,6 +25,7 @@ from app.api import (
     problems,
     reserves,
     screening,
+    stops,
     withdrawals,
 )
 from app.api.context import ApiContext
@@ -47,6 +48,7 @@ ROUTERS = (
     reserves.router,
     ops.router,
     prices.router,
+    stops.router,
 )
 
 _log = structlog.get_logger("api")

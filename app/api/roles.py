@@ -78,6 +78,8 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/reserves"): EVERYBODY,
         ("GET", "/v1/reserves/{number}"): EVERYBODY,
         ("GET", "/v1/reserves/{number}/proof"): _CUSTOMER,
+        ("POST", "/v1/stops"): _OFFICER | _OPS,
+        ("GET", "/v1/stops"): _WATCH | _OFFICER,
         ("POST", "/v1/prices"): _OPS,
         ("GET", "/v1/prices"): _WATCH | _OFFICER,
         ("GET", "/v1/chains"): _WATCH,

@@ -11,6 +11,7 @@ from app.cli import (
     address,
     chain,
     config,
+    control,
     customer,
     database,
     demo,
@@ -57,6 +58,7 @@ app.add_typer(roster.app, name="roster")
 app.add_typer(policy.app, name="policy")
 app.add_typer(intent.app, name="intent")
 app.add_typer(statement.app, name="statement")
+app.add_typer(control.app, name="control")
 app.add_typer(key.app, name="key")
 app.add_typer(keys.app, name="keys")
 app.add_typer(address.app, name="address")

@@ -69,7 +69,7 @@ def sign(
         from custody.keys.officer_keys import load_officer_key
         from custody.keys.statement import render, sign_statement
 
-        statement = _read(file)
+        statement = read_statement(file)
         say(render(statement))
         key = load_officer_key(key_file, passphrase=passphrase_of(passphrase_file))
         given = sign_statement(key, statement)
@@ -93,8 +93,8 @@ def carry_out(
         from app.opening import open_platform
         from app.statements import carry_out as do
 
-        statement = _read(file)
-        do(open_platform(settings()), statement, [_signature(text) for text in signatures])
+        statement = read_statement(file)
+        do(open_platform(settings()), statement, [signature_of(text) for text in signatures])
         emit_one({"statement_id": statement.statement_id, "carried_out": True})
 
 
@@ -111,7 +111,8 @@ def _expires(hours: int) -> int:
     return SystemClock().now_ns() + hours * 3_600 * SECOND_NS
 
 
-def _read(path: Path) -> Statement:
+def read_statement(path: Path) -> Statement:
+    """Return the statement in a file; ends the program when it is none."""
     from custody.keys.statement import decode
 
     try:
@@ -121,11 +122,16 @@ def _read(path: Path) -> Statement:
     return decode(data)
 
 
-def _signature(text: str) -> StatementSignature:
+def signature_of(text: str) -> StatementSignature:
+    """Return the signature of an option; ends the program when it is none."""
     from custody.keys.statement import StatementSignature as Given
 
-    key, _, signature = text.partition(":")
     try:
-        return Given(bytes.fromhex(key), bytes.fromhex(signature))
+        key, signature, *evidence = [bytes.fromhex(part) for part in text.split(":", 2)]
+        return Given(key, signature, *evidence)
     except ValueError:
-        fail(Exit.USAGE, "a signature is <public key>:<signature> in hex", reason="malformed")
+        fail(
+            Exit.USAGE,
+            "a signature is <public key>:<signature>, of a passkey with :<evidence>, in hex",
+            reason="malformed",
+        )

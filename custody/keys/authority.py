@@ -14,6 +14,7 @@ from typing import TypeAlias, cast
 
 from chains.base import SpendIntent, SpendKind
 from core.errors import Corrupt, Reason, Refused
+from core.ids import CustomerNo
 from custody.keys import intent as intents
 from custody.keys.intent import NO_POLICY, ROTATION_RULE, WithdrawalIntent, explains
 from custody.keys.mandate import Mandate, covers
@@ -135,6 +136,13 @@ def check_payer(
     )
     if not is_right:
         raise Refused(Reason.INTENT_MISMATCH, f"wallet: approved {withdrawal.wallet}")
+
+
+def customers_of(authority: Authority) -> frozenset[CustomerNo]:
+    """Return whose withdrawals an authority is for; empty for our own transfers."""
+    if isinstance(authority, Standing):
+        return frozenset()
+    return frozenset({CustomerNo(authority.withdrawal.customer_no)})
 
 
 def valid_mandate(roster: Roster, mandate_id: str, *, now_ns: int) -> Mandate:

@@ -22,6 +22,8 @@ from custody.keys.service import (
 )
 from custody.keys.signers.base import KeyRef, Signer
 from custody.keys.signing_record import Entry
+from custody.keys.stop_book import StopBook
+from custody.keys.stop_order import SignedStop, chain_of_scope
 from custody.keys.store import Shelf
 
 
@@ -92,6 +94,19 @@ class KeyDesk:
         position = guard.shelf.mark().position
         return SignerStatus(tuple(self.guards), position, guard.roster.hash)
 
+    def obey(self, order: SignedStop) -> None:
+        """Take a stop or a resumption; see KeyService. Refused: unknown_chain, too."""
+        guard = self._any()
+        chain = chain_of_scope(order.statement.subject)
+        if chain is not None and chain not in self.guards:
+            raise Refused(Reason.UNKNOWN_CHAIN, chain)
+        guard.stops.obey(order, roster=guard.roster, now_ns=guard.clock.now_ns())
+
+    def stops(self) -> list[SignedStop]:
+        """Return the stops in force; see KeyService."""
+        guard = self._any()
+        return guard.stops.in_force(guard.clock.now_ns())
+
     def check(self) -> None:
         """Have every chain's keys sign; see KeyService."""
         for guard in self.guards.values():
@@ -124,11 +139,18 @@ def key_desk(
     roster: Roster,
     signers: Mapping[ChainId, tuple[Chain, Signer]],
     notary: Notary | None = None,
+    stops: StopBook | None = None,
 ) -> KeyDesk:
-    """Return the key service of this process: a guard for each chain and its keys."""
+    """Return the key service of this process: a guard for each chain and its keys.
+
+    stops: the book that all guards obey; None: one that forgets with this process.
+    """
+    book = StopBook() if stops is None else stops
     return KeyDesk(
         {
-            name: Guard(shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock)
+            name: Guard(
+                shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock, stops=book
+            )
             for name, (chain, signer) in signers.items()
         },
         notary,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
@@ -25,7 +25,7 @@ from typing import TypeVar
 from chains.base import Chain, Decoded, SpendIntent, SpendKind
 from core.clock import Clock
 from core.errors import Corrupt, Reason, Refused
-from custody.keys.authority import Approvals, check_authority, evidence_of
+from custody.keys.authority import Approvals, check_authority, customers_of, evidence_of
 from custody.keys.exclusion import check_owner, elsewhere, equivocation, find, prove_dead
 from custody.keys.intent import encode
 from custody.keys.limits import check_limits
@@ -34,6 +34,7 @@ from custody.keys.roster import Roster
 from custody.keys.ruling import Law
 from custody.keys.signers.base import KeyRef, Signer, check_made
 from custody.keys.signing_record import BY_APPROVALS, BY_MANDATE, Entry, Record
+from custody.keys.stop_book import StopBook
 from custody.keys.store import Shelf, Store
 from custody.keys.transaction import (
     SignRequest,
@@ -79,6 +80,8 @@ class Guard:
     """None: those of the network."""
     is_halted: Callable[[], bool] = _never
     """Whether whoever runs this signer has stopped it."""
+    stops: StopBook = field(default_factory=StopBook)
+    """What officers stopped; guards of one signer share it."""
 
     def address_of(self, key: KeyRef) -> str:
         """Return the address of an own key, from the signer and no table."""
@@ -113,12 +116,12 @@ def sign_batch(guard: Guard, requests: Sequence[SignRequest]) -> list[bytes | Re
     Ed25519); where inputs are signed one by one, those of all inputs in their order. All are
     durable, in one write, before any is returned.
 
-    Refused, inside the list: frozen, main_network, wrong_network, intent_mismatch, invalid_address,
-    forbidden_destination, foreign_input, foreign_change, unproven_amount, extra_effect,
-    fee_above_cap, unknown_key, equivocation, stale_signer, signer_clock, signer_limit,
-    policy_blocked, every reason of custody.keys.authority and of ChainWriter.decode. Unavailable:
-    the node, the keys or the disk; asking again is always safe. Corrupt: store, signer or keys
-    contradict each other.
+    Refused, inside the list: frozen, paused, main_network, wrong_network, intent_mismatch,
+    invalid_address, forbidden_destination, foreign_input, foreign_change, unproven_amount,
+    extra_effect, fee_above_cap, unknown_key, equivocation, stale_signer, signer_clock,
+    signer_limit, policy_blocked, every reason of custody.keys.authority and of
+    ChainWriter.decode. Unavailable: the node, the keys or the disk; asking again is always safe.
+    Corrupt: store, signer or keys contradict each other.
     """
     try:
         store = guard.shelf.store()
@@ -128,7 +131,7 @@ def sign_batch(guard: Guard, requests: Sequence[SignRequest]) -> list[bytes | Re
         return [refused] * len(requests)
     if answers is None:  # the keys refuse one of them: the others are asked for alone
         return [answer for one in requests for answer in sign_batch(guard, [one])]
-    return answers
+    return [_unless_stopped(guard, *each) for each in zip(requests, answers, strict=True)]
 
 
 def _release(
@@ -191,6 +194,7 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     """Do what needs no lock: read, verify, ask the node. Bytes: it was signed before."""
     intent = request.intent
     _check_place(guard, intent)
+    _refuse_stopped(guard, request)
     check_source(request)
     sender = request.unsigned.sender
     from_contract = check_key(
@@ -237,6 +241,7 @@ def _reserve(guard: Guard, store: Store, judged: _Judged) -> tuple[int, list[tup
     Nothing to sign: it was signed, or is about to be.
     """
     request, intent = judged.request, judged.request.intent
+    _refuse_stopped(guard, request)
     known = find(store, intent.chain, request.unsigned.sender, judged.decoded.digest)
     if known is not None:
         _check_same(known, request, judged.intent)
@@ -268,6 +273,17 @@ def check_signatures(
     size = len(signature) // len(digests)
     for number, (digest, key) in enumerate(zip(digests, public_keys, strict=True)):
         check_made(curve, signature[number * size : (number + 1) * size], digest, key)
+
+
+def _unless_stopped(guard: Guard, request: SignRequest, answer: bytes | Refused) -> bytes | Refused:
+    """Keep back what was signed while a stop came; asked again later, it is still the same."""
+    stopped = _caught(partial(_refuse_stopped, guard, request))
+    return stopped if isinstance(stopped, Refused) else answer
+
+
+def _refuse_stopped(guard: Guard, request: SignRequest) -> None:
+    customers = customers_of(request.authority)
+    guard.stops.refuse(request.intent, customers, now_ns=guard.clock.now_ns())
 
 
 def _check_place(guard: Guard, intent: SpendIntent) -> None:

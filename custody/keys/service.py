@@ -18,6 +18,7 @@ from custody.keys.guard import SignRequest
 from custody.keys.issued_keys import IssuedKey
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
+from custody.keys.stop_order import SignedStop
 
 Answer: TypeAlias = bytes | Refused
 """A signature, or why there is none."""
@@ -90,6 +91,17 @@ class KeyService(Protocol):
 
     def status(self) -> SignerStatus:
         """Return how the signer stands."""
+        ...
+
+    def obey(self, order: SignedStop) -> None:
+        """Take an officer's stop, or a quorum's resumption; custody.keys.stop_book.
+
+        Once this returns, nothing that a stop covers is signed.
+        """
+        ...
+
+    def stops(self) -> list[SignedStop]:
+        """Return the stops in force."""
         ...
 
     def check(self) -> None:

@@ -31,6 +31,9 @@ class StatementKind(enum.StrEnum):
     RESOLVE_REORGANISATION = "resolve_reorganisation"
     RECOGNISE_FUNDING = "recognise_funding"
     RELEASE_SCREENING = "release_screening"
+    PAUSE = "pause"
+    FREEZE = "freeze"
+    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,11 @@ def verify_statement(
     signatures: Sequence[StatementSignature],
     *,
     now_ns: int,
+    persons_min: int | None = None,
 ) -> tuple[str, ...]:
     """Return the distinct persons behind a statement, at least the roster's threshold.
+
+    persons_min: another number of them is enough (custody.keys.stop_order).
 
     Refused: approval_expired, too_large, not_an_officer, bad_signature, quorum_not_met.
     """
@@ -105,8 +111,9 @@ def verify_statement(
         officer = roster.officer(given.public_key, now_ns)
         officer.check(signed, given.signature, given.evidence)
         persons.add(officer.person)
-    if len(persons) < roster.threshold:
-        raise Refused(Reason.QUORUM_NOT_MET, f"{len(persons)} of {roster.threshold} persons sign")
+    needed = roster.threshold if persons_min is None else persons_min
+    if len(persons) < needed:
+        raise Refused(Reason.QUORUM_NOT_MET, f"{len(persons)} of {needed} persons sign")
     return tuple(sorted(persons))
 
 

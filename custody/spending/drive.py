@@ -16,7 +16,7 @@ from chains.base import BroadcastOutcome, Chain, SpendKind
 from core.clock import SECOND_NS, Clock
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId
-from custody import chain_state
+from custody import chain_state, stops
 from custody.db import Database
 from custody.keys.service import SignerAway
 from custody.spending import broadcast, outcome, rows, sign
@@ -60,9 +60,13 @@ _LATE = frozenset(
         Reason.FORBIDDEN_DESTINATION,
         Reason.INVALID_ADDRESS,
         Reason.SIGNER_LIMIT,
+        Reason.PAUSED,
     }
 )
-"""Refusals that may heal, but not for as long as a lane waits."""
+"""Refusals that may heal, but not for as long as a lane waits.
+
+Paused among them is a customer or an asset: of a chain or the whole platform nothing is asked.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ def step(
     chain_id = chain.traits.chain
     with db.read() as conn:
         if chain_state.state(conn, chain_id).frozen:
+            return 0
+        if stops.is_halted(conn, chain_id, clock.now_ns()):
             return 0
     wait = patience or Patience()
     stages: list[tuple[SpendState, Callable[[Spend], bool]]] = [

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from chains.base import Chain, FeeRate, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
-from custody import chain_state, velocity
+from custody import chain_state, stops, velocity
 from custody.db import Database
 from custody.spending import drafts, effects, rows
 from custody.spending.rows import Attempt, Spend, SpendState
@@ -30,8 +30,9 @@ Release = Callable[[Spend, SpendIntent, UnsignedTx], bytes]
 def sign(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: int) -> Attempt:
     """Sign a planned spend for the first time and save the bytes.
 
-    Refused: frozen, fee_above_cap, and whatever the guard refuses. After a crash anywhere the same
-    call goes on where it stopped: the draft is saved, and the guard gives the same signature again.
+    Refused: frozen, paused, fee_above_cap, and whatever the guard refuses. After a crash anywhere
+    the same call goes on where it stopped: the draft is saved, and the guard gives the same
+    signature again.
     """
     rate = chain.fee_rate()
     return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns, after=0)
@@ -90,6 +91,10 @@ def _attempt(
 ) -> Attempt:
     with db.read() as conn:
         chain_state.refuse_if_frozen(conn, spend.chain)
+        if not spend.abandoned:  # a cancellation moves nothing and lets others go on
+            stops.refuse_if_stopped(
+                conn, chain=spend.chain, asset_key=spend.intent.asset_key, now_ns=now_ns
+            )
         made = rows.attempts(conn, spend.spend_id)
     if made and made[-1].attempt_no != after:
         return made[-1]  # another worker was faster; one step makes at most one attempt

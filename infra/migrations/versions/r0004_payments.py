@@ -71,6 +71,7 @@ def _lanes() -> None:
 def _stops() -> None:
     op.create_table(
         "stops",
+        sa.Column("stop_no", Int64, autoincrement=False, nullable=False),
         sa.Column("stop_id", Text, nullable=False),
         sa.Column("kind", Text, nullable=False),
         sa.Column("scope", Text, nullable=False),
@@ -79,13 +80,17 @@ def _stops() -> None:
         sa.Column("until_ns", Int64, nullable=True),
         sa.Column("lifted_by", Text, nullable=True),
         sa.Column("lifted_at_ns", Int64, nullable=True),
-        sa.Column("statement", Bytes, nullable=False),
+        sa.Column("told_at_ns", Int64, nullable=True),
+        sa.Column("because", Text, nullable=False),
+        sa.Column("paper", Bytes, nullable=False),
         sa.CheckConstraint("(kind = 'freeze') = (until_ns IS NOT NULL)", name="until"),
-        sa.CheckConstraint("kind = 'pause' OR lifted_at_ns IS NULL", name="freezes_are_not_lifted"),
-        sa.PrimaryKeyConstraint("stop_id"),
+        sa.CheckConstraint("kind = 'pause' OR lifted_at_ns IS NULL", name="only_pauses_are_lifted"),
+        sa.PrimaryKeyConstraint("stop_no"),
+        sa.UniqueConstraint("stop_id"),
         sqlite_strict=True,
     )
     op.create_index("ix_stops_scope", "stops", ["scope"])
+    op.create_index("ix_stops_told", "stops", ["told_at_ns"])
 
 
 def _velocity_reservations() -> None:

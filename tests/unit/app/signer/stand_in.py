@@ -19,6 +19,7 @@ from custody.keys.roster import Approval, Verdict
 from custody.keys.service import Answer, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
+from custody.keys.stop_order import SignedStop
 
 ALPHA, BETA = ChainId("alpha"), ChainId("beta")
 
@@ -67,6 +68,7 @@ class StandIn:
     batches: list[int] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     checks: int = 0
+    orders: list[SignedStop] = field(default_factory=list)
     ailment: Exception | None = None
 
     def sign(self, requests: Sequence[SignRequest]) -> list[Answer]:
@@ -95,6 +97,12 @@ class StandIn:
 
     def status(self) -> SignerStatus:
         return SignerStatus((ALPHA, BETA), 41, b"r" * 32)
+
+    def obey(self, order: SignedStop) -> None:
+        self.orders.append(order)
+
+    def stops(self) -> list[SignedStop]:
+        return list(self.orders)
 
     def check(self) -> None:
         self.checks += 1
