@@ -259,15 +259,19 @@ def _totals(
 ) -> _Totals:
     """Return every total of some keys as of now, those of new windows summed up afresh."""
     listed = sorted(keys)
-    rows = conn.execute(sa.select(velocity_totals).where(velocity_totals.c.key.in_(listed))).all()
-    left = _moved(conn, listed, now_ns, came_back=False)
-    # Only a clock that stepped back brings rows back.
-    is_back = any(row.left_ns > now_ns - row.window_ns for row in rows)
-    back = _moved(conn, listed, now_ns, came_back=True) if is_back else {}
+    out, edge = _moved(now_ns), sa.literal(now_ns, Int64) - velocity_totals.c.window_ns
+    query = sa.select(velocity_totals, out.label("out")).where(velocity_totals.c.key.in_(listed))
+    rows = conn.execute(query).all()
+    back: dict[_Window, int] = {}
+    if any(row.left_ns > now_ns - row.window_ns for row in rows):  # the clock stepped back
+        back_query = sa.select(
+            velocity_totals.c.key, velocity_totals.c.window_ns, _moved(now_ns, came_back=True)
+        ).where(velocity_totals.c.key.in_(listed), velocity_totals.c.left_ns > edge)
+        back = {(key, window_ns): moved for key, window_ns, moved in conn.execute(back_query)}
     totals = {}
     for row in rows:
         window = (row.key, row.window_ns)
-        total = row.total - left.get(window, 0) + back.get(window, 0)
+        total = row.total - row.out + back.get(window, 0)
         if total < 0:
             raise Corrupt(f"velocity of {row.key} is less than what left it")
         stored = (row.total, row.left_ns)
@@ -277,34 +281,21 @@ def _totals(
     return totals
 
 
-def _moved(
-    conn: sa.Connection, keys: Sequence[str], now_ns: int, *, came_back: bool
-) -> dict[_Window, int]:
-    """Return what left the totals since they were last moved, or comes back to them."""
-    released = velocity_reservations.c.released_at_ns
+def _moved(now_ns: int, *, came_back: bool = False) -> sa.ScalarSelect[int]:
+    """Return, beside a total, what left it since it was last moved, or comes back to it."""
+    rows, left = velocity_reservations.c, velocity_totals.c.left_ns
     edge = sa.literal(now_ns, Int64) - velocity_totals.c.window_ns
-    left = velocity_totals.c.left_ns
     low, high = (edge, left) if came_back else (left, edge)
-    query = (
-        sa.select(
-            velocity_totals.c.key,
-            velocity_totals.c.window_ns,
-            sum_amount(velocity_reservations.c.amount).label("moved"),
-        )
-        .join_from(
-            velocity_totals,
-            velocity_reservations,
-            velocity_reservations.c.key == velocity_totals.c.key,
-        )
+    return (
+        sa.select(sum_amount(rows.amount))
         .where(
-            velocity_totals.c.key.in_(keys),
-            released > low,
-            released <= high,
-            velocity_reservations.c.freed_at_ns.is_(None),
+            rows.key == velocity_totals.c.key,
+            rows.released_at_ns > low,
+            rows.released_at_ns <= high,
+            rows.freed_at_ns.is_(None),
         )
-        .group_by(velocity_totals.c.key, velocity_totals.c.window_ns)
+        .scalar_subquery()
     )
-    return {(row.key, row.window_ns): row.moved for row in conn.execute(query)}
 
 
 def _fresh(conn: sa.Connection, key: str, window_ns: int, now_ns: int) -> _Total:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import addresses, engine, indexing, ledger, orders, signer
+from tests.benchmarks import addresses, engine, indexing, ledger, orders, policy, signer
 from tests.benchmarks.measure import Contest, Fact, Row, measure, show, write
 
 JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]] = {
@@ -19,6 +19,7 @@ JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]
     "indexing": indexing.contests,
     "addresses": addresses.contests,
     "signer": signer.contests,
+    "policy": policy.contests,
 }
 OUTPUT = Path("var/bench.json")
 
