@@ -25,6 +25,7 @@ from app.migrating import require_current
 from app.opening import list_everything, open_platform
 from app.serving import serve
 from app.settings import Settings
+from app.settings_passkeys import party_of
 from app.steps import Home, Step, engine_steps, worker_steps
 from app.workers import Heartbeats, Scheduler
 from core.clock import SECOND_NS
@@ -157,6 +158,7 @@ def _lead(settings: Settings, platform: Platform, held: Lease, stop: Stop) -> No
         checks=_checks(platform, beats),
         reports_folder=settings.data.folder / REPORTS_NAME,
         leaves_folder=settings.data.folder / LEAVES_NAME,
+        passkeys=party_of(settings.passkeys),
     )
     # Imported here, because the worker has no use for a web framework.
     from app.api.app import create_app

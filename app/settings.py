@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit
 
 from app.settings_customers import BOOK, AddressBookSettings, problems_of_book
+from app.settings_passkeys import PasskeySettings, problems_of_passkeys
 from app.settings_screening import SCREENING, ScreeningSettings, problems_of_screening
 from app.settings_signer import SignerSettings, problems_of_signer
 from app.settings_values import SettingsError, absolute_url, hidden, read_value
@@ -198,6 +199,7 @@ class Settings:
     logs: LogSettings = LogSettings()
     address_book: AddressBookSettings = BOOK
     screening: ScreeningSettings = SCREENING
+    passkeys: PasskeySettings = field(default_factory=PasskeySettings)
     chains: Mapping[ChainId, ChainSettings] = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -371,6 +373,7 @@ def _check(settings: Settings) -> None:
     problems += problems_of_signer(settings.signer)
     problems += problems_of_book(settings.address_book)
     problems += problems_of_screening(settings.screening)
+    problems += problems_of_passkeys(settings.passkeys)
     if settings.engine.lease_ms * 1_000_000 < SECOND_NS:
         problems.append("engine.lease_ms: a lease lives for 1000 ms or more")
     if not settings.chains:

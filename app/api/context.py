@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from app.bootstrap import Platform
 from core.errors import Corrupt
+from custody.keys.passkey_registration import RelyingParty
 from engine.marketdata import MarketData
 from engine.sequencer import Sequencer
 
@@ -38,6 +39,8 @@ class ApiContext:
     """Where `custody.reserves.publish` writes reports; None: no report is served."""
     leaves_folder: Path | None = None
     """Private files of leaves, named like the reports; customers' own proofs come from them."""
+    passkeys: RelyingParty = field(default_factory=RelyingParty)
+    """For whom officers make passkeys."""
     body_bytes_max: int = 1 << 16
     requests_per_s: int = 500
     """What one API key may ask for in the long run."""

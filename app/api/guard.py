@@ -33,6 +33,7 @@ from core.ids import CustomerNo
 from custody import access
 from custody.access import Principal, Role
 from custody.db import Contended
+from custody.keys.passkey_registration import Registrations
 from custody.reserves.merkle_sum import Tree
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Shop:
     listing: Listing
     limiter: Limiter
     failures: Limiter
+    registrations: Registrations
     trees: Trees = field(default_factory=Trees)
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _writers: anyio.CapacityLimiter = field(
@@ -135,6 +137,7 @@ def make_shop(context: ApiContext) -> Shop:
         listing=Listing(context.platform.db, clock),
         limiter=Limiter(clock, per_s=context.requests_per_s, burst=context.requests_burst),
         failures=Limiter(clock, per_s=FAILURES_PER_S, burst=FAILURES_BURST),
+        registrations=Registrations(context.passkeys, clock, context.platform.entropy),
     )
 
 

@@ -75,6 +75,8 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/approvals"): _OFFICER,
         ("GET", "/v1/approvals/{withdrawal_id}"): _OFFICER,
         ("POST", "/v1/withdrawals/{withdrawal_id}/approvals"): _OFFICER,
+        ("POST", "/v1/passkey-registrations"): _OFFICER,
+        ("POST", "/v1/passkey-registrations/{registration_id}"): _OFFICER,
         ("GET", "/v1/reserves"): EVERYBODY,
         ("GET", "/v1/reserves/{number}"): EVERYBODY,
         ("GET", "/v1/reserves/{number}/proof"): _CUSTOMER,

@@ -129,14 +129,9 @@ def _intent(path: Path) -> WithdrawalIntent:
 
 
 def _approval(path: Path) -> Approval:
-    from custody.keys.roster import Approval, Verdict
+    from app.cli.verdicts import approval_of
 
     try:
-        page = json.loads(path.read_text("ascii"))
-        return Approval(
-            bytes.fromhex(page["public_key"]),
-            Verdict(page["verdict"]),
-            bytes.fromhex(page["signature"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return approval_of(json.loads(path.read_text("ascii")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         fail(Exit.USAGE, f"{path}: {error}", reason="malformed")

@@ -120,7 +120,12 @@ def intent(withdrawal_id: IdArgument) -> None:
 @app.command()
 def approve(
     withdrawal_id: IdArgument,
-    key_file: Annotated[Path, typer.Option("--key", help="The officer's private key file.")],
+    key_file: Annotated[
+        Path | None, typer.Option("--key", help="The officer's private key file, of either kind.")
+    ] = None,
+    passkey: Annotated[
+        Path | None, typer.Option("--passkey", help="Instead: what a passkey answered, as JSON.")
+    ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", help="Its passphrase, mode 0600.")
     ] = None,
@@ -129,11 +134,14 @@ def approve(
 ) -> None:
     """Decode the intent here, show it, sign exactly those bytes, and hand the verdict in."""
     with errors_as_exit_codes():
+        from app.cli.officer import passphrase_of
+        from app.cli.verdicts import passkey_verdict, signed_verdict
         from custody.keys import intent as intents
-        from custody.keys.officer_keys import load_officer_key
-        from custody.keys.private_file import read_private_file
-        from custody.keys.roster import Verdict, sign_approval
-        from custody.keys.secret import Secret
+        from custody.keys.officer_keys import load_signing_key
+        from custody.keys.roster import Verdict
+
+        if (key_file is None) == (passkey is None):
+            fail(Exit.USAGE, "either --key or --passkey", reason="malformed")
 
         data = bytes.fromhex(client.ask("GET", f"/v1/approvals/{withdrawal_id}")["intent"])
         decoded = intents.decode(data)
@@ -145,15 +153,12 @@ def approve(
         verdict = Verdict.REJECT if reject else Verdict.APPROVE
         if not yes:
             typer.confirm(f"{verdict.value} exactly this?", abort=True, err=True)
-        secret = None
-        if passphrase_file is not None:
-            secret = Secret(read_private_file(passphrase_file).strip())
-        signed = sign_approval(load_officer_key(key_file, passphrase=secret), decoded, verdict)
-        body = {
-            "public_key": signed.public_key.hex(),
-            "verdict": signed.verdict.value,
-            "signature": signed.signature.hex(),
-        }
+        if key_file is None:
+            assert passkey is not None
+            body = passkey_verdict(passkey, decoded, verdict)
+        else:
+            key = load_signing_key(key_file, passphrase=passphrase_of(passphrase_file))
+            body = dict(signed_verdict(key, decoded, verdict))
         path = f"/v1/withdrawals/{withdrawal_id}/approvals"
         emit_one(client.ask("POST", path, body=body))
 

@@ -22,7 +22,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -47,6 +47,8 @@ VERSION = 1
 CLIENT_DATA_MAX = 2_048
 EVIDENCE_MAX = 3_072
 CREDENTIAL_ID_MAX = 1_023
+TIMEOUT_MS = 300_000
+"""How long the browser waits for the officer, who reads before he touches his key."""
 ORIGINS_MAX = 8
 ES256_KEY_BYTES = 33
 EDWARDS_KEY_BYTES = 32
@@ -115,7 +117,9 @@ def check_assertion(
     Refused: bad_signature.
     """
     authenticator_data, client_data_json = read_evidence(evidence)
-    _check_client_data(client_data_json, passkey, challenge_of(message))
+    check_client_data(
+        client_data_json, "webauthn.get", origins=passkey.origins, challenge=challenge_of(message)
+    )
     _check_authenticator_data(authenticator_data, passkey)
     signed = authenticator_data + hashlib.sha256(client_data_json).digest()
     if len(public_key) == ES256_KEY_BYTES:
@@ -186,19 +190,26 @@ def bad(detail: str) -> Refused:
     return Refused(Reason.BAD_SIGNATURE, detail)
 
 
-def _check_client_data(data: bytes, passkey: Passkey, challenge: bytes) -> None:
+def check_client_data(data: bytes, kind: str, *, origins: Sequence[str], challenge: bytes) -> None:
+    """Return when clientDataJSON is what a browser wrote for this. Refused: bad_signature."""
     page = _object(data)
-    if page.get("type") != "webauthn.get":
-        raise bad("the client data is not of an assertion")
+    if page.get("type") != kind:
+        raise bad(f"the client data is not of {kind}")
     given = page.get("challenge")
     if type(given) is not str or not hmac.compare_digest(
         given.encode("utf-8", "surrogatepass"), base64url(challenge).encode()
     ):
         raise bad("the passkey signed another challenge")
-    if page.get("origin") not in passkey.origins:
+    if page.get("origin") not in origins:
         raise bad("the passkey signed on a page of another origin")
     if page.get("crossOrigin", False) is not False or "topOrigin" in page:
         raise bad("the passkey signed inside a page of another origin")
+
+
+def challenge_in(data: bytes) -> str:
+    """Return the challenge that clientDataJSON names, empty when none. Refused: bad_signature."""
+    given = _object(data).get("challenge")
+    return given if isinstance(given, str) else ""
 
 
 def _object(data: bytes) -> Mapping[str, object]:

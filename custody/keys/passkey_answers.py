@@ -15,8 +15,6 @@ from custody.keys.passkey import Assertion, Passkey
 from custody.keys.roster import Approval, Roster, Verdict
 
 TEXT_MAX = 4 * passkeys.EVIDENCE_MAX
-TIMEOUT_MS = 300_000
-"""How long the browser waits for the officer, who reads before he touches his key."""
 
 
 def request_options(held: Sequence[Passkey], message: bytes) -> list[dict[str, Any]]:
@@ -33,7 +31,7 @@ def request_options(held: Sequence[Passkey], message: bytes) -> list[dict[str, A
             generate_authentication_options(
                 rp_id=rp_id,
                 challenge=passkeys.challenge_of(message),
-                timeout=TIMEOUT_MS,
+                timeout=passkeys.TIMEOUT_MS,
                 allow_credentials=[
                     PublicKeyCredentialDescriptor(id=one.credential_id)
                     for one in held

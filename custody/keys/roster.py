@@ -18,6 +18,7 @@ import enum
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import Reason, Refused
@@ -29,6 +30,7 @@ from custody.keys.mandate import Mandate
 from custody.keys.passkey import Passkey
 from custody.keys.signable import Signable, TypedField
 from custody.keys.signers.base import KeyRef
+from custody.keys.typed_approval import address_of, sign_typed
 
 APPROVAL_TAG = "strongroom/approval"
 APPROVAL_VERSION = 1
@@ -289,6 +291,14 @@ def sign_approval(
     signature = private_key.sign(message)
     public_key.verify(signature, message)
     return Approval(public_key.public_bytes_raw(), verdict, signature)
+
+
+def sign_typed_approval(
+    private_key: PrivateKey, intent: WithdrawalIntent, verdict: Verdict = Verdict.APPROVE
+) -> Approval:
+    """Sign a verdict with a wallet key; runs where the officer is, never in the platform."""
+    signature = sign_typed(private_key, approval_signable(intent, verdict))
+    return Approval(address_of(private_key.public_key), verdict, signature)
 
 
 def check_approval(

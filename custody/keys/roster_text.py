@@ -160,6 +160,13 @@ def render_body(roster: Roster) -> bytes:
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
+def officer_text(officer: Officer) -> str:
+    """Return the row of an officer as a draft takes it. Refused: malformed."""
+    check_officer(officer, has_kind=True)
+    pairs = officer_pairs(officer, has_kind=True)
+    return "\n".join(["[[officers]]", *(f"{key} = {_value(key, value)}" for key, value in pairs)])
+
+
 def _pairs(row: DataclassInstance, roster: Roster) -> list[tuple[str, object]]:
     if isinstance(row, Officer):
         return officer_pairs(row, has_kind=roster.version == FILE_VERSION)

@@ -16,10 +16,12 @@ from chains.fake.faults import Fault, FaultKind
 from core.clock import SECOND_NS
 from core.ids import WithdrawalId
 from custody.keys import intent as intents
+from custody.keys.passkey_registration import RelyingParty
 from custody.keys.roster import Verdict, approval_message
+from custody.keys.roster_text import officer_text
 from custody.keys.typed_approval import address_text
 from tests.support.api import Front, api_of, problem_of
-from tests.support.authenticator import UP, SoftAuthenticator, to_text
+from tests.support.authenticator import ORIGIN, RP_ID, UP, SoftAuthenticator, to_text
 from tests.support.house import HOT, make_roster, open_house
 from tests.support.policies import OFFICERS, document
 from tests.support.rails import PasskeyOf, WalletKey
@@ -286,3 +288,29 @@ def test_a_body_that_is_no_verdict_is_malformed(front: Front, body: object) -> N
     answer = hand_in(front, "dan", withdrawal_id, body)
     assert answer.status_code in {400, 422}, answer.text
     assert case_of(front, "dan", withdrawal_id)["given"] == []
+
+
+def test_a_passkey_is_registered_into_a_row_and_into_nothing_else(tmp_path: Path) -> None:
+    """The row is for the next roster: the passkey counts for nobody before that."""
+    world = FakeWorld(finality_depth=2)
+    party = RelyingParty(RP_ID, (ORIGIN,))
+    with (
+        open_house(f"sqlite:///{tmp_path / 'b.sqlite'}", FakeChain(world), ()) as house,
+        api_of(house, world, passkeys=party) as front,
+    ):
+        dan, device = front.officer("dan"), DAN.device
+        opened = dan.post("/v1/passkey-registrations", None)
+        assert opened.status_code == 201, opened.text
+        path = f"/v1/passkey-registrations/{opened.json()['registration_id']}"
+        answer = {"answer": device.create(opened.json()["options"], attestation="packed")}
+        problem_of(front.officer("eve").post(path, answer), 404, "not_found")
+        made = dan.post(path, answer)
+        assert made.status_code == 200, made.text
+        row = DAN.row("dan")
+        assert (made.json()["public_key"], made.json()["attestation"]) == (
+            row.public_key.hex(), "packed",
+        )  # fmt: skip
+        assert officer_text(row) == made.json()["roster_row"]
+        problem_of(dan.post(path, answer), 404, "not_found")
+        assert row not in house.platform.roster.officers
+        problem_of(front.ops().post("/v1/passkey-registrations", None), 403, "forbidden")

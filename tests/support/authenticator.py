@@ -113,7 +113,9 @@ class SoftAuthenticator:
         """Sign as the device does: DER for ES256, with the s that is asked for."""
         if self.algorithm == EDDSA:
             return self._edwards.sign(data)
-        r, s = decode_dss_signature(self._es256.sign(data, ec.ECDSA(hashes.SHA256())))
+        r, s = decode_dss_signature(
+            self._es256.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+        )
         if (s > P256_ORDER // 2) != high_s:
             s = P256_ORDER - s
         return encode_dss_signature(r, s)
