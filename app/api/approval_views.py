@@ -18,8 +18,7 @@ from custody.keys.credentials import CredentialKind
 from custody.keys.passkey_answers import request_options
 from custody.keys.roster import Officer, Roster, Verdict, approval_signable, check_approval
 from custody.keys.typed_approval import typed_data
-from custody.policy.record import Moment, decode_record
-from custody.withdrawals import approvals, decisions
+from custody.withdrawals import approvals
 from custody.withdrawals.approvals import Given
 from custody.withdrawals.rehearsal import Finding, rehearse
 from custody.withdrawals.states import Withdrawal, WithdrawalState
@@ -63,11 +62,12 @@ class ToSignView(Shown):
 class ProgressView(Shown):
     """How far the quorum is, now."""
 
-    quorum: Annotated[str | None, Field(description="What the policy's rule asks for")]
+    quorum: Annotated[str, Field(description="As the policy's rule says it; empty: nobody")]
     threshold: Annotated[int, Field(description="The least number of persons, whatever the rule")]
     approved_by: list[str]
     excluded: Annotated[list[str], Field(description="Who may not approve this one")]
     is_met: bool
+    delay_s: Annotated[int, Field(description="From the complete quorum to the signature")]
 
 
 class CountdownView(Shown):
@@ -170,7 +170,7 @@ def pending(conn: sa.Connection, shop: Shop, row: Withdrawal) -> PendingView:
         intent_hash=row.intent_hash.hex(),
         rendering=intents.render_bytes(row.intent),
         threshold=roster.threshold,
-        progress=_progress(conn, shop, row, given, now_ns),
+        progress=_progress(conn, shop, row, now_ns),
         countdown=_countdown(row, now_ns),
         given=given,
     )
@@ -242,20 +242,16 @@ def _given(roster: Roster, row: Withdrawal, one: Given, now_ns: int) -> GivenVie
     )
 
 
-def _progress(
-    conn: sa.Connection, shop: Shop, row: Withdrawal, given: list[GivenView], now_ns: int
-) -> ProgressView:
+def _progress(conn: sa.Connection, shop: Shop, row: Withdrawal, now_ns: int) -> ProgressView:
     roster, intent = shop.context.platform.roster, approvals.intent_of(row)
-    stored = decisions.last(conn, row.withdrawal_id, Moment.REQUEST)
-    required = None if stored is None else decode_record(stored.record).decision.requirement
-    barred = {intent.initiator, *intent.excluded, *(required.exclude if required else ())}
-    yes = {one.person for one in given if one.counts and one.verdict is Verdict.APPROVE}
+    found = approvals.progress(conn, row, roster=roster, now_ns=now_ns)
     return ProgressView(
-        quorum=None if required is None else required.quorum.text,
+        quorum=found.quorum,
         threshold=roster.threshold,
-        approved_by=sorted(yes),
-        excluded=sorted(barred),
-        is_met=approvals.has_quorum(conn, row, roster=roster, now_ns=now_ns),
+        approved_by=list(found.persons),
+        excluded=sorted({intent.initiator, *intent.excluded}),
+        is_met=found.is_met,
+        delay_s=found.delay_ns // SECOND_NS,
     )
 
 

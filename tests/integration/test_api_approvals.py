@@ -17,7 +17,7 @@ from core.clock import SECOND_NS
 from core.ids import WithdrawalId
 from custody.keys import intent as intents
 from custody.keys.passkey_registration import RelyingParty
-from custody.keys.roster import Verdict, approval_message
+from custody.keys.roster import Officer, Verdict, approval_message
 from custody.keys.roster_text import officer_text
 from custody.keys.typed_approval import address_text
 from tests.support.api import Front, api_of, problem_of
@@ -33,12 +33,13 @@ ROWS = (*make_roster().officers, DAN.row("dan"), EVE.row("eve"), WalletKey("old"
 
 
 @contextlib.contextmanager
-def front_of_three_rails(url: str) -> Iterator[Front]:
+def front_of_three_rails(url: str, *more: Officer) -> Iterator[Front]:
     """Open a house whose officers hold three kinds of credentials."""
     world = FakeWorld(finality_depth=2)
-    policy = document(persons=(*OFFICERS, "dan", "eve"))
+    people = (*OFFICERS, "dan", "eve", *(one.person for one in more))
+    policy = document(persons=people)
     with open_house(url, FakeChain(world), world.listed_assets(), policy=policy) as house:
-        house.pin(officers=ROWS)
+        house.pin(officers=(*ROWS, *more))
         world.fund(house.own_address(HOT), 10**9)
         with api_of(house, world) as front:
             yield front
@@ -126,10 +127,12 @@ def test_an_officer_sees_who_approved_with_what_and_when(front: Front) -> None:
     withdrawal_id = asked(front)
     before = case_of(front, "dan", withdrawal_id)
     assert before["given"] == []
+    customer = f"customer:{before['withdrawal']['customer_no']}"
     assert before["progress"] == {
         "quorum": before["progress"]["quorum"], "threshold": 2, "approved_by": [],
-        "excluded": before["progress"]["excluded"], "is_met": False,
+        "excluded": [customer], "is_met": False, "delay_s": before["progress"]["delay_s"],
     }  # fmt: skip
+    assert " of " in before["progress"]["quorum"]
     assert [one["kind"] for one in before["credentials"]] == ["webauthn"]
     hand_in(front, "dan", withdrawal_id, by_passkey(before))
     hand_in(front, "ada", withdrawal_id, front.signed(withdrawal_id, "ada"))

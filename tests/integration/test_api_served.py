@@ -4,94 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
-import structlog
 from cryptography.hazmat.primitives import serialization
-from typer.testing import CliRunner, Result
 
-from app.cli.main import app as program
-from app.ending import Stop
-from app.serving import serve
-from core.clock import SystemClock
 from custody.access import Role
 from custody.keys.private_file import write_private_file
-from tests.support.api import Caller, Front, open_front
+from tests.support.api import Caller, open_front
 from tests.support.databases import Databases
 from tests.support.house import ATTESTATION_KEY, GAS, HOT, officer_key
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A front that listens."""
-
-    front: Front
-    port: int
-    folder: Path
-
-    def run(self, who: Caller | None, *words: str, port: int | None = None) -> Result:
-        """Run the command line as somebody."""
-        env = {"STRONGROOM_URL": f"http://127.0.0.1:{port or self.port}"}
-        if who is not None:
-            file = self.folder / who.token.partition(".")[0]
-            if not file.exists():
-                write_private_file(file, who.token.encode() + b"\n")
-            env["STRONGROOM_API_KEY_FILE"] = str(file)
-        return CliRunner(env=env).invoke(program, ["-o", "json", *words])
-
-    def json(self, who: Caller, *words: str) -> Any:
-        """Run the command line and return its data."""
-        result = self.run(who, *words)
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.support.served import Served, free_port, listening
 
 
 @pytest.fixture(scope="module")
 def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
-    with databases.fresh("sqlite") as url, open_front(url) as front:
-        structlog.configure(wrapper_class=quiet)  # standard output is the command line's here
-        front.house.clock.step(SystemClock().now_ns() - front.house.clock.now_ns())
-        port, stop, ready = free_port(), Stop(), threading.Event()
-        thread = threading.Thread(
-            target=lambda: serve(
-                front.client.app, host="127.0.0.1", port=port, stop=stop, ready=ready.set
-            )
-        )
-        thread.start()
-        assert ready.wait(10)
-        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
-        try:
-            yield Served(front, port, tmp_path_factory.mktemp("keys"))
-        finally:
-            stop.set()
-            thread.join(20)
-            structlog.reset_defaults()
-            assert not thread.is_alive()
-
-
-def wait_for(call: Callable[[], None]) -> None:
-    for _ in range(100):
-        with contextlib.suppress(OSError):
-            call()
-            return
-        threading.Event().wait(0.05)
-    call()
+    folder = tmp_path_factory.mktemp("keys")
+    with (
+        databases.fresh("sqlite") as url,
+        open_front(url) as front,
+        listening(front, folder) as made,
+    ):
+        yield made
 
 
 def raw(served: Served, request: bytes, *, is_cut: bool = False) -> bytes:

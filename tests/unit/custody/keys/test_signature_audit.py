@@ -11,15 +11,18 @@ import pytest
 from chains.base import FeeRate, SpendKind
 from core.errors import Refused
 from core.ids import ChainId
+from custody.keys import passkey as passkeys
 from custody.keys.audit import Auditor, Finding, audit
 from custody.keys.authority import Approvals, check_authority, evidence_of, read_evidence
-from custody.keys.guard import sign_once
+from custody.keys.guard import SignRequest, sign_once
 from custody.keys.intent import encode, intent_hash
+from custody.keys.passkey import Assertion
 from custody.keys.roster import SpendLimit
 from custody.keys.roster_files import RosterChain
 from custody.keys.signers import KeyRef
 from custody.keys.signing_record import GENESIS, Entry, Mark, Record, entry_of
-from tests.unit.custody.keys.guardroom import CHAIN, Guardroom
+from tests.support.rails import PasskeyOf, Rail, WalletKey, give
+from tests.unit.custody.keys.guardroom import CHAIN, HOT, Guardroom
 from tests.unit.custody.keys.officers import officer, officer_key, roster_of
 
 DEARER = FeeRate(26, 3)
@@ -93,6 +96,36 @@ def test_an_entry_that_was_changed_added_or_left_out_is_found(room: Guardroom) -
     other = findings(room, rewritten(entries, 7, signed_at_ns=1 << 62), end=end)
     assert "log" in {finding.invariant for finding in other}
     assert findings(room, entries, end=Mark(3, entries[2].hash)) == []
+
+
+def test_verdicts_on_every_rail_are_audited_again_from_the_log(room: Guardroom) -> None:
+    """Passkeys and wallets too: from the exported log and the rosters, with nothing else."""
+    rails: tuple[Rail, ...] = (PasskeyOf("dan"), WalletKey("eve"))
+    rows = tuple(rail.row(name) for rail, name in zip(rails, ("dan", "eve"), strict=True))
+    modern = room.with_roster(officers=(*room.guard.roster.officers, *rows))
+    intent = modern.withdrawal("wd_1")
+    spend = modern.spend_of(intent)
+    authority = Approvals(intent, tuple(give(rail, intent) for rail in rails))
+    modern.sign(SignRequest(spend, authority, modern.unsigned(spend), HOT))
+    entries = modern.entries()
+    assert findings(modern, entries) == []
+    honest, _ = read_evidence(entries[0].record.evidence)
+    assert honest == authority
+    first, second = authority.approvals
+    data, client = passkeys.read_evidence(first.evidence)
+    unverified = data[:32] + bytes([data[32] & ~passkeys.USER_VERIFIED]) + data[33:]
+    for forged in (
+        replace(first, evidence=b""),
+        replace(first, evidence=passkeys.evidence_of(Assertion(unverified, client, b""))),
+        replace(first, signature=second.signature[:64]),
+        replace(second, signature=bytes(65)),
+    ):
+        others = tuple(one for one in authority.approvals if one.public_key != forged.public_key)
+        text = evidence_of(Approvals(intent, (forged, *others)), modern.guard.roster)
+        found = findings(modern, rewritten(entries, 1, evidence=text))
+        assert "I8" in {finding.invariant for finding in found}
+    without = RosterChain((replace(modern.guard.roster, officers=room.guard.roster.officers),))
+    assert "I8" in {finding.invariant for finding in findings(modern, entries, rosters=without)}
 
 
 REWRITES: list[tuple[str, int, dict[str, Any]]] = [
