@@ -28,6 +28,8 @@ from custody.keys.roster_files import RosterChain
 from custody.keys.rotation import accounts_in_use
 from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, wallet_of
+from custody.keys.wallets import owners_of
+from custody.multisig.propose import Desk
 from custody.screening.cases import Provider
 from custody.spending import rotations
 from custody.spending.drive import Patience
@@ -40,6 +42,7 @@ from custody.wallets.key_stock import KeyStock, keys_in
 from custody.withdrawals import approvals, states, workflow
 from custody.withdrawals.book_rows import BookTerms
 from custody.withdrawals.notices import NobodyTold, Notifier
+from custody.withdrawals.releasing import Gate
 from custody.withdrawals.states import Withdrawal
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
@@ -119,6 +122,28 @@ class Platform:
         accounts = (DEPOSITS, *accounts_in_use(self.roster, traits.chain, OWN_WALLETS))
         return KeyStock(traits, self.signer, lambda: self.attestation_key, accounts)
 
+    def wallet_desks(self, home: ChainHome) -> list[Desk]:
+        """Return a desk for each wallet of several owners that the roster names on a chain."""
+        chain, wallets = home.chain, home.chain.wallets
+        if wallets is None:
+            return []
+
+        def address_of(key: KeyRef) -> str:
+            return chain.address_of(home.public_key_of(key.account, key.index))
+
+        return [
+            Desk(
+                db=self.db,
+                chain=chain,
+                wallets=wallets,
+                row=row,
+                owners=owners_of(row, address_of),
+                clock=self.clock,
+                gate=Gate(self.roster, home.terms, self.clock),
+            )
+            for row in self.roster.wallets_of(chain.traits.chain)
+        ]
+
     def close(self) -> None:
         """Let go of the database, of the signer and of every node."""
         self.signer.close()
@@ -163,6 +188,8 @@ def prepare(
             for account in accounts_in_use(platform.roster, chain_id, OWN_WALLETS):
                 address = home.chain.address_of(public_key_of(account, 0))
                 addresses.register_own(conn, chain_id, account, address, now_ns=now_ns)
+            for one in platform.roster.wallets_of(chain_id):
+                addresses.register_own(conn, chain_id, one.wallet, one.address, now_ns=now_ns)
         for spec in assets:
             catalogue.list_asset(conn, spec, now_ns=now_ns)
         for row in markets:
@@ -247,7 +274,7 @@ def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authori
             )  # fmt: skip
             given = tuple(approvals.of(conn, row.withdrawal_id))
             return Approvals(approvals.intent_of(row), given)
-        if intent.kind is SpendKind.ROTATION:
+        if intent.kind in (SpendKind.ROTATION, SpendKind.OWNERS):
             return rotations.authority_of(conn, spend.cause_id)
         own = addresses.find(conn, spend.chain, intent.destination)
     account = None if own is None else wallet_of(own.account)

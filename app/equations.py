@@ -25,6 +25,7 @@ from custody.keys.audit import audit as audit_signatures
 from custody.keys.log_file import whole_log
 from custody.ledger import balances
 from custody.ledger.audit import audit as audit_ledger
+from custody.multisig import holds
 from custody.reserves import verify
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
@@ -114,7 +115,7 @@ def _of_engine(conn: sa.Connection, engine: Engine, *, behind: bool) -> Equation
         for key in sorted(booked.keys() | in_engine.keys())
         if booked.get(key, (0, 0)) != in_engine.get(key, (0, 0))
     ]
-    live = states.in_states(conn, states.LIVE, limit=1_000_000)
+    live = [*states.in_states(conn, states.LIVE, limit=1_000_000), *holds.held_back(conn)]
     owed: Counter[int] = Counter()
     for row in live:
         if row.state is not WithdrawalState.REQUESTED:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from app.bootstrap import ChainHome, Platform, release_of
 from app.engine_home import configure
+from app.wallet_steps import wallet_jobs
 from core.clock import SECOND_NS
 from core.errors import Unavailable
 from core.ids import ChainId
@@ -115,6 +116,7 @@ def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: N
         ),
         ("reconcile", 6 * slow, lambda: _reconcile(platform, home)),
         ("identity", 12 * slow, lambda: _identity(home)),
+        *wallet_jobs(platform, home, note),
     ]
     return [Step(f"{chain_id}.{name}", Home.ANY, every, run) for name, every, run in jobs]
 
@@ -136,7 +138,11 @@ def _address_steps(platform: Platform, chain_id: ChainId, home: ChainHome) -> li
         with db.read() as conn:  # made one by one: there is the signer's proof, and no other road
             return platform.keys_in(home, conn)(account, index)
 
-    watch, stock = AddressWatch(home.chain, key, second), platform.stock_of(home)
+    def contracts() -> dict[str, str]:
+        return {row.wallet: row.address for row in platform.roster.wallets_of(chain_id)}
+
+    watch = AddressWatch(home.chain, key, second, contracts=contracts)
+    stock = platform.stock_of(home)
     completion = Completion(home.chain, platform.signer, key)
     every = 5 * SECOND_NS
     jobs: dict[str, Callable[[], int]] = {

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from core.errors import Unavailable
+
 if TYPE_CHECKING:
     from chains.base import BlockRef, Effect, FeeRate, UnsignedTx
 
@@ -27,6 +29,13 @@ threshold to the amount (0: as it was).
 def changes_owners(asset_key: str) -> bool:
     """Return whether an effect changes a wallet's owners instead of moving something."""
     return asset_key == OWNERS or asset_key.startswith(f"{OWNERS}-")
+
+
+class NotAWallet(Unavailable):
+    """The node answers, and what stands at the address does not answer as such a wallet does."""
+
+    def __init__(self, wallet: str, what: str) -> None:
+        super().__init__(f"no_wallet: {wallet} gives no {what}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,8 @@ class TxStatus:
     succeeded: bool = False
     fee: int = 0
     """Native units really paid; meaningful once included, for failed transactions too."""
+    inner_failed: bool = False
+    """What it carried failed for good, though it was itself executed; then it did not succeed."""
     effect_amount: int = 0
     """Amount the transaction really moved to its destination; meaningful once included."""
     items: tuple[ItemStatus, ...] = ()

@@ -142,9 +142,7 @@ def _of_spend(
     posted, fee_posted = _in_books(spend, attempts)
     received = posted if spend.delivered is None else min(posted, spend.delivered)
     out = [
-        Residual(
-            spend.account, spend.asset_no, spend.spend_id, spend.kind, Why.SENT, posted - moved
-        ),
+        Residual(spend.payer, spend.asset_no, spend.spend_id, spend.kind, Why.SENT, posted - moved),
         Residual(
             spend.account, native_no, spend.spend_id, spend.kind, Why.NETWORK_FEE, fee_posted - fee
         ),

@@ -191,6 +191,7 @@ class EvmChain(EvmReader):
                         known=True,
                         block=BlockRef(header.height, header.hash),
                         succeeded=tx.succeeded and not execution_failed(tx),
+                        inner_failed=tx.succeeded and execution_failed(tx),
                         fee=tx.fee,
                         effect_amount=self._arrived(header, tx),
                     )

@@ -12,9 +12,8 @@ from eth_hash.auto import keccak
 from chains.evm import parse
 from chains.evm.address import checksum
 from chains.evm.node import EvmNode
-from chains.multisig import WalletState
+from chains.multisig import NotAWallet, WalletState
 from chains.rpc import RpcError
-from core.errors import Unavailable
 
 CODE_SLOT = 0
 HANDLER_SLOT = int.from_bytes(keccak(b"fallback_manager.handler.address"), "big")
@@ -27,13 +26,6 @@ _FIRST = bytes(31) + b"\x01"
 """The sentinel that lists of a Safe begin and end with."""
 
 
-class NoWallet(Unavailable):
-    """What stands at the address does not answer as a Safe does."""
-
-    def __init__(self, wallet: str, what: str) -> None:
-        super().__init__(f"no_wallet: {wallet} gives no {what}")
-
-
 def read_state(node: EvmNode, wallet: str, block_hash: str) -> WalletState:
     """Ask one node. Unavailable: it does not answer, or the contract is no Safe."""
 
@@ -41,13 +33,13 @@ def read_state(node: EvmNode, wallet: str, block_hash: str) -> WalletState:
         data = keccak(call.encode())[:4] + b"".join(words)
         answer = node.call_at(wallet, data, block_hash)
         if isinstance(answer, RpcError) or not answer:
-            raise NoWallet(wallet, call)
+            raise NotAWallet(wallet, call)
         return answer
 
     def number(call: str) -> int:
         answer = ask(call)
         if len(answer) != _WORD:
-            raise NoWallet(wallet, call)
+            raise NotAWallet(wallet, call)
         return int.from_bytes(answer, "big")
 
     def slot(position: int) -> str:
@@ -75,11 +67,11 @@ def read_state(node: EvmNode, wallet: str, block_hash: str) -> WalletState:
 def _addresses(wallet: str, answer: bytes, *, head: int) -> tuple[str, ...]:
     """Read address[] whose offset is the first of `head` bytes."""
     if int.from_bytes(answer[:_WORD], "big") != head:
-        raise NoWallet(wallet, "list")
+        raise NotAWallet(wallet, "list")
     count = int.from_bytes(answer[head : head + _WORD], "big")
     words = answer[head + _WORD :]
     if count > LISTED_MAX or len(words) != count * _WORD:
-        raise NoWallet(wallet, "list of a sensible length")
+        raise NotAWallet(wallet, "list of a sensible length")
     return tuple(
         checksum(parse.address("0x" + words[at + 12 : at + _WORD].hex(), "owner"))
         for at in range(0, len(words), _WORD)

@@ -16,12 +16,12 @@ from chains.base import SpendIntent, SpendKind
 from core.errors import Corrupt, Reason, Refused
 from core.ids import CustomerNo
 from custody.keys import intent as intents
-from custody.keys.intent import NO_POLICY, ROTATION_RULE, WithdrawalIntent, explains
+from custody.keys.intent import KIND_OF_RULE, NO_POLICY, WithdrawalIntent, explains
 from custody.keys.mandate import Mandate, covers
 from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
 from custody.keys.rotation import check_generation, check_receiver
 from custody.keys.ruling import Law, check_time, ruling_of, verify_ruled
-from custody.keys.signers.base import ACCOUNT_NUMBERS, KeyRef, wallet_of
+from custody.keys.signers.base import KeyRef, wallet_of
 from custody.policy.decision import Outcome
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -101,15 +101,15 @@ def check_right(
     """Return when a withdrawal is decided, and those agree whom its rule asks; now it may be paid.
 
     Refused: too_early, approval_expired, policy_blocked (the rule wants the other kind of right),
-    and as ruling_of and verify_ruled. The move of a wallet to new keys is under no policy: the
-    threshold of the roster decides (unknown_policy where it names one).
+    and as ruling_of and verify_ruled. What changes a wallet's keys or owners is under no policy:
+    the threshold of the roster decides (unknown_policy where it names one).
     """
     withdrawal = authority.withdrawal
-    if withdrawal.rule == ROTATION_RULE:
+    if withdrawal.rule in KIND_OF_RULE:
         if isinstance(authority, Allowance):
-            raise Refused(Reason.POLICY_BLOCKED, "a wallet moves to new keys by officers only")
+            raise Refused(Reason.POLICY_BLOCKED, "officers alone change keys and owners")
         if withdrawal.policy_hash != NO_POLICY:
-            raise Refused(Reason.UNKNOWN_POLICY, "a wallet moves to new keys under no policy")
+            raise Refused(Reason.UNKNOWN_POLICY, "no policy changes keys and owners")
         verify_approvals(roster, withdrawal, authority.approvals, now_ns=now_ns)
     elif law is None:
         if isinstance(authority, Allowance):
@@ -132,7 +132,7 @@ def check_payer(
     is_right = (
         withdrawal.wallet == wallet_of(key.account)
         if contract is None
-        else withdrawal.wallet not in ACCOUNT_NUMBERS
+        else withdrawal.wallet == contract.wallet
     )
     if not is_right:
         raise Refused(Reason.INTENT_MISMATCH, f"wallet: approved {withdrawal.wallet}")

@@ -222,12 +222,9 @@ class Roster:
                 return one.generation
         return 1
 
-    def named_wallet(self, chain: ChainId, wallet: str) -> ContractWallet | None:
-        """Return a chain's contract wallet by its name, None when there is none."""
-        for one in self.wallets:
-            if (one.chain, one.wallet) == (chain, wallet):
-                return one
-        return None
+    def wallets_of(self, chain: ChainId) -> tuple[ContractWallet, ...]:
+        """Return the contract wallets of a chain."""
+        return tuple(one for one in self.wallets if one.chain == chain)
 
     def wallet(self, chain: ChainId, address: str) -> ContractWallet | None:
         """Return the contract wallet at an address, None when it is none of ours."""

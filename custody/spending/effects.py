@@ -13,6 +13,7 @@ from core.ids import WithdrawalId
 from custody import catalogue, velocity
 from custody.ledger import templates
 from custody.ledger.transfers import post
+from custody.multisig import ends
 from custody.spending import sweep_items
 from custody.spending.rows import Spend
 from custody.wallets import inventory
@@ -33,8 +34,8 @@ def leaving(conn: sa.Connection, spend: Spend, *, now_ns: int) -> None:
     if spend.kind is SpendKind.WITHDRAWAL and not spend.abandoned:
         _advance(conn, spend, WithdrawalVerb.BROADCAST, now_ns)
         posted = templates.withdrawal_broadcast(
-            wallet=spend.account,
-            kind=inventory.kind_of(spend.account),
+            wallet=spend.payer,
+            kind=inventory.kind_of(spend.payer),
             asset_no=spend.asset_no,
             amount=spend.amount,
             withdrawal_id=spend.cause_id,
@@ -45,6 +46,10 @@ def leaving(conn: sa.Connection, spend: Spend, *, now_ns: int) -> None:
 def confirmed(conn: sa.Connection, spend: Spend, *, fee: int, now_ns: int) -> None:
     """The chain has done what the intent said, finally."""
     _book_fee(conn, spend, fee, now_ns)
+    if spend.wallet is not None:
+        ends.executed(conn, spend, now_ns=now_ns)
+        if spend.kind is not SpendKind.WITHDRAWAL:
+            return
     if spend.kind is SpendKind.WITHDRAWAL:
         workflow.confirm(conn, WithdrawalId(spend.cause_id), now_ns=now_ns)
         return
@@ -72,22 +77,36 @@ def confirmed(conn: sa.Connection, spend: Spend, *, fee: int, now_ns: int) -> No
     post(conn, posted, at_ns=now_ns)
 
 
-def failed(conn: sa.Connection, spend: Spend, *, fee: int, reason: str, now_ns: int) -> None:
-    """Finality proves that the intent can never be carried out."""
+def failed(
+    conn: sa.Connection,
+    spend: Spend,
+    *,
+    fee: int,
+    reason: str,
+    now_ns: int,
+    wallet_open: bool = False,
+) -> None:
+    """Finality proves that the intent can never be carried out.
+
+    wallet_open: not yet; its wallet's signatures are still good, and their nonce is used up first.
+    """
     _book_fee(conn, spend, fee, now_ns)
+    if spend.wallet is not None:
+        ends.not_executed(conn, spend, reason=reason, is_open=wallet_open, now_ns=now_ns)
     if spend.kind is not SpendKind.WITHDRAWAL:
         velocity.free(conn, spend.cause_id, now_ns)
         return
     if states.get(conn, WithdrawalId(spend.cause_id)).state is WithdrawalState.BROADCAST:
         posted = templates.withdrawal_returned(
-            wallet=spend.account,
-            kind=inventory.kind_of(spend.account),
+            wallet=spend.payer,
+            kind=inventory.kind_of(spend.payer),
             asset_no=spend.asset_no,
             amount=spend.amount,
             withdrawal_id=spend.cause_id,
         )
         post(conn, posted, at_ns=now_ns)
-    workflow.fail(conn, WithdrawalId(spend.cause_id), reason=reason, now_ns=now_ns)
+    if not wallet_open:
+        workflow.fail(conn, WithdrawalId(spend.cause_id), reason=reason, now_ns=now_ns)
 
 
 def _book_fee(conn: sa.Connection, spend: Spend, fee: int, now_ns: int) -> None:

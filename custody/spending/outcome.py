@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from chains.base import BlockRef, Chain, TxStatus
+from chains.base import BlockRef, Chain, SpendKind, TxStatus
 from custody import catalogue, chain_state
 from custody.db import Database
 from custody.spending import effects, rows
 from custody.spending.rows import Attempt, Spend, SpendState
+
+MOVES_NOTHING = frozenset({SpendKind.OWNERS, SpendKind.CANCELLATION})
+_BY_THE_WALLET = frozenset({"inner_failed", "no_effect"})
+"""Failures in which the wallet itself acted, so that its nonce is used."""
 
 
 class Ending(enum.StrEnum):
@@ -42,6 +46,8 @@ class Outcome:
     fee: int = 0
     height: int = 0
     delivered: int = 0
+    wallet_open: bool = False
+    """It failed, and the wallet's signatures that it carried are still good."""
 
 
 def decide(
@@ -52,11 +58,33 @@ def decide(
     used_nonces: int,
     final: BlockRef,
     is_odd: bool = False,
+    wallet_nonces: int | None = None,
 ) -> Outcome:
     """Decide how a spend ended.
 
-    Statuses by tx id, used_nonces in the state after the final block.
+    Statuses by tx id, used_nonces in the state after the final block; wallet_nonces are those of
+    the wallet whose transaction is relayed. While its own is not used, a failure is not the end:
+    anybody may send the same signatures again.
     """
+    ended = _decide(spend, attempts, statuses, used_nonces, final, is_odd=is_odd)
+    if spend.wallet_nonce is None or ended.ending is not Ending.FAILED:
+        return ended
+    if ended.reason in _BY_THE_WALLET:
+        return ended
+    if wallet_nonces is None or wallet_nonces > spend.wallet_nonce:
+        return Outcome(Ending.FOREIGN, f"wallet nonce {spend.wallet_nonce} was used by another")
+    return replace(ended, wallet_open=True)
+
+
+def _decide(
+    spend: Spend,
+    attempts: Sequence[Attempt],
+    statuses: Mapping[str, TxStatus],
+    used_nonces: int,
+    final: BlockRef,
+    *,
+    is_odd: bool,
+) -> Outcome:
     for attempt in attempts:
         status = statuses[attempt.tx_id]
         if status.block is None or status.block.height > final.height:
@@ -65,7 +93,10 @@ def decide(
         if attempt.cancels:
             return Outcome(Ending.FAILED, spend.failure or "cancelled", fee, height)
         if not status.succeeded:
-            return Outcome(Ending.FAILED, "execution_failed", fee, height)
+            reason = "inner_failed" if status.inner_failed else "execution_failed"
+            return Outcome(Ending.FAILED, reason, fee, height)
+        if spend.kind in MOVES_NOTHING:
+            return Outcome(Ending.CONFIRMED, "", fee, height)
         if status.effect_amount == 0 and is_odd:
             return Outcome(Ending.UNCLEAR, "no_effect", fee, height)
         if status.effect_amount == 0:
@@ -102,7 +133,13 @@ def _ask(
     is_odd: bool,
 ) -> Outcome:
     statuses = {attempt.tx_id: chain.tx_status(attempt.tx_id) for attempt in attempts}
-    return decide(spend, attempts, statuses, used_nonces=used, final=final, is_odd=is_odd)
+    wallet_nonces = None
+    if spend.wallet_nonce is not None and chain.wallets is not None:
+        wallet_nonces = chain.wallets.state(spend.intent.source, final).nonce
+    return decide(
+        spend, attempts, statuses, used_nonces=used, final=final, is_odd=is_odd,
+        wallet_nonces=wallet_nonces,
+    )  # fmt: skip
 
 
 def _book(conn: sa.Connection, spend: Spend, outcome: Outcome, now_ns: int) -> None:
@@ -129,4 +166,7 @@ def _book(conn: sa.Connection, spend: Spend, outcome: Outcome, now_ns: int) -> N
     if ended is SpendState.CONFIRMED:
         effects.confirmed(conn, done, fee=outcome.fee, now_ns=now_ns)
     else:
-        effects.failed(conn, done, fee=outcome.fee, reason=outcome.reason, now_ns=now_ns)
+        effects.failed(
+            conn, done, fee=outcome.fee, reason=outcome.reason, now_ns=now_ns,
+            wallet_open=outcome.wallet_open,
+        )  # fmt: skip

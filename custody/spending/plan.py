@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
-from chains.base import Chain, SpendIntent
+from chains.base import Chain, SpendIntent, SpendKind
 from core.errors import Corrupt
 from core.ids import AssetNo, ChainId, SpendId
 from custody import chain_state
@@ -28,7 +30,11 @@ def open_lane(db: Database, chain: Chain, sender: str) -> None:
     with db.read() as conn:
         if next_nonce(conn, chain_id, sender) is not None:
             return
-    used = chain.used_nonces(sender, chain.head())
+    open_lane_at(db, chain_id, sender, used=chain.used_nonces(sender, chain.head()))
+
+
+def open_lane_at(db: Database, chain_id: ChainId, sender: str, *, used: int) -> None:
+    """Create a lane once, at a number of nonces that the chain was asked for."""
 
     def apply(conn: sa.Connection) -> None:
         if next_nonce(conn, chain_id, sender) is None:
@@ -44,6 +50,28 @@ def next_nonce(conn: sa.Connection, chain: ChainId, sender: str) -> int | None:
     ).scalar_one_or_none()
 
 
+def take_nonce(conn: sa.Connection, chain: ChainId, sender: str) -> int:
+    """Return the next nonce of a lane and take it away. Corrupt: the lane is not open."""
+    nonce = next_nonce(conn, chain, sender)
+    if nonce is None:
+        raise Corrupt(f"the lane of {sender} is not open")
+    conn.execute(
+        lanes.update()
+        .where(lanes.c.chain == chain, lanes.c.sender == sender)
+        .values(next_nonce=nonce + 1)
+    )
+    return nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """The signed transaction of a wallet that a spend carries to the chain."""
+
+    wallet: str
+    nonce: int
+    relay: bytes
+
+
 def reserve(
     conn: sa.Connection,
     intent: SpendIntent,
@@ -52,20 +80,15 @@ def reserve(
     asset_no: AssetNo,
     destination_account: str | None,
     now_ns: int,
+    relayed: Relayed | None = None,
 ) -> Spend:
     """Plan one spend on the next nonce of its sender's lane. Refused: frozen.
 
-    The nonce and the row come into being together, so nonces have no gaps (I9).
+    `source` sends: the intent's source, or the relayer of the wallet that is. The nonce and the
+    row come into being together, so nonces have no gaps (I9).
     """
     chain_state.refuse_if_frozen(conn, intent.chain)
-    nonce = next_nonce(conn, intent.chain, intent.source)
-    if nonce is None:
-        raise Corrupt(f"the lane of {intent.source} is not open")
-    conn.execute(
-        lanes.update()
-        .where(lanes.c.chain == intent.chain, lanes.c.sender == intent.source)
-        .values(next_nonce=nonce + 1)
-    )
+    nonce = take_nonce(conn, intent.chain, source.address)
     spend = Spend(
         spend_id=SpendId(intent.spend_id),
         kind=intent.kind,
@@ -74,10 +97,10 @@ def reserve(
         asset_no=asset_no,
         account=source.account,
         key_index=source.key_index,
-        source=intent.source,
+        source=source.address,
         destination_account=destination_account,
         destination=intent.destination,
-        amount=intent.amount,
+        amount=0 if intent.kind is SpendKind.OWNERS else intent.amount,
         intent=intent,
         nonce=nonce,
         state=SpendState.PLANNED,
@@ -87,6 +110,9 @@ def reserve(
         delivered=None,
         final_height=None,
         planned_at_ns=now_ns,
+        wallet=None if relayed is None else relayed.wallet,
+        wallet_nonce=None if relayed is None else relayed.nonce,
+        relay=None if relayed is None else relayed.relay,
     )
     rows.insert(conn, spend)
     return spend

@@ -114,16 +114,7 @@ def carry_out(
             if known.intent != what:
                 raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, intent.withdrawal_id)
             return known
-        conn.execute(
-            rotations.insert().values(
-                rotation_id=intent.withdrawal_id,
-                chain=intent.chain,
-                account=account,
-                intent=intents.encode(intent),
-                approvals=_dump(approvals),
-                at_ns=now_ns,
-            )
-        )
+        keep(conn, intent, approvals, account=account, now_ns=now_ns)
         audit_log.record(
             conn, actor=intent.initiator, action="wallet.rotate", subject=intent.withdrawal_id,
             detail={
@@ -138,6 +129,27 @@ def carry_out(
         )  # fmt: skip
 
     return db.run(apply)
+
+
+def keep(
+    conn: sa.Connection,
+    intent: WithdrawalIntent,
+    approvals: Sequence[Approval],
+    *,
+    account: str,
+    now_ns: int,
+) -> None:
+    """Store what officers approved about a wallet's keys or owners, for ever."""
+    conn.execute(
+        rotations.insert().values(
+            rotation_id=intent.withdrawal_id,
+            chain=intent.chain,
+            account=account,
+            intent=intents.encode(intent),
+            approvals=_dump(approvals),
+            at_ns=now_ns,
+        )
+    )
 
 
 def authority_of(conn: sa.Connection, rotation_id: str) -> Approvals:

@@ -58,6 +58,9 @@ spends = table(
     sa.Column("amount", Amount, nullable=False),
     sa.Column("intent", Bytes, nullable=False),
     sa.Column("nonce", Int64, nullable=False),
+    sa.Column("wallet", Text),
+    sa.Column("wallet_nonce", Int64),
+    sa.Column("relay", Bytes),
     sa.Column("state", Text, nullable=False),
     sa.Column("abandoned", Flag, nullable=False),
     sa.Column("failure", Text),
@@ -116,6 +119,17 @@ class Spend:
     """What arrived at the destination, once final; less than amount for odd tokens."""
     final_height: int | None
     planned_at_ns: int
+    wallet: str | None = None
+    """The wallet of several owners that pays, where the source only relays; account pays fees."""
+    wallet_nonce: int | None = None
+    """Of that wallet: its signatures hold at this one."""
+    relay: bytes | None = None
+    """Its transaction with its owners' signatures."""
+
+    @property
+    def payer(self) -> str:
+        """Return the wallet whose money moves."""
+        return self.wallet or self.account
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def bump(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: 
     current = chain.rate_of(made[-1].payload)
     rate = chain.bump(chain.fee_rate(), current=current)
     if not spend.abandoned:
-        rate = _within_cap(chain, spend.intent, rate, least=chain.bump(current, current=current))
+        rate = _within_cap(chain, spend, rate, least=chain.bump(current, current=current))
     after = made[-1].attempt_no
     return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns, after=after)
 
@@ -59,21 +59,50 @@ def cancellation_of(spend: Spend, *, fee_max: int) -> SpendIntent:
     It may cost more than the spend itself might: a nonce that is never used stops its whole lane.
     How much at most is the mandate's business.
     """
+    is_cancelling = spend.kind is SpendKind.CANCELLATION  # a wallet's nonce, for the same spend
     return replace(
         spend.intent,
         spend_id=f"{spend.spend_id}_cancel",
         kind=SpendKind.CANCELLATION,
-        cause_id=spend.spend_id,
+        cause_id=spend.cause_id if is_cancelling else spend.spend_id,
         asset_key="native",
+        source=spend.source,
         destination=spend.source,
         amount=0,
         fee_max=fee_max,
     )
 
 
-def _within_cap(chain: Chain, intent: SpendIntent, rate: FeeRate, *, least: FeeRate) -> FeeRate:
+def units_of(chain: Chain, spend: Spend) -> int:
+    """Return how many units the transaction of a spend may use, relayed or not."""
+    if spend.relay is None or chain.wallets is None:
+        return chain.fee_units(spend.intent)
+    return chain.wallets.relay_units(spend.relay, relayer=spend.source)
+
+
+def _build(chain: Chain, spend: Spend, rate: FeeRate) -> UnsignedTx:
+    """Build the first attempt's transaction, or its cancellation's."""
+    if spend.abandoned:
+        units = chain.fee_units(cancellation_of(spend, fee_max=0))
+        intent = cancellation_of(spend, fee_max=rate.max_rate * units)
+        return chain.build(intent, nonce=spend.nonce, rate=rate, units=units)
+    units = units_of(chain, spend)
+    if spend.relay is None or spend.wallet_nonce is None or chain.wallets is None:
+        return chain.build(spend.intent, nonce=spend.nonce, rate=rate, units=units)
+    return chain.wallets.relay(
+        spend.relay,
+        wallet_nonce=spend.wallet_nonce,
+        relayer=spend.source,
+        nonce=spend.nonce,
+        rate=rate,
+        units=units,
+        fee_max=spend.intent.fee_max,
+    )
+
+
+def _within_cap(chain: Chain, spend: Spend, rate: FeeRate, *, least: FeeRate) -> FeeRate:
     """Return the rate, lowered to what the intent's cap pays for when that still replaces."""
-    top = intent.fee_max // chain.fee_units(intent)
+    top = spend.intent.fee_max // units_of(chain, spend)
     if not least.max_rate <= top < rate.max_rate:
         return rate
     return FeeRate(max_rate=top, tip_rate=min(max(least.tip_rate, rate.tip_rate), top))
@@ -142,11 +171,7 @@ def _draft(db: Database, chain: Chain, spend: Spend, attempt_no: int, rate: FeeR
         saved = drafts.draft(conn, spend, attempt_no, cancels=spend.abandoned)
     if saved is not None:
         return saved
-    intent = cancellation_of(spend, fee_max=0) if spend.abandoned else spend.intent
-    units = chain.fee_units(intent)
-    if spend.abandoned:
-        intent = cancellation_of(spend, fee_max=rate.max_rate * units)
-    built = chain.build(intent, nonce=spend.nonce, rate=rate, units=units)
+    built = _build(chain, spend, rate)
     return db.run(
         lambda conn: drafts.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
     )

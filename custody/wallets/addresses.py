@@ -23,7 +23,12 @@ from core.ids import ChainId, CustomerNo
 from custody.db import Bytes, Int64, Text, table
 from custody.keys import attestation
 from custody.keys.attestation import AddressClaim, check_attestation
-from custody.keys.signers.base import GENERATIONS_MAX, account_of, generation_of
+from custody.keys.signers.base import (
+    ACCOUNT_NUMBERS,
+    GENERATIONS_MAX,
+    account_of,
+    generation_of,
+)
 
 DEPOSITS = attestation.DEPOSITS
 ABANDONED_NS = 10_000_000_000
@@ -254,6 +259,16 @@ def own_wallets(conn: sa.Connection, chain: ChainId, wallet: str) -> list[Addres
     )
     found = [_address(row) for row in conn.execute(query)]
     return sorted(found, key=lambda row: generation_of(row.account))
+
+
+def contract_wallets(conn: sa.Connection, chain: ChainId) -> list[str]:
+    """Return the names of a chain's own wallets that are contracts, sorted: no key is theirs."""
+    query = sa.select(addresses.c.account).where(
+        addresses.c.chain == chain,
+        addresses.c.key_index == 0,
+        addresses.c.account.not_in(sorted(ACCOUNT_NUMBERS)),
+    )
+    return sorted(conn.execute(query).scalars())
 
 
 def of_customer(conn: sa.Connection, chain: ChainId, customer_no: CustomerNo) -> list[Address]:

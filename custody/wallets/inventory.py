@@ -24,8 +24,11 @@ _KINDS = {
 
 
 def kind_of(wallet: str) -> AccountKind:
-    """Return the kind of ledger account on which the money of a wallet's keys stands."""
-    return _KINDS[wallet_of(wallet)]
+    """Return the kind of ledger account on which a wallet's money stands.
+
+    Wallets of several owners (`treasury`, …) are warm: people sign for them, none of them alone.
+    """
+    return _KINDS.get(wallet_of(wallet), AccountKind.WARM)
 
 
 def custody_balances(conn: sa.Connection) -> dict[tuple[str, AssetNo], int]:

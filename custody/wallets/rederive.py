@@ -9,7 +9,7 @@ the incidents; the audit log keeps them (I15, K05).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from core.ids import ChainId
 from custody import chain_state
 from custody.db import Database
 from custody.keys.attestation import Network
+from custody.keys.signers.base import ACCOUNT_NUMBERS
 from custody.wallets import addresses
 from custody.wallets.addresses import Address, Attestor, PublicKeyOf
 
@@ -57,6 +58,8 @@ class AddressWatch:
     second: PublicKeyOf
     """(account, index) -> public key, by the library that did not derive it first."""
     batch: int = BATCH
+    contracts: Callable[[], Mapping[str, str]] = dict
+    """Wallets that are contracts, by name, and where the pinned roster says they stand."""
     passes: int = 0
     """Whole passes since this process began."""
     findings: int = 0
@@ -84,6 +87,8 @@ class AddressWatch:
 
     def _judge(self, row: Address, key: bytes) -> str | None:
         """Return what is wrong with a row; the stored address is not repeated."""
+        if (pinned := self.contracts().get(row.account)) is not None:
+            return None if pinned == row.address else f"{_place(row)} is not the roster's"
         try:
             derived = self.chain.address_of(self.second(row.account, row.key_index))
         except Refused:
@@ -138,6 +143,8 @@ class Completion:
         return done
 
     def _complete(self, db: Database, row: Address, *, now_ns: int) -> int:
+        if row.account not in ACCOUNT_NUMBERS:
+            return 0  # a contract: no key of the signer's stands behind it
         network = self.chain.traits.network
         try:
             made = addresses.attest(

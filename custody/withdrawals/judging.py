@@ -38,6 +38,7 @@ from custody.policy.rules import Policy
 from custody.policy.scope import price_state, usd_value
 from custody.screening import judging as screening
 from custody.screening.judging import Subject
+from custody.wallets import addresses
 from custody.withdrawals import addressbook, decisions, security
 from custody.withdrawals.decisions import Stored
 from custody.withdrawals.states import INSIDE, Withdrawal
@@ -49,6 +50,8 @@ _UNDECIDED = frozenset({Outcome.WAIT, Outcome.REQUIRE})
 LASTING_NS = 600 * 10**9
 """An own transfer that is blocked for longer is an incident."""
 BLOCKED_INCIDENT = "own_transfer_blocked"
+NO_RULE = "no_rule"
+"""The policy's own code of a request that no rule matches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,22 @@ def at_request(
     policy = policies.in_force(conn, now_ns)
     request, facts = _gather(conn, policy, payment, terms, now_ns, Moment.REQUEST)
     return Judged(policy, recorded(policy, request, facts))
+
+
+def at_first_wallet(
+    conn: sa.Connection, payment: Payment, *, terms: WithdrawalTerms | None, now_ns: int
+) -> Judged:
+    """Decide about a new payment as at_request, by the first wallet that a rule lets pay it.
+
+    The hot wallet comes first; wallets of several owners only where no rule matched before.
+    """
+    judged = first = at_request(conn, payment, terms=terms, now_ns=now_ns)
+    for wallet in addresses.contract_wallets(conn, payment.asset.chain):
+        if judged.decision.code != NO_RULE:
+            return judged
+        other = replace(payment, wallet=wallet)
+        judged = at_request(conn, other, terms=terms, now_ns=now_ns)
+    return first if judged.decision.code == NO_RULE else judged
 
 
 def at_release(

@@ -19,6 +19,7 @@ from core.ids import CustomerNo, WithdrawalId
 from core.money import ENGINE_AMOUNT_LIMIT, require_int
 from custody import audit_log, catalogue, chain_state, funding, velocity
 from custody.funding import FundingKind
+from custody.multisig import holds
 from custody.policy.decision import Outcome
 from custody.spending import rows as spending_rows
 from custody.wallets import addresses
@@ -77,7 +78,7 @@ def request(
     chain_state.refuse_if_frozen(conn, asset.chain)
     _refuse_destination(conn, asked.customer_no, asset, destination)
     payment = payment_of(asked, asset, destination, standing)
-    judged = judging.at_request(conn, payment, terms=terms, now_ns=now_ns)
+    judged = judging.at_first_wallet(conn, payment, terms=terms, now_ns=now_ns)
     row = compose(conn, asked, judged, asset=asset, terms=terms)
     states.insert(conn, row)
     judging.keep(conn, judged, row.withdrawal_id)
@@ -181,6 +182,8 @@ def release(conn: sa.Connection, row: Withdrawal, *, now_ns: int) -> None:
     """
     if row.state not in RELEASING:
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.withdrawal_id} is {row.state}")
+    if holds.is_held_back(conn, row.withdrawal_id):
+        return  # owners signed: when their wallet's nonce is used up, this is asked again
     _end_hold(conn, row, FundingKind.RELEASE)
     velocity.free(conn, row.withdrawal_id, now_ns)
 
@@ -229,7 +232,7 @@ def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:
     spend = spending_rows.find_by_cause(conn, withdrawal_id, SpendKind.WITHDRAWAL)
     if spend is None:
         raise Refused(Reason.NOT_FOUND, f"{withdrawal_id} has no spend")
-    return Paid(row.amount, row.fee, spend.account)
+    return Paid(row.amount, row.fee, spend.payer)
 
 
 def _check_amount(amount: int, asset: catalogue.Asset) -> None:

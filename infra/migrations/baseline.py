@@ -33,7 +33,8 @@ CHAPTERS: dict[str, tuple[str, str]] = {
         "Withdrawals, and everything that leaves.",
         """decisions withdrawals withdrawal_events approvals lanes
         velocity_reservations velocity_totals prices stops
-        spends spend_attempts spend_drafts sweep_items rotations""",
+        spends spend_attempts spend_drafts sweep_items rotations
+        wallet_proposals cosignatures wallet_pins""",
     ),
     "destinations": (
         "Whom a customer may pay, and what holds a payment back.",

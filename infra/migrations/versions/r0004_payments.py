@@ -24,8 +24,11 @@ def upgrade() -> None:
     _prices()
     _rotations()
     _spends()
+    _wallet_pins()
+    _wallet_proposals()
     _withdrawals()
     _approvals()
+    _cosignatures()
     _spend_attempts()
     _spend_drafts()
     _withdrawal_events()
@@ -177,6 +180,9 @@ def _spends() -> None:
         sa.Column("amount", Amount, nullable=False),
         sa.Column("intent", Bytes, nullable=False),
         sa.Column("nonce", Int64, nullable=False),
+        sa.Column("wallet", Text, nullable=True),
+        sa.Column("wallet_nonce", Int64, nullable=True),
+        sa.Column("relay", Bytes, nullable=True),
         sa.Column("state", Text, nullable=False),
         sa.Column("abandoned", Flag, nullable=False),
         sa.Column("failure", Text, nullable=True),
@@ -200,6 +206,51 @@ def _spends() -> None:
     op.create_index("ix_spends_final", "spends", ["chain", "final_height"])
     op.create_index("ix_spends_source", "spends", ["chain", "source", "state"])
     op.create_index("ix_spends_state", "spends", ["chain", "state", "spend_no"])
+
+
+def _wallet_pins() -> None:
+    op.create_table(
+        "wallet_pins",
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("owners", Text, nullable=False),
+        sa.Column("threshold", Int64, nullable=False),
+        sa.Column("first_nonce", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["chain"], ["chain_states.chain"]),
+        sa.PrimaryKeyConstraint("chain", "address"),
+        sqlite_strict=True,
+    )
+
+
+def _wallet_proposals() -> None:
+    op.create_table(
+        "wallet_proposals",
+        sa.Column("proposal_id", Text, nullable=False),
+        sa.Column("proposal_no", Int64, nullable=False),
+        sa.Column("kind", Text, nullable=False),
+        sa.Column("cause_id", Text, nullable=False),
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("wallet", Text, nullable=False),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("nonce", Int64, nullable=False),
+        sa.Column("asset_no", Int64, nullable=False),
+        sa.Column("intent", Bytes, nullable=False),
+        sa.Column("payload", Bytes, nullable=False),
+        sa.Column("digest", Bytes, nullable=False),
+        sa.Column("state", Text, nullable=False),
+        sa.Column("reason", Text, nullable=True),
+        sa.Column("made_at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["asset_no"], ["assets.asset_no"]),
+        sa.ForeignKeyConstraint(["chain"], ["chain_states.chain"]),
+        sa.PrimaryKeyConstraint("proposal_id"),
+        sa.UniqueConstraint("cause_id", "kind"),
+        sa.UniqueConstraint("proposal_no"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_wallet_proposals_nonce", "wallet_proposals", ["chain", "address", "nonce"])
+    op.create_index(
+        "ix_wallet_proposals_state", "wallet_proposals", ["chain", "state", "proposal_no"]
+    )
 
 
 def _withdrawals() -> None:
@@ -253,6 +304,23 @@ def _approvals() -> None:
         sqlite_strict=True,
     )
     ddl.append_only("approvals", keys=[["approval_no"], ["withdrawal_id", "public_key"]])
+
+
+def _cosignatures() -> None:
+    op.create_table(
+        "cosignatures",
+        sa.Column("cosignature_no", Int64, autoincrement=False, nullable=False),
+        sa.Column("proposal_id", Text, nullable=False),
+        sa.Column("owner", Text, nullable=False),
+        sa.Column("person", Text, nullable=False),
+        sa.Column("signature", Bytes, nullable=False),
+        sa.Column("at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["proposal_id"], ["wallet_proposals.proposal_id"]),
+        sa.PrimaryKeyConstraint("cosignature_no"),
+        sa.UniqueConstraint("proposal_id", "owner"),
+        sqlite_strict=True,
+    )
+    ddl.append_only("cosignatures", keys=[["cosignature_no"], ["proposal_id", "owner"]])
 
 
 def _spend_attempts() -> None:

@@ -1,0 +1,47 @@
+"""The jobs of wallets of several owners: propose, carry what was signed, watch what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.bootstrap import ChainHome, Platform
+from core.clock import SECOND_NS
+from core.errors import Refused, Unavailable
+from custody.multisig import pins, propose, relay
+from custody.multisig.propose import Desk
+from custody.spending.drive import Note, Problem
+
+FAST_NS, SLOW_NS = SECOND_NS // 2, 5 * SECOND_NS
+
+
+def wallet_jobs(
+    platform: Platform, home: ChainHome, note: Note
+) -> list[tuple[str, int, Callable[[], int]]]:
+    """Return (name, interval, job) for a chain that has such wallets, nothing for any other."""
+    if home.chain.wallets is None:
+        return []
+
+    def each(job: Callable[[Desk], int]) -> Callable[[], int]:
+        def run() -> int:
+            return sum(_guarded(desk, job, note) for desk in platform.wallet_desks(home))
+
+        return run
+
+    return [
+        ("wallets.propose", FAST_NS, each(lambda desk: propose.step(desk, note=note))),
+        ("wallets.relay", FAST_NS, each(lambda desk: relay.step(desk, note=note))),
+        ("wallets.watch", SLOW_NS, each(_watch)),
+    ]
+
+
+def _watch(desk: Desk) -> int:
+    wrong = pins.watch(desk.db, desk.chain, desk.row, desk.owners, clock=desk.clock)
+    return int(wrong is not None)
+
+
+def _guarded(desk: Desk, job: Callable[[Desk], int], note: Note) -> int:
+    try:
+        return job(desk)
+    except (Refused, Unavailable) as error:
+        note(Problem(desk.row.wallet, str(error)))
+        return 0

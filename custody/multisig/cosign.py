@@ -1,0 +1,77 @@
+"""Owners' signatures: what each of them is asked to sign, and what is taken from them.
+
+A signature is evidence, not authority: it is checked against the wallet's owners on the chain and
+in the roster when it comes, when it is joined with the others, and by the guard once more.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from chains.base import SpendKind
+from chains.multisig import SigningRequest
+from core.errors import Reason, Refused
+from core.ids import WithdrawalId
+from custody import audit_log
+from custody.multisig import rows
+from custody.multisig.propose import Desk
+from custody.multisig.rows import Cosignature, Proposal, ProposalState
+from custody.withdrawals import states
+from custody.withdrawals.states import WithdrawalState
+
+
+def request_of(desk: Desk, row: Proposal, owner: str) -> SigningRequest:
+    """Return what one owner signs."""
+    (request,) = desk.wallets.requests(row.unsigned, [owner])
+    return request
+
+
+def add(desk: Desk, proposal_id: str, signature: bytes, *, owner: str, person: str) -> Proposal:
+    """Take one owner's signature; the same again is quiet.
+
+    `person` is who hands it in, and `owner` his key by the roster. Refused: not_found, not_an_owner
+    (on the chain at a final block, or in the roster), bad_signature, illegal_transition (no longer
+    to be signed), approval_expired, already_approved (another signature of the same owner).
+    """
+    with desk.db.read() as conn:
+        row = rows.get(conn, proposal_id)
+    if (row.chain, row.address) != (desk.chain_id, desk.row.address):
+        raise Refused(Reason.NOT_FOUND, f"{proposal_id} of {desk.row.wallet}")
+    signer = desk.wallets.owner_of(row.unsigned, signature)
+    if signer != owner:
+        raise Refused(Reason.BAD_SIGNATURE, f"{signer} signed, not {owner}")
+    if signer not in desk.state().owners:
+        raise Refused(Reason.NOT_AN_OWNER, f"{signer} does not own {row.wallet}")
+    if row.kind is not SpendKind.OWNERS and signer not in desk.owners:
+        raise Refused(Reason.NOT_AN_OWNER, f"{signer} is not in the roster")
+
+    def apply(conn: sa.Connection) -> Proposal:
+        now = rows.get(conn, proposal_id)
+        known = [one for one in rows.signatures(conn, proposal_id) if one.owner == signer]
+        if known:
+            if known[0].signature != signature:
+                raise Refused(Reason.ALREADY_APPROVED, signer)
+            return now
+        _check_open(conn, now, now_ns=desk.clock.now_ns())
+        at_ns = desk.clock.now_ns()
+        rows.add_signature(conn, Cosignature(proposal_id, signer, person, signature, at_ns))
+        audit_log.record(
+            conn, actor=person, action="wallet.cosign", subject=proposal_id,
+            detail={"owner": signer, "digest": now.digest.hex()}, at_ns=at_ns,
+        )  # fmt: skip
+        return now
+
+    return desk.db.run(apply)
+
+
+def _check_open(conn: sa.Connection, row: Proposal, *, now_ns: int) -> None:
+    """Refused: illegal_transition, approval_expired."""
+    if row.state is not ProposalState.OPEN:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.proposal_id} is {row.state}")
+    if row.kind is not SpendKind.WITHDRAWAL:
+        return
+    withdrawal = states.get(conn, WithdrawalId(row.cause_id))
+    if withdrawal.state is not WithdrawalState.APPROVED:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.cause_id} is {withdrawal.state}")
+    if now_ns >= withdrawal.expires_at_ns:
+        raise Refused(Reason.APPROVAL_EXPIRED, row.cause_id)
