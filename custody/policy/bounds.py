@@ -26,6 +26,9 @@ from custody.policy.streams import Attacker, Limit, Prices, Stream, attackers, s
 from custody.policy.world import World
 
 ATTACKERS_MAX = 2_000
+UNBOUNDED = 1 << 256
+SEARCHED_MAX = 50
+"""Groups for whom payments are searched, those who could move most first."""
 COVERS_MAX = 20_000
 """Sets of buckets that are tried for the smallest proof."""
 
@@ -73,7 +76,7 @@ def answer(policy: Policy, world: World, question: Question) -> Answer:
     Refused: too_large (too many groups of people). TooManyCells.
     """
     worst: tuple[int | None, tuple[str, ...]] = (0, ())
-    suspects: list[tuple[Attacker, tuple[Stream, ...]]] = []
+    suspects: list[tuple[int, Attacker, tuple[Stream, ...]]] = []
     for number, attacker in enumerate(
         attackers(policy, persons=question.persons, accounts=question.accounts)
     ):
@@ -84,11 +87,13 @@ def answer(policy: Policy, world: World, question: Question) -> Answer:
         if worst[0] is not None and (ceiling[0] is None or ceiling[0] >= worst[0]):
             worst = ceiling
         if ceiling[0] is None or ceiling[0] > question.usd:
-            suspects.append((attacker, streams))
+            room = UNBOUNDED if ceiling[0] is None else ceiling[0]
+            suspects.append((room, attacker, streams))
         elif not suspects and streams:
-            suspects = [(attacker, streams)]
+            suspects = [(ceiling[0], attacker, streams)]
     best: tuple[int, Attacker | None, tuple[Step, ...]] = (0, None, ())
-    for attacker, streams in suspects:
+    suspects.sort(key=lambda suspect: -suspect[0])
+    for _, attacker, streams in suspects[:SEARCHED_MAX]:
         moved, steps = found_by_search(
             policy, attacker, streams, window_ns=question.window_ns, enough=question.usd
         )

@@ -101,12 +101,13 @@ class _Survey:
     def _rules(self, cell: Cell) -> None:
         for number in cell.rules[1:]:
             self._takers.setdefault(number, set()).add(cell.rules[0])
+        for noun, id_, field in cell.missing:
+            if noun == "deny" or not cell.denies:
+                text = f"asks for {field}, which some requests do not have: they are blocked"
+                self._note(error("missing_field", f"{noun} {id_}", text, cell.describes))
         if cell.denies:
             self._denied.update(cell.rules[:1])
             return
-        for noun, id_, field in cell.missing:
-            text = f"asks for {field}, which some requests do not have: they are blocked"
-            self._note(error("missing_field", f"{noun} {id_}", text, cell.describes))
         if not cell.rules:
             kind = cell.view.values["kinds"][0]
             text = "no rule covers some requests; they are blocked as no_rule"

@@ -30,6 +30,8 @@ from custody.policy.windows import Windows
 
 PAYMENTS_MAX = 2_000
 """Most payments of one counter-example."""
+TRIED_MAX = 4_000
+"""When so many were made in several orders, no further order is tried."""
 MOMENTS_MAX = 200
 ORDERS = 8
 START_NS = 1_790_000_000 * 10**9
@@ -68,12 +70,13 @@ def found_by_search(
     Ends when more than `enough` was found. Corrupt: payments that were found do not replay.
     """
     best: tuple[int, tuple[Step, ...]] = (0, ())
+    tried = 0
     for order in _orders(streams):
         steps = tuple(_filled(policy, attacker, order, window_ns, enough))
-        moved = sum(step.worth for step in steps)
+        moved, tried = sum(step.worth for step in steps), tried + len(steps)
         if moved > best[0]:
             best = (moved, steps)
-        if moved > enough:
+        if moved > enough or tried > TRIED_MAX:
             break
     confirm(policy, attacker, best[1])
     return best
@@ -103,7 +106,7 @@ def confirm(policy: Policy, attacker: Attacker, steps: Sequence[Step]) -> None:
         delay_ns = 0 if needs is None else needs.delay_ns
         if step.released_ns != at_ns + delay_ns:
             raise Corrupt(f"payment {owner} is released at another time")
-        windows.hold(decision.charges, owner, from_ns=at_ns, released_ns=step.released_ns)
+        windows.hold(decision.charges, owner, released_ns=step.released_ns)
 
 
 def _orders(streams: Sequence[Stream]) -> Iterator[list[Stream]]:
@@ -143,7 +146,7 @@ def _filled(
                 number += 1
                 left -= step.worth
                 charges = charges_of(policy, step.request)
-                windows.hold(charges, str(number), from_ns=at_ns, released_ns=released_ns)
+                windows.hold(charges, str(number), released_ns=released_ns)
                 moments |= {released_ns + one.window_ns for one in charges}
                 yield step
         if left <= 0:
@@ -164,8 +167,9 @@ def _next_step(
     worth = max(left, low) if stream.most is None else min(stream.most, max(left, low))
     released_ns = at_ns + stream.rule.delay_ns
     charges = charges_of(policy, _request(stream, worth, at_ns, number))
+    used = windows.used(charges, at_ns)  # all began before, so there is never less room later
     for charge, limit in zip(charges, stream.limits, strict=True):
-        free = charge.cap - windows.most(charge, from_ns=at_ns, released_ns=released_ns)
+        free = charge.cap - used[charge.key]
         worth = min(worth, free if limit.in_usd else free * stream.price // unit)
     if worth < low:
         return None

@@ -19,8 +19,6 @@ from custody.policy.rules import Policy
 from custody.policy.windows import Windows
 
 RECORDS_MAX = 100_000
-FORGET_EVERY = 500
-"""Records between two times that windows which are over are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +48,12 @@ def simulate(records: Iterable[Record], draft: Policy) -> Simulation:
     windows = Windows()
     found: list[Difference] = []
     past.sort(key=lambda one: (one.request.now_ns, one.request.request_id))
-    for number, record in enumerate(past):
+    for record in past:
         request, now_ns = record.request, record.request.now_ns
-        if number % FORGET_EVERY == 0:
-            windows.forget(now_ns)
         used = windows.used(charges_of(draft, request), now_ns)
         decision = decide(draft, request, replace(record.facts, used=used))
         if decision.outcome is not Outcome.BLOCK:
-            windows.hold(decision.charges, request.request_id, from_ns=now_ns, released_ns=now_ns)
+            windows.hold(decision.charges, request.request_id, released_ns=now_ns)
         before, after = in_words(record.decision), in_words(decision)
         if before != after:
             becomes = direction(_ease(record.decision), _ease(decision))

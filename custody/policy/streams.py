@@ -20,6 +20,7 @@ from custody.policy.scope import ANY, View
 from custody.policy.world import CUSTOMER, World
 
 DOLLAR = 10**PRICE_SCALE
+_ACCOUNT = "customer:"
 LEAVES = ("external", "contract")
 """Kinds of destinations that are not ours."""
 
@@ -38,7 +39,7 @@ class Attacker:
     def makers(self) -> tuple[Maker, ...]:
         """Return the requests' makers they can be."""
         return (
-            *(Maker(CUSTOMER, f"customer:{one}", one) for one in self.customers),
+            *(Maker(CUSTOMER, f"{_ACCOUNT}{one}", one) for one in self.customers),
             *(
                 Maker(role, one, None)
                 for one in sorted(self.persons)
@@ -96,14 +97,21 @@ class Stream:
 
 
 def attackers(policy: Policy, *, persons: int, accounts: int) -> Iterator[Attacker]:
-    """Yield every group of so many persons and accounts, alike ones once."""
-    everyone = sorted(frozenset[str]().union(*policy.groups.values()))
+    """Yield every group of so many persons and accounts, alike ones once.
+
+    A person may be in no group: somebody whom the policy names as an initiator, or nobody it knows.
+    """
+    makers = {one for part in policy.parts for one in part.scope.names("initiators")} - {ANY}
+    accounts_named = {one.removeprefix(_ACCOUNT) for one in makers if one.startswith(_ACCOUNT)}
+    people_named = {one for one in makers if not one.startswith(_ACCOUNT)}
+    everyone = sorted({*people_named, OTHER}.union(*policy.groups.values()))
     sets = [
         *policy.groups.values(),
         *(rule.exclude for rule in policy.rules),
         *(part.scope.names("initiators") for part in policy.parts),
     ]
-    customers = sorted({n for part in policy.parts for n in part.scope.names("customers")} - {ANY})
+    numbers = {one for part in policy.parts for one in part.scope.names("customers")} - {ANY}
+    customers = sorted(numbers | {one for one in accounts_named if one.isdigit()})
     others = [str(int(OTHER_CUSTOMER) - n) for n in range(accounts)]
     named = [part.scope.names("customers") for part in policy.parts]
     named += [part.scope.names("initiators") for part in policy.parts]
@@ -120,7 +128,7 @@ def attackers(policy: Policy, *, persons: int, accounts: int) -> Iterator[Attack
 
 
 def _is_named(customer: str, names: Collection[str]) -> bool:
-    return customer in names or f"customer:{customer}" in names
+    return customer in names or f"{_ACCOUNT}{customer}" in names
 
 
 def streams_of(

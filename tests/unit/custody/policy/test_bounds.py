@@ -195,3 +195,14 @@ def test_random_policies_never_let_more_through_than_is_proved() -> None:
     assert verdicts[Verdict.HOLDS] > 5
     assert verdicts[Verdict.UNDECIDED] < 10, verdicts
     assert tight
+
+
+def test_somebody_in_no_group_whom_a_rule_names_is_searched_too() -> None:
+    robot = allow("robot", kinds=["withdrawal"], roles=["ops"], initiators=["zoe"])
+    found = ask(policy(rules=[robot, block("rest")]), 10)
+    assert found.verdict is Verdict.BROKEN
+    assert found.attacker is not None
+    assert found.attacker.persons == {"zoe"}
+    seven = allow("seven", kinds=["withdrawal"], roles=["customer"], initiators=["customer:7"])
+    assert ask(policy(rules=[seven, block("rest")]), 10).verdict is Verdict.BROKEN
+    assert ask(policy(rules=[seven, block("rest")]), 10, accounts=0).verdict is Verdict.HOLDS
