@@ -135,7 +135,11 @@ def simulated(shop: Shop, row: Withdrawal) -> SimulationView | None:
         return None
     platform = shop.context.platform
     found = rehearse(
-        platform.db, platform.home(row.chain).chain, row, now_ns=platform.clock.now_ns()
+        platform.db,
+        platform.home(row.chain).chain,
+        row,
+        roster=platform.roster,
+        now_ns=platform.clock.now_ns(),
     )
     return SimulationView(
         finding=found.finding,

@@ -8,13 +8,14 @@ named too, and never looks like a good one. The guard judges the real transactio
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chains.base import BalanceChange, Chain, Decoded, Effect, Simulation, SpendIntent
 from core.clock import SECOND_NS
 from core.errors import Refused, Unavailable
 from custody import catalogue
 from custody.db import Database
+from custody.keys.roster import Roster
 from custody.wallets import addresses
 from custody.withdrawals import execute
 from custody.withdrawals.states import Withdrawal
@@ -47,7 +48,10 @@ class Rehearsal:
     age_s: int | None = None
     """How old that block was."""
     digest: bytes = b""
-    """What would be signed of this transaction; the real one has its own nonce and rate."""
+    """What would be signed of this transaction; the real one has its own nonce and rate.
+
+    Empty where a contract wallet pays, like fee_max.
+    """
     fee_max: int | None = None
     """Most native units that it may cost."""
 
@@ -57,13 +61,30 @@ class Rehearsal:
         return self.age_s is not None and self.age_s > STALE_AFTER_S
 
 
-def rehearse(db: Database, chain: Chain, row: Withdrawal, *, now_ns: int) -> Rehearsal:
-    """Return what paying a withdrawal now would do. Never raises for what a node answers."""
+def rehearse(
+    db: Database, chain: Chain, row: Withdrawal, *, roster: Roster, now_ns: int
+) -> Rehearsal:
+    """Return what paying a withdrawal now would do. Never raises for what a node answers.
+
+    A contract wallet's payment is run as the call that the wallet makes; what its owners sign, and
+    who carries it there, is built later.
+    """
+    contracts = {one.wallet: one.address for one in roster.wallets if one.chain == row.chain}
     try:
         with db.read() as conn:
             asset_key = catalogue.asset(conn, row.asset_no).spec.key
-            source = addresses.own_wallet(conn, row.chain, row.wallet).address
-        intent = execute.intent_of(row, source=source, asset_key=asset_key)
+            source = contracts.get(row.wallet)
+            source = source or addresses.own_wallet(conn, row.chain, row.wallet).address
+    except Refused as refused:
+        return Rehearsal(Finding.NOT_POSSIBLE, str(refused))
+    intent = execute.intent_of(row, source=source, asset_key=asset_key)
+    found = _rehearsed(chain, intent, now_ns)
+    return replace(found, digest=b"", fee_max=None) if row.wallet in contracts else found
+
+
+def _rehearsed(chain: Chain, intent: SpendIntent, now_ns: int) -> Rehearsal:
+    source = intent.source
+    try:
         head = chain.head()
         unsigned = chain.build(
             intent,

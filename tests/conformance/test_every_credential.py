@@ -6,11 +6,13 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import signer_wire
+from app.signer_frames import ByOfficers
 from core.errors import Reason, Refused
 from custody.keys.authority import Approvals, evidence_of, read_evidence
 from custody.keys.credentials import CredentialKind
@@ -278,5 +280,6 @@ def test_a_logged_authority_is_verified_again_offline(kind: str) -> None:
 @kinds
 def test_an_approval_crosses_the_signers_socket_unchanged(kind: str) -> None:
     authority = Approvals(WITHDRAWAL, (BEA, give(rail_of(kind), WITHDRAWAL)))
-    crossed = signer_wire._authority_of(authority)
-    assert signer_wire._authority(crossed) == authority
+    crossed = msgspec.msgpack.encode(signer_wire._authority_of(authority))
+    read = msgspec.msgpack.decode(crossed, type=ByOfficers)
+    assert signer_wire._authority(read) == authority
