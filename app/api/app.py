@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from app.api import (
     address_book,
     approvals,
+    cosigning,
     customers,
     decisions,
     deposits,
@@ -43,6 +44,7 @@ ROUTERS = (
     orders.router,
     withdrawals.router,
     approvals.router,
+    cosigning.router,
     address_book.router,
     decisions.router,
     screening.router,

@@ -34,6 +34,7 @@ from app.cli import (
     sim,
     statement,
     up,
+    wallet,
     withdrawal,
 )
 from app.cli.options import Chosen
@@ -67,6 +68,7 @@ app.add_typer(deposit.app, name="deposit")
 app.add_typer(market.app, name="market")
 app.add_typer(order.app, name="order")
 app.add_typer(withdrawal.app, name="withdrawal")
+app.add_typer(wallet.app, name="wallet")
 app.add_typer(screening.app, name="screening")
 app.add_typer(price.app, name="price")
 app.add_typer(reserve.app, name="reserve")

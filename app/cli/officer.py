@@ -150,6 +150,32 @@ def _sign_all(
         emit_one(signed[0]) if len(signed) == 1 else emit(signed)
 
 
+@app.command()
+def cosign(
+    proposal_id: Annotated[str, typer.Argument(help="What `wallet pending` lists.")],
+    owner: Annotated[str, typer.Option("--owner", help="The address of one's own wallet key.")],
+    signature: Annotated[
+        str, typer.Option("--signature", help="What the device answered, 0x and 130 hex digits.")
+    ],
+) -> None:
+    """Hand in one's signature for a wallet of several owners.
+
+    It is made on the owner's device, over what `wallet show --typed-data` writes.
+    """
+    from app.cli import client
+
+    body = {"owner": owner, "signature": signature.lower()}
+    found = client.ask("POST", f"/v1/cosigning/{proposal_id}/signatures", body=body)
+    signed = [one["owner"] for one in found["owners"] if one["signed"]]
+    emit_one(
+        {
+            "proposal_id": proposal_id,
+            "state": found["state"],
+            "signed": f"{len(signed)} of {found['threshold']}",
+        }
+    )
+
+
 def _signed(
     key: Ed25519PrivateKey | PrivateKey, intent: WithdrawalIntent, verdict: Verdict
 ) -> dict[str, object]:

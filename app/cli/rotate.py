@@ -90,8 +90,8 @@ def send(
         from core.ids import ChainId
         from custody.spending import rotations
 
-        intent = _intent(intent_file)
-        given = [_approval(path) for path in approval]
+        intent = read_move(intent_file)
+        given = [read_approval(path) for path in approval]
         platform = open_platform(settings())
         try:
             spend = rotations.carry_out(
@@ -116,7 +116,8 @@ def send(
         )
 
 
-def _intent(path: Path) -> WithdrawalIntent:
+def read_move(path: Path) -> WithdrawalIntent:
+    """Return the intent in a file of hex digits; ends the process when it holds none."""
     from custody.keys import intent as intents
 
     try:
@@ -128,7 +129,8 @@ def _intent(path: Path) -> WithdrawalIntent:
     return found
 
 
-def _approval(path: Path) -> Approval:
+def read_approval(path: Path) -> Approval:
+    """Return an officer's answer in a JSON file; ends the process when it holds none."""
     from app.cli.verdicts import approval_of
 
     try:

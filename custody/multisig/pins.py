@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from chains.base import Chain, SpendKind
 from chains.multisig import NotAWallet, WalletState
 from core.clock import Clock
-from core.errors import Corrupt, Refused
+from core.errors import Refused
 from core.ids import ChainId
 from custody import chain_state
 from custody.db import Database, Int64, Text, table
@@ -69,7 +69,7 @@ def changed(conn: sa.Connection, done: Proposal) -> None:
     """Note a change of owners that is final."""
     known = _known(conn, done.chain, done.address)
     if known is None:
-        raise Corrupt(f"{done.wallet} changed before it was ever seen")
+        return  # never seen before: the first look compares it with the roster
     owners, threshold = _after(done, known[0], known[1])
     conn.execute(
         wallet_pins.update()

@@ -31,6 +31,7 @@ _FATAL = frozenset(
         Reason.APPROVAL_EXPIRED,
         Reason.REJECTED_BY_OFFICER,
         Reason.NOT_AN_OFFICER,
+        Reason.NOT_AN_OWNER,
         Reason.INTENT_MISMATCH,
         Reason.WRONG_NETWORK,
         Reason.MISSING_NETWORK,
