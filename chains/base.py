@@ -34,6 +34,7 @@ from chains.outgoing import (
     SpendKind,
     TxStatus,
     UnsignedTx,
+    check_batch,
 )
 from core.ids import ChainId
 
@@ -197,6 +198,13 @@ class ChainReader(Protocol):
         """Return what stands at an address now, and whether it takes an asset."""
         ...
 
+    def delegate_of(self, address: str, at: BlockRef) -> str | None:
+        """Return the contract whose code an account runs after exactly this block.
+
+        None: it runs none. Refused: unknown_call (it is a contract with code of its own).
+        """
+        ...
+
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:
         """Return which of these coins are spent in the state after exactly this block.
 
@@ -227,6 +235,13 @@ class ChainWriter(Protocol):
         """Return how many units (gas, virtual bytes) the transaction may use.
 
         With its safety margin. Unavailable: it would fail as a whole.
+        """
+        ...
+
+    def payable_items(self, intent: SpendIntent) -> tuple[bool, ...]:
+        """Return which items of a batch would be paid today, in their order.
+
+        Unavailable: none, since the source can make no batches, or the node does not answer.
         """
         ...
 
@@ -320,4 +335,5 @@ __all__ = [
     "Standing",
     "TxStatus",
     "UnsignedTx",
+    "check_batch",
 ]

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass
 
 from chains.multisig import Relayed
+from core.errors import Reason, Refused
 from core.ids import ChainId
 
 
@@ -73,6 +74,21 @@ class SpendIntent:
     items: tuple[SpendItem, ...] = ()
     """Of a batch, and of nothing else: what it pays, in this order. Its destination is its own
     source, its amount the sum of all."""
+
+
+def check_batch(intent: SpendIntent) -> None:
+    """Return when a batch is one. Refused: intent_mismatch, zero_amount, same_account."""
+    if intent.destination != intent.source:
+        raise Refused(Reason.INTENT_MISMATCH, "a batch is sent to its own source")
+    if not intent.items or sum(one.amount for one in intent.items) != intent.amount:
+        raise Refused(Reason.INTENT_MISMATCH, "the amount of a batch is the sum of its items")
+    if len({one.cause_id for one in intent.items}) != len(intent.items):
+        raise Refused(Reason.INTENT_MISMATCH, "a withdrawal stands in a batch twice")
+    for one in intent.items:
+        if one.amount <= 0:
+            raise Refused(Reason.ZERO_AMOUNT, one.cause_id)
+        if one.destination == intent.source:
+            raise Refused(Reason.SAME_ACCOUNT, one.cause_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ def _check(intent: SpendIntent, params: BitcoinParams, coins: Sequence[Coin]) ->
         raise Refused(Reason.INTENT_MISMATCH, "the intent names another network")
     if intent.asset_key != NATIVE:
         raise Refused(Reason.INTENT_MISMATCH, "there is one asset on this chain")
+    if intent.kind is SpendKind.BATCH:
+        raise Refused(Reason.INTENT_MISMATCH, "there are no batches here yet")
     if intent.kind is SpendKind.CANCELLATION:
         if intent.amount or intent.destination != intent.source:
             raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing but to its sender")

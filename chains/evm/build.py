@@ -5,8 +5,9 @@ The decoder (chains.evm.decode) shares nothing with it. Source: EIP-1559, EIP-27
 
 from __future__ import annotations
 
-from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind, UnsignedTx
+from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind, UnsignedTx, check_batch
 from chains.evm.address import checksum, raw_address
+from chains.evm.batch_call import BATCH_GAS_MAX, item_gas_of, needed_gas, pay_call
 from chains.evm.erc20 import transfer_call
 from chains.evm.params import EvmParams
 from core.errors import Corrupt, Reason, Refused
@@ -19,6 +20,8 @@ NONCE_LIMIT = (1 << 64) - 1
 def call_of(intent: SpendIntent) -> tuple[bytes, int, bytes]:
     """Return (to, value, data) that carry out an intent."""
     destination = raw_address(intent.destination)
+    if intent.kind is SpendKind.BATCH:
+        return destination, 0, pay_call(intent)
     if intent.asset_key == NATIVE:
         return destination, intent.amount, b""
     return raw_address(intent.asset_key), 0, transfer_call(destination, intent.amount)
@@ -40,6 +43,16 @@ def check_intent(intent: SpendIntent, params: EvmParams) -> None:
             raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing to its own sender")
     elif intent.amount == 0:
         raise Refused(Reason.ZERO_AMOUNT, "nothing would be moved")
+    if intent.kind is SpendKind.BATCH:
+        check_batch(intent)
+
+
+def _gas_cap(intent: SpendIntent, units: int, params: EvmParams) -> int:
+    if intent.kind is not SpendKind.BATCH:
+        return params.gas_cap
+    if units < needed_gas(len(intent.items), item_gas_of(intent)):
+        raise Refused(Reason.MALFORMED, f"{units} gas do not suffice for every item")
+    return BATCH_GAS_MAX
 
 
 def build(
@@ -55,7 +68,8 @@ def build(
     if not 0 <= rate.tip_rate <= rate.max_rate:
         raise Refused(Reason.MALFORMED, "the tip is part of the highest rate")
     fee_max = require_int(units, "units") * rate.max_rate
-    if rate.max_rate > params.fee_cap or units > params.gas_cap or fee_max > intent.fee_max:
+    gas_cap = _gas_cap(intent, units, params)
+    if rate.max_rate > params.fee_cap or units > gas_cap or fee_max > intent.fee_max:
         raise Refused(Reason.FEE_ABOVE_CAP, f"the transaction may cost {fee_max}")
     to, value, data = call_of(intent)
     payload, digest = serialise(params.chain_number, nonce, rate, units, to, value, data)

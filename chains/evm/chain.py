@@ -17,11 +17,14 @@ from chains.base import (
     SignedTx,
     Simulation,
     SpendIntent,
+    SpendKind,
     TxStatus,
     UnsignedTx,
 )
 from chains.evm import fees, simulation
 from chains.evm.address import checksum, from_public_key, is_unspendable, raw_address
+from chains.evm.batch_call import item_gas_of, needed_gas
+from chains.evm.batch_payload import is_batch, item_statuses
 from chains.evm.broadcast import plan_combined, plan_outcome
 from chains.evm.build import build, call_of, check_intent
 from chains.evm.decode import decode, rate_of, transaction_in
@@ -87,14 +90,12 @@ class EvmChain(EvmReader):
 
         Unavailable: would_revert (the simulation fails), an absurd estimate.
         """
-        check_intent(intent, self._params)
-        to, value, data = call_of(intent)
-        transaction = {
-            "from": intent.source,
-            "to": checksum(to),
-            "value": hex(value),
-            "data": "0x" + data.hex(),
-        }
+        transaction = self._transaction_of(intent)
+        data = transaction["data"] != "0x"
+        if intent.kind is SpendKind.BATCH:
+            if not any(self.payable_items(intent)):
+                raise WouldRevert(f"would_revert: {intent.spend_id}: every item fails")
+            return needed_gas(len(intent.items), item_gas_of(intent))
 
         def simulate(node: EvmNode) -> int:
             answer = node.call(transaction)
@@ -107,6 +108,33 @@ class EvmChain(EvmReader):
 
         return fees.plan_units(self._nodes.first(simulate, "simulation"), self._params)
 
+    def payable_items(self, intent: SpendIntent) -> tuple[bool, ...]:
+        """Return which items the account's own code would pay on today's state.
+
+        Unavailable: would_revert (the account runs no such code), the node does not answer.
+        """
+        units = needed_gas(len(intent.items), item_gas_of(intent))
+        transaction = self._transaction_of(intent) | {"gas": hex(units)}
+
+        def simulate(node: EvmNode) -> bytes:
+            answer = node.call(transaction)
+            if isinstance(answer, RpcError) or len(answer) != 32:
+                raise WouldRevert(f"would_revert: {intent.spend_id}: {answer!r}"[:300])
+            return answer
+
+        paid = int.from_bytes(self._nodes.first(simulate, "simulation"), "big")
+        return tuple(bool(paid >> place & 1) for place in range(len(intent.items)))
+
+    def _transaction_of(self, intent: SpendIntent) -> dict[str, str]:
+        check_intent(intent, self._params)
+        to, value, data = call_of(intent)
+        return {
+            "from": intent.source,
+            "to": checksum(to),
+            "value": hex(value),
+            "data": "0x" + data.hex(),
+        }
+
     def used_nonces(self, sender: str, at: BlockRef) -> int:
         """Return what a quorum says of the nonces spent after one block."""
         owner = raw_address(sender)
@@ -118,7 +146,8 @@ class EvmChain(EvmReader):
         Refused: fee_above_cap, intent_mismatch, zero_amount, invalid_address,
         forbidden_destination.
         """
-        self._refuse_forbidden(raw_address(intent.destination))
+        for destination in (intent.destination, *(one.destination for one in intent.items)):
+            self._refuse_forbidden(raw_address(destination))
         return build(intent, self._params, nonce=nonce, rate=rate, units=units)
 
     def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
@@ -194,6 +223,7 @@ class EvmChain(EvmReader):
                         inner_failed=tx.succeeded and execution_failed(tx),
                         fee=tx.fee,
                         effect_amount=self._arrived(header, tx),
+                        items=item_statuses(tx) if tx.succeeded and is_batch(tx) else (),
                     )
         return TxStatus(known=any(vote.value[0] for vote in votes))
 

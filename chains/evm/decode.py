@@ -2,7 +2,8 @@
 
 It knows exactly two things to do with money, a plain transfer of the native coin and `transfer`
 of a token, in a type-2 transaction without access list or in one of a contract wallet
-(chains.evm.wallet_payload), and the authorisations of chains.evm.delegation_payload. It refuses
+(chains.evm.wallet_payload), an account's call of its own payer, which does many of them
+(chains.evm.batch_payload), and the authorisations of chains.evm.delegation_payload. It refuses
 everything else: other types, contract creation, other selectors, longer or shorter call data,
 non-canonical or trailing bytes, messages that are no transaction. Own code over chains.evm.rlp;
 the builder uses libraries.
@@ -16,7 +17,9 @@ from dataclasses import dataclass, replace
 from eth_hash.auto import keccak
 
 from chains.base import Decoded, FeeRate
-from chains.evm import delegation_payload, relay_payload, rlp, wallet_payload
+from chains.evm import batch_payload, delegation_payload, relay_payload, rlp, wallet_payload
+from chains.evm.address import raw_address
+from chains.evm.batch_call import BATCH_GAS_MAX
 from chains.evm.judged_calls import check_network, effect_of
 from chains.evm.params import PLAIN_TRANSFER_GAS, EvmParams
 from core.errors import Reason, Refused
@@ -27,6 +30,7 @@ _FIELDS = 9
 _OLD_FIELDS = 6
 _JSON_MAX = 1 << 16
 _PAYLOAD_MAX = 512
+_BATCH_MAX = batch_payload.PAYLOAD_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Fields:
 
 def read_fields(payload: bytes, *, size_max: int = _PAYLOAD_MAX) -> Fields:
     """Read an unsigned type-2 transaction. Refused: undecodable."""
-    if len(payload) > size_max or payload[:1] != _TYPE:
+    if len(payload) > max(size_max, _BATCH_MAX) or payload[:1] != _TYPE:
         raise _refusal("only a short type-2 transaction is understood")
     items = rlp.decode(payload[1:])
     if isinstance(items, bytes) or len(items) != _FIELDS:
@@ -53,7 +57,9 @@ def read_fields(payload: bytes, *, size_max: int = _PAYLOAD_MAX) -> Fields:
     access_list = items[8]
     if isinstance(access_list, bytes) or len(access_list):
         raise _refusal("an access list is never used")
-    to = rlp.decode_bytes(items[5])
+    to, data = rlp.decode_bytes(items[5]), rlp.decode_bytes(items[7])
+    if len(payload) > size_max and data[:4] != batch_payload.PAY_SELECTOR:
+        raise _refusal("only short type-2 transactions and batches are understood")
     if len(to) != 20:
         raise _refusal("a contract creation is never signed")
     return Fields(
@@ -64,7 +70,7 @@ def read_fields(payload: bytes, *, size_max: int = _PAYLOAD_MAX) -> Fields:
         gas=_number(items[4], 64),
         to=to,
         value=_number(items[6], 256),
-        data=rlp.decode_bytes(items[7]),
+        data=data,
     )
 
 
@@ -85,11 +91,16 @@ def decode(payload: bytes, params: EvmParams, *, sender: str) -> Decoded:
         _refuse_type_0(payload, params)
     if payload[:1] == b"{":
         _refuse_typed_data(payload)
-    return _decode_type_2(payload, params)
+    return _decode_type_2(payload, params, sender=raw_address(sender))
 
 
-def _decode_type_2(payload: bytes, params: EvmParams) -> Decoded:
+def _decode_type_2(payload: bytes, params: EvmParams, *, sender: bytes) -> Decoded:
     fields = read_fields(payload)
+    if batch_payload.is_batch_call(sender, fields.to, fields.data):
+        call = batch_payload.read_pay_call(fields.data)
+        batch_payload.check_gas(call, fields.gas, fields.value, params)
+        outside = _decode_outside(payload, fields, params, gas_max=BATCH_GAS_MAX)
+        return replace(outside, effects=call.effects, is_batch=True, runs_own_code=True)
     outside = _decode_outside(payload, fields, params)
     return replace(outside, effects=(effect_of(fields.to, fields.value, fields.data),))
 
@@ -118,14 +129,16 @@ def transaction_in(payload: bytes) -> bytes:
     return payload
 
 
-def _decode_outside(payload: bytes, fields: Fields, params: EvmParams) -> Decoded:
+def _decode_outside(
+    payload: bytes, fields: Fields, params: EvmParams, *, gas_max: int | None = None
+) -> Decoded:
     """Read what a type-2 transaction costs and where it holds."""
     if fields.tip_rate > fields.max_rate:
         raise _refusal("the tip is above the highest rate")
     if fields.gas < PLAIN_TRANSFER_GAS:
         raise _refusal("the gas can never suffice")
     check_network(fields.chain_number, params.chain_number)
-    if fields.max_rate > params.fee_cap or fields.gas > params.gas_cap:
+    if fields.max_rate > params.fee_cap or fields.gas > (gas_max or params.gas_cap):
         raise Refused(Reason.FEE_ABOVE_CAP, f"{fields.gas} gas at {fields.max_rate} wei")
     return Decoded(
         network=params.network,

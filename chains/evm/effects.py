@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chains.evm.batch_payload import is_batch, item_statuses
 from chains.evm.erc20 import read_transfer_call, transfer_event
 from chains.evm.parse import Tx
 from chains.evm.relay_payload import execution_succeeded, read_execution
@@ -51,6 +52,8 @@ def effect_amount(tx: Tx) -> int:
     """
     if not tx.succeeded or execution_failed(tx):
         return 0
+    if is_batch(tx):
+        return sum(item.amount for item in item_statuses(tx))
     moves = moves_of(tx)
     events = [(log.emitter, transfer_event(log)) for log in tx.logs]
     by_events = sum(

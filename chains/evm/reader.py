@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 
 from chains.base import (
+    BATCH_ITEMS_MAX,
     NATIVE,
     AssetSpec,
     Block,
@@ -31,7 +32,7 @@ from chains.evm.parse import BlockContents, Header
 from chains.evm.trace import BlockTrace, merge
 from chains.evm.trie import EMPTY_ROOT
 from chains.rpc import NodesDisagree, NodeSet, Vote
-from core.errors import Corrupt, Unavailable
+from core.errors import Corrupt, Reason, Refused, Unavailable
 
 _CONTENTS_KEPT = 8
 
@@ -62,6 +63,7 @@ class EvmReader:
             coin_type=COIN_TYPE,
             curve=CURVE,
             reorg_limit=self._params.reorg_limit,
+            batch_max=BATCH_ITEMS_MAX,
         )
 
     @property
@@ -174,6 +176,19 @@ class EvmReader:
             return Standing.ACCOUNT if is_account else Standing.CONTRACT
 
         return self._nodes.agree(ask, "standing")
+
+    def delegate_of(self, address: str, at: BlockRef) -> str | None:
+        """Return what a quorum says of the code an account runs after one block (EIP-7702).
+
+        None: it runs none. Refused: unknown_call (it is a contract).
+        """
+        owner = raw_address(address)
+        code = self._nodes.agree(lambda node: node.code(owner, at.hash), "code")
+        if not code:
+            return None
+        if not code.startswith(DELEGATED) or len(code) != len(DELEGATED) + 20:
+            raise Refused(Reason.UNKNOWN_CALL, f"{address} is a contract")
+        return checksum(code[len(DELEGATED) :])
 
     def _agreed_tag(self, tag: str) -> Header | None:
         """Return the highest header under a tag that a quorum has reached; nodes ahead of it agree

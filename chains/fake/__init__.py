@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from chains.fake.chain import FakeChain, open_fake
+from chains.fake.chain import FakeChain
 from chains.fake.faults import Dice, Fault, FaultKind, FaultScript
 from chains.fake.history import FakeBlock, Landing
+from chains.fake.opening import open_fake
 from chains.fake.state import Output, Receipt, Token
 from chains.fake.world import FakeWorld
 

@@ -23,39 +23,25 @@ from chains.base import (
     SignedTx,
     Simulation,
     SpendIntent,
-    SpendKind,
     Standing,
     TxStatus,
     UnsignedTx,
 )
 from chains.fake import address, reader, tx
+from chains.fake.checks import check_intent
 from chains.fake.faults import Fault, FaultKind, FaultScript
 from chains.fake.history import FakeBlock
 from chains.fake.pool import least_replacement
 from chains.fake.simulation import simulate
-from chains.fake.state import UNITS_NATIVE, UNITS_TOKEN
+from chains.fake.state import payable, units_of
 from chains.fake.world import FakeWorld
-from chains.registry import ChainConfig
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import ChainId
 
 TIP_RATE = 2
 UNITS_MARGIN = 15
 RATE_LIMIT = 1 << 64
-
-
-def open_fake(config: ChainConfig, world: FakeWorld | None = None) -> FakeChain:
-    """Open a configured connection to a world; by default a new one of this chain number."""
-    name = f"fake-{config.chain_number}"
-    return FakeChain(
-        world or FakeWorld(name),
-        chain=config.chain,
-        network=f"{name}:{config.genesis_hash}",
-        rate_floor=config.fee_floor,
-        rate_cap=config.fee_cap,
-        tip=config.tip,
-        reorg_limit=config.reorg_limit,
-    )
+BATCH_MAX = 8
 
 
 class FakeChain:
@@ -90,6 +76,7 @@ class FakeChain:
             coin_type=1,
             curve="secp256k1",
             reorg_limit=reorg_limit,
+            batch_max=BATCH_MAX,
         )
 
     # ---- reading ----------------------------------------------------------------------------
@@ -161,6 +148,10 @@ class FakeChain:
         refuses = asset_key == NATIVE and address in laws.refusing
         return Standing.REFUSES if refuses else Standing.CONTRACT
 
+    def delegate_of(self, address: str, at: BlockRef) -> str | None:  # noqa: ARG002
+        """Return None: accounts run no code here, the chain itself has batches."""
+        return None
+
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:  # noqa: ARG002
         """Return none: there are no coins here."""
         return frozenset()
@@ -187,6 +178,7 @@ class FakeChain:
             succeeded=receipt.succeeded,
             fee=receipt.fee,
             effect_amount=receipt.effect_amount,
+            items=receipt.items if receipt.succeeded else (),
         )
 
     def fee_rate(self) -> FeeRate:
@@ -219,7 +211,14 @@ class FakeChain:
 
     def fee_units(self, intent: SpendIntent) -> int:
         """Return how many units the transaction may use; tokens with a margin."""
-        return UNITS_NATIVE if intent.asset_key == NATIVE else UNITS_TOKEN + UNITS_MARGIN
+        needed = units_of(intent.asset_key, len(intent.items))
+        return needed if intent.asset_key == NATIVE else needed + UNITS_MARGIN
+
+    def payable_items(self, intent: SpendIntent) -> tuple[bool, ...]:
+        """Return which items would be paid on the node's newest state. Unavailable: no answer."""
+        _, top = self._ask("payable_items")
+        self._check_intent(intent)
+        return payable(intent, self._world.block(top).state.copy(), self._world.laws)
 
     def build(self, intent: SpendIntent, *, nonce: int, rate: FeeRate, units: int) -> UnsignedTx:
         """Build the one transaction that carries out the intent.
@@ -243,6 +242,7 @@ class FakeChain:
                 max_rate=rate.max_rate,
                 tip_rate=rate.tip_rate,
                 units=units,
+                items=tuple((one.destination, one.amount) for one in intent.items),
             )
         )
         return UnsignedTx(
@@ -273,20 +273,27 @@ class FakeChain:
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
         """Read what a payload does.
 
-        Refused: undecodable, wrong_network, invalid_address (the sender's),
-        forbidden_destination.
+        Refused: undecodable, wrong_network, invalid_address (the sender's), forbidden_destination.
         """
         read = reader.read_payload(payload)
         if read.network != self._traits.network:
             raise Refused(Reason.WRONG_NETWORK, "the payload is for another network")
         address.to_body(sender, self._traits.network)
         self.parse_address(read.to)
+        if read.items and (
+            read.to != sender or sum(amount for _, amount in read.items) != read.amount
+        ):
+            raise Refused(Reason.UNDECODABLE, "a batch says who sends it, and its sum")
+        moves = read.items or ((read.to, read.amount),)
+        for to, _ in moves:
+            self.parse_address(to)
         return Decoded(
             network=read.network,
             nonce=read.nonce,
-            effects=(Effect(read.asset_key, read.to, read.amount),),
+            effects=tuple(Effect(read.asset_key, to, amount) for to, amount in moves),
             fee_max=read.fee_max,
             digest=tx.digest_of(payload),
+            is_batch=bool(read.items),
         )
 
     def simulate(self, unsigned: UnsignedTx) -> Simulation:
@@ -327,16 +334,9 @@ class FakeChain:
         return tx.checked(signature, digest, signer=address, network=self._traits.network)
 
     def _check_intent(self, intent: SpendIntent) -> None:
-        if (intent.chain, intent.network) != (self._traits.chain, self._traits.network):
-            raise Refused(Reason.INTENT_MISMATCH, "the intent is for another chain")
-        self.parse_address(intent.destination)
-        if intent.kind is SpendKind.DELEGATION:
-            raise Refused(Reason.INTENT_MISMATCH, "accounts run no code here")
-        if intent.kind is SpendKind.CANCELLATION:
-            if (intent.asset_key, intent.destination) != (NATIVE, intent.source) or intent.amount:
-                raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing to its sender")
-        elif not intent.amount:
-            raise Refused(Reason.ZERO_AMOUNT, "nothing would be moved")
+        check_intent(intent, self._traits)
+        for one in (intent, *intent.items):
+            self.parse_address(one.destination)
 
     # ---- the node behind the face -----------------------------------------------------------
 

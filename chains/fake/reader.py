@@ -18,6 +18,7 @@ from chains.fake.tx import (
 from core.errors import Reason, Refused
 
 _NETWORK_SIZE_MAX = 255
+_ROW = 20 + 32
 _TAIL = struct.Struct(">4Q3Q")  # amount in four words, then max_rate, tip_rate, units
 
 
@@ -28,11 +29,13 @@ def read_payload(payload: bytes) -> FakeTx:
     version, kind, network_size = payload[0], payload[1], payload[2]
     if version != 1:
         raise _undecodable("unknown version")
-    if kind not in (0, 1):
+    if kind not in (0, 1, 2, 3):
         raise _undecodable("unknown kind of transaction")
+    is_batch, kind = kind >= 2, kind % 2
     expected = 3 + network_size + 8 + 20 * (1 + kind) + _TAIL.size
-    if network_size == 0 or len(payload) != expected:
-        raise _undecodable(f"{len(payload)} bytes instead of {expected}")
+    payload, rows = payload[:expected], payload[expected:]
+    if network_size == 0 or len(payload) != expected or bool(rows) != is_batch:
+        raise _undecodable(f"{len(payload) + len(rows)} bytes instead of {expected}")
     head, rest = payload[3 : 3 + network_size], memoryview(payload)[3 + network_size :]
     if not head.isascii() or not head.decode("ascii").isprintable():
         raise _undecodable("the network is not printable text")
@@ -54,6 +57,20 @@ def read_payload(payload: bytes) -> FakeTx:
         max_rate=max_rate,
         tip_rate=tip_rate,
         units=units,
+        items=_read_items(rows, network) if is_batch else (),
+    )
+
+
+def _read_items(rows: bytes, network: str) -> tuple[tuple[str, int], ...]:
+    count, body = rows[0], rows[1:]
+    if count == 0 or len(body) != count * _ROW:
+        raise _undecodable(f"{len(body)} bytes of {count} items")
+    return tuple(
+        (
+            address.to_text(body[at : at + 20], network),
+            int.from_bytes(body[at + 20 : at + _ROW], "big"),
+        )
+        for at in range(0, len(body), _ROW)
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chains.base import NATIVE, Payment
-from chains.fake.tx import SignedFakeTx
+from chains.base import NATIVE, ItemStatus, Payment, SpendIntent
+from chains.fake.tx import FakeTx, SignedFakeTx
 from core.money import PPM, ceil_div
 
 UNITS_NATIVE = 21
 UNITS_TOKEN = 65
+UNITS_BATCH = 30
+"""Of a batch besides its items, each of which takes what it would alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Receipt:
     fee: int
     effect_amount: int
     payments: tuple[Payment, ...]
+    items: tuple[ItemStatus, ...] = ()
 
 
 @dataclass(slots=True)
@@ -145,35 +148,69 @@ def _spend(signed: SignedFakeTx, state: State, laws: Laws) -> Receipt | None:
         return None
     if state.balance(sender, NATIVE) < native_needed(signed):
         return None
-    needed = UNITS_NATIVE if tx.asset_key == NATIVE else UNITS_TOKEN
+    needed = units_of(tx.asset_key, len(tx.items))
     fee = min(tx.max_rate, laws.base_rate + tx.tip_rate) * min(tx.units, needed)
     state.nonces[sender] = tx.nonce + 1
     state.move(sender, NATIVE, -fee)
-    token = laws.tokens.get(tx.asset_key)
-    succeeds = (
-        tx.units >= needed
-        and tx.to not in laws.refusing
-        and (tx.asset_key == NATIVE or (token is not None and not token.paused))
-        and state.balance(sender, tx.asset_key) >= tx.amount
+    if tx.units < needed:
+        return Receipt(signed.tx_id, sender, tx.nonce, succeeded=False, fee=fee, effect_amount=0,
+                       payments=())  # fmt: skip
+    payments: list[Payment] = []
+    items: list[ItemStatus] = []
+    for position, (to, amount) in enumerate(tx.items or ((tx.to, tx.amount),)):
+        is_paid = pays(state, laws, sender, to, tx.asset_key, amount)
+        delivered = _move(state, laws, tx, sender, to, amount) if is_paid else 0
+        items.append(ItemStatus(is_paid, delivered))
+        if is_paid and amount and to != sender:
+            payments.append(
+                _payment(
+                    signed.tx_id, position, tx.asset_key, to=to, sender=sender,
+                    delivered=delivered, claimed=amount,
+                )
+            )  # fmt: skip
+    return Receipt(
+        signed.tx_id,
+        sender,
+        tx.nonce,
+        succeeded=bool(tx.items) or items[0].paid,
+        fee=fee,
+        effect_amount=sum(item.amount for item in items),
+        payments=tuple(payments),
+        items=tuple(items) if tx.items else (),
     )
-    delivered = 0
-    payments: tuple[Payment, ...] = ()
-    if succeeds:
-        delivered = tx.amount - (ceil_div(tx.amount * token.kept_ppm, PPM) if token else 0)
-        state.move(sender, tx.asset_key, -tx.amount)
-        state.move(tx.to, tx.asset_key, delivered)
-        if tx.amount and tx.to != sender:
-            payment = _payment(
-                signed.tx_id,
-                0,
-                tx.asset_key,
-                to=tx.to,
-                sender=sender,
-                delivered=delivered,
-                claimed=tx.amount,
-            )
-            payments = (payment,)
-    return Receipt(signed.tx_id, sender, tx.nonce, succeeds, fee, delivered, payments)
+
+
+def units_of(asset_key: str, items: int) -> int:
+    """Return the units that a transaction takes; items 0: it is no batch."""
+    each = UNITS_NATIVE if asset_key == NATIVE else UNITS_TOKEN
+    return UNITS_BATCH + items * each if items else each
+
+
+def pays(state: State, laws: Laws, sender: str, to: str, asset_key: str, amount: int) -> bool:
+    """Return whether one transfer succeeds on a state."""
+    token = laws.tokens.get(asset_key)
+    moves = asset_key == NATIVE or (token is not None and not token.paused)
+    return moves and to not in laws.refusing and state.balance(sender, asset_key) >= amount
+
+
+def payable(intent: SpendIntent, state: State, laws: Laws) -> tuple[bool, ...]:
+    """Return which items of a batch would be paid; uses the state up."""
+    found = []
+    for one in intent.items:
+        found.append(
+            pays(state, laws, intent.source, one.destination, intent.asset_key, one.amount)
+        )
+        if found[-1]:
+            state.move(intent.source, intent.asset_key, -one.amount)
+    return tuple(found)
+
+
+def _move(state: State, laws: Laws, tx: FakeTx, sender: str, to: str, amount: int) -> int:
+    token = laws.tokens.get(tx.asset_key)
+    delivered = amount - (ceil_div(amount * token.kept_ppm, PPM) if token else 0)
+    state.move(sender, tx.asset_key, -amount)
+    state.move(to, tx.asset_key, delivered)
+    return delivered
 
 
 def _unexplained(tx_id: str, output: Output) -> Payment:

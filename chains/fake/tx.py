@@ -3,6 +3,8 @@
     payload   = version 1 | kind 1 | network (u8 length, text) | nonce u64 | to 20
                 | token 20 (only in kind TOKEN) | amount u256
                 | max_rate u64 | tip_rate u64 | units u64
+    batch     = version 1 | kind 2 or 3 | network | nonce | to | token (only in kind 3) | amount
+                | max_rate | tip_rate | units | count u8 | count x (to 20 | amount u256)
     digest    = sha256(tag, payload)
     raw       = payload | r 32 | s 32 | recovery id 1        (s in the lower half)
     tx id     = sha256(tag, raw)
@@ -24,6 +26,8 @@ from core.errors import Reason, Refused
 VERSION = 1
 KIND_NATIVE = 0
 KIND_TOKEN = 1
+KIND_BATCH = 2
+"""Added to the two above: what is paid stands in items, `to` is the sender itself."""
 SIGNATURE_SIZE = 65
 
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -41,6 +45,8 @@ class FakeTx:
     max_rate: int
     tip_rate: int
     units: int
+    items: tuple[tuple[str, int], ...] = ()
+    """Of a batch: whom and how much, one after another; amount is their sum."""
 
     @property
     def fee_max(self) -> int:
@@ -65,7 +71,7 @@ def encode(tx: FakeTx) -> bytes:
     token = b"" if native else address.to_body(tx.asset_key, tx.network)
     return b"".join(
         (
-            bytes((VERSION, KIND_NATIVE if native else KIND_TOKEN, len(network))),
+            bytes((VERSION, _kind(tx), len(network))),
             network,
             tx.nonce.to_bytes(8, "big"),
             address.to_body(tx.to, tx.network),
@@ -74,8 +80,21 @@ def encode(tx: FakeTx) -> bytes:
             tx.max_rate.to_bytes(8, "big"),
             tx.tip_rate.to_bytes(8, "big"),
             tx.units.to_bytes(8, "big"),
+            *_items(tx),
         )
     )
+
+
+def _kind(tx: FakeTx) -> int:
+    kind = KIND_NATIVE if tx.asset_key == NATIVE else KIND_TOKEN
+    return kind + (KIND_BATCH if tx.items else 0)
+
+
+def _items(tx: FakeTx) -> list[bytes]:
+    if not tx.items:
+        return []
+    rows = [address.to_body(to, tx.network) + amount.to_bytes(32, "big") for to, amount in tx.items]
+    return [bytes((len(rows),)), *rows]
 
 
 def digest_of(payload: bytes) -> bytes:

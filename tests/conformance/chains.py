@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
+from coincurve import PrivateKey
 from eth_utils.address import to_checksum_address as checksum
 from eth_utils.crypto import keccak
 
@@ -23,6 +24,8 @@ from core.ids import ChainId
 from infra.devnet.deploy import Deployer
 from infra.devnet.nodes import AnvilNode, start_anvil
 from tests.conformance.harness import BLOCKS_TO_FINAL, ChainHarness
+from tests.support.delegating import delegate
+from tests.support.evm import SECOND, DevKey
 from tests.support.faults import Result
 from tests.support.proxy import FaultProxy, Rule
 
@@ -39,7 +42,14 @@ class FakeHarness:
         self.world = FakeWorld(finality_depth=BLOCKS_TO_FINAL)
         self.token = self.world.add_token("TOK")
         self.odd_token = self.world.add_token("ODD", kept_ppm=20_000)
+        self.picky_token = self.world.add_token("PICKY")
         self.chain: Chain = self.connect()
+
+    def refuse(self, address: str) -> None:
+        self.world.refuse_transfers_to(address)
+
+    def enable_batches(self, key: PrivateKey) -> None:
+        """Do nothing: here everybody can."""
 
     def connect(self) -> Chain:
         return FakeChain(self.world)
@@ -117,13 +127,22 @@ class EvmHarness:
             for contract in (
                 self._deployer.deploy("DemoToken", "Token", "TOK", 6),
                 self._deployer.deploy("FeeToken", False),
+                self._deployer.deploy("PausableBlocklistToken"),
             )
         }
-        self.token, self.odd_token = self._tokens
+        self.token, self.odd_token, self.picky_token = self._tokens
         for contract in self._tokens.values():
             contract.send("mint", contract.creator, 10**30)
         self._node.mine()
         self.chain: Chain = self.connect()
+
+    def refuse(self, address: str) -> None:
+        self._tokens[self.picky_token].send("setBlocked", address, True)
+        self._node.mine()
+
+    def enable_batches(self, key: PrivateKey) -> None:
+        code = self._deployer.deploy("BatchPayer").address
+        delegate(self._node, DevKey(key.to_hex()), code, carrier=SECOND)
 
     def connect(self) -> Chain:
         genesis = self._node.call("eth_getBlockByNumber", "0x0", False)

@@ -17,6 +17,7 @@ from chains.base import (
     Payment,
     SignedTx,
     SpendIntent,
+    SpendItem,
     SpendKind,
     UnsignedTx,
 )
@@ -34,6 +35,8 @@ class ChainHarness(Protocol):
     """Key of an honest token that the chain's data file lists."""
     odd_token: str
     """Key of a listed token, flagged odd, that delivers less than its event claims."""
+    picky_token: str
+    """Key of a listed token whose issuer refuses transfers to whom he likes."""
     coin: int
     """A comfortable amount of the native coin: pays many fees."""
     units: int
@@ -65,6 +68,14 @@ class ChainHarness(Protocol):
 
     def pay_and_fail(self, to: str, amount: int) -> str:
         """Let somebody's token payment fail on chain in the next block."""
+        ...
+
+    def refuse(self, address: str) -> None:
+        """Have the issuer of the picky token refuse an address, from the next block on."""
+        ...
+
+    def enable_batches(self, key: PrivateKey) -> None:
+        """Let the account of a key make batches; in new blocks, and maybe with nonces of its."""
         ...
 
     def mine(self, blocks: int = 1) -> None:
@@ -114,6 +125,13 @@ class Wallet:
             amount=amount,
             fee_max=self.harness.coin // 10,
         )
+
+    def batch(self, *items: tuple[str, int], asset_key: str = NATIVE) -> SpendIntent:
+        """Return what officers would sign one by one, as one intent."""
+        rows = tuple(SpendItem(f"wd_{n}", to, amount) for n, (to, amount) in enumerate(items))
+        total = sum(amount for _, amount in items)
+        intent = self.intent(self.address, total, asset_key, kind=SpendKind.BATCH)
+        return replace(intent, items=rows)
 
     def unsigned(
         self, intent: SpendIntent, *, nonce: int = 0, rate: FeeRate | None = None
