@@ -16,6 +16,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from chains.base import BATCH_ITEMS_MAX
 from core.errors import Reason, Refused
 from custody.keys.passkey import EVIDENCE_MAX
 from custody.keys.roster import APPROVALS_MAX, Verdict
@@ -77,6 +78,12 @@ class ByRule(_Part, frozen=True, tag="allowance"):
     mandate_id: Text
 
 
+class ByEach(_Part, frozen=True, tag="together"):
+    """Together: the right of each withdrawal of a batch."""
+
+    parts: Annotated[list[ByOfficers | ByMandate | ByRule], Meta(max_length=BATCH_ITEMS_MAX)]
+
+
 class Unsigned(_Part, frozen=True):
     """UnsignedTx."""
 
@@ -92,7 +99,7 @@ class Request(_Part, frozen=True):
     """SignRequest."""
 
     intent: Blob
-    authority: ByOfficers | ByMandate | ByRule
+    authority: ByOfficers | ByMandate | ByRule | ByEach
     unsigned: Unsigned
     key: Key
     input_keys: Annotated[list[Key], Meta(max_length=COINS_MAX)]

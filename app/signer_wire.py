@@ -10,6 +10,7 @@ from app.signer_frames import (
     TEXT_MAX,
     Absence,
     Attest,
+    ByEach,
     ByMandate,
     ByOfficers,
     ByRule,
@@ -31,7 +32,14 @@ from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
 from core.ids import ChainId, CustomerNo
 from custody.keys import intent as intents
 from custody.keys.attestation import AddressClaim
-from custody.keys.authority import Allowance, Approvals, Authority, Standing
+from custody.keys.authority import (
+    Allowance,
+    Approvals,
+    Authority,
+    Single,
+    Standing,
+    Together,
+)
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
 from custody.keys.issued_keys import IssuedKey
@@ -102,7 +110,13 @@ def attest_of(claim: AddressClaim) -> Attest:
     return Attest(claim.chain, claim.network, claim.address, claim.account, claim.key_index, owner)
 
 
-def _authority_of(authority: Authority) -> ByOfficers | ByMandate | ByRule:
+def _authority_of(authority: Authority) -> ByOfficers | ByMandate | ByRule | ByEach:
+    if isinstance(authority, Together):
+        return ByEach([_single_of(part) for part in authority.parts])
+    return _single_of(authority)
+
+
+def _single_of(authority: Single) -> ByOfficers | ByMandate | ByRule:
     if isinstance(authority, Standing):
         key = authority.destination_key
         return ByMandate(authority.mandate_id, None if key is None else key_to_wire(key))
@@ -118,7 +132,13 @@ def _authority_of(authority: Authority) -> ByOfficers | ByMandate | ByRule:
     )
 
 
-def _authority(crossed: ByOfficers | ByMandate | ByRule) -> Authority:
+def _authority(crossed: ByOfficers | ByMandate | ByRule | ByEach) -> Authority:
+    if isinstance(crossed, ByEach):
+        return Together(tuple(_single(part) for part in crossed.parts))
+    return _single(crossed)
+
+
+def _single(crossed: ByOfficers | ByMandate | ByRule) -> Single:
     if isinstance(crossed, ByMandate):
         key = crossed.destination_key
         return Standing(crossed.mandate_id, None if key is None else key_of_wire(key))

@@ -335,8 +335,8 @@ class FakeChain:
 
     def _check_intent(self, intent: SpendIntent) -> None:
         check_intent(intent, self._traits)
-        for one in (intent, *intent.items):
-            self.parse_address(one.destination)
+        for to in (intent.destination, *(one.destination for one in intent.items)):
+            self.parse_address(to)
 
     # ---- the node behind the face -----------------------------------------------------------
 

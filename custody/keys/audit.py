@@ -14,15 +14,15 @@ from chains.base import Chain, SpendKind
 from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.keys import signing_record as log
-from custody.keys.authority import Approvals, check_authority, read_evidence
+from custody.keys.authority import Approvals, check_authority, each_of, read_evidence, word_of
 from custody.keys.guard import check_signatures
 from custody.keys.intent import intent_hash
-from custody.keys.limits import SlidingWindow, check_limits
+from custody.keys.limits import SlidingWindow, Sums, besides, check_parts
 from custody.keys.mandate import Usage, fits
 from custody.keys.roster_files import RosterChain
 from custody.keys.ruling import Law
 from custody.keys.signers.base import KeyRef
-from custody.keys.signing_record import Entry, Mark, Record, nonce_of, positions_of
+from custody.keys.signing_record import Entry, Mark, Part, Record, nonce_of, positions_of
 from custody.keys.transaction import check_explained, check_key, check_kind, keys_of
 
 PublicKeyOf = Callable[[ChainId, KeyRef], bytes]
@@ -143,8 +143,7 @@ def _signed_rightly(auditor: Auditor, entry: Entry) -> Iterator[Finding]:
 
 def _columns_fit(entry: Entry) -> Iterator[Finding]:
     record, spend = entry.record, entry.record.spend
-    by_mandate = not isinstance(read_evidence(record.evidence)[0], Approvals)
-    if by_mandate != (record.authority == log.BY_MANDATE):
+    if word_of(read_evidence(record.evidence)[0]) != record.authority:
         yield Finding("I8", entry.position, "called a mandate and is none, or the reverse")
     told = (record.chain, record.spend_id, record.kind, record.cause_id)
     read = (spend.chain, spend.spend_id, spend.kind.value, spend.cause_id)
@@ -173,9 +172,7 @@ def _exclusive(entries: Sequence[Entry]) -> Iterator[Finding]:
         if claims & cancelled:
             yield Finding("I7", entry.position, "signed after its own cancellation")
         dead = set(positions_of(record.proven_dead))
-        causes = {("spend", record.spend_id)}
-        if record.kind in log.ONCE_APPROVED:
-            causes.add(("withdrawal", record.cause_id))
+        causes = {("spend", record.spend_id)} | {("withdrawal", one) for one in record.causes}
         rivals = {e.position: e for cause in causes for e in attempts[cause]}
         for cause in causes:
             attempts[cause].append(entry)
@@ -209,32 +206,53 @@ def _windows(entries: Sequence[Entry], auditor: Auditor) -> Iterator[Finding]:
     for entry in entries:
         record = entry.record
         now_ns = latest = max(latest, record.signed_at_ns)
-        counted = [windows["limit", record.chain, record.asset_key]]
-        if record.authority == log.BY_MANDATE:
-            counted.append(windows["mandate", record.chain, record.kind, record.asset_key])
-            counted.append(windows["fees", record.chain, record.kind])
         try:
-            _check_windows(auditor, record, now_ns, counted)
-        except (Refused, Corrupt) as error:
+            _check_windows(auditor, record, now_ns, windows)
+            for part in record.parts:
+                for name in _names(part):
+                    window, spend = windows[name], part.spend
+                    window.add(now_ns, part.group, spend.amount, spend.fee_max)
+        except (Refused, Corrupt, ValueError) as error:
             yield Finding("I10", entry.position, str(error))
-        for window in counted:
-            window.add(now_ns, record.group, record.amount, record.fee_max)
+
+
+def _names(part: Part) -> list[tuple[str, ...]]:
+    spend = part.spend
+    names: list[tuple[str, ...]] = [("limit", spend.chain, spend.asset_key)]
+    if part.by_mandate:
+        names.append(("mandate", spend.chain, spend.kind.value, spend.asset_key))
+        names.append(("fees", spend.chain, spend.kind.value))
+    return names
 
 
 def _check_windows(
-    auditor: Auditor, record: Record, now_ns: int, counted: Sequence[SlidingWindow]
+    auditor: Auditor,
+    record: Record,
+    now_ns: int,
+    windows: Mapping[tuple[str, ...], SlidingWindow],
 ) -> None:
     try:
         authority, roster_hash = read_evidence(record.evidence)
         roster = auditor.rosters.by_hash(roster_hash)
+        rights = each_of(authority, record.spend)
     except (Refused, Corrupt):
         return  # I8 says so
-    others, own = (ask(now_ns, record.group) for ask in (counted[0].others, counted[0].of))
-    spend = record.spend
-    check_limits(roster.limits, spend, fee_max=record.fee_max, others=others, own=own)
-    if not isinstance(authority, Approvals) and len(counted) > 1:
-        amount, fees = (window.others(now_ns, record.group) for window in counted[1:])
-        fits(roster.mandate(authority.mandate_id), spend, Usage(amount.amount, fees.fees))
+    spent, standing = [], []
+    for part, (right, spend) in zip(record.parts, rights, strict=True):
+        both = [
+            (windows[name].others(now_ns, part.group), windows[name].of(now_ns, part.group))
+            for name in _names(part)
+        ]
+        spent.append(both[0])
+        if not isinstance(right, Approvals) and part.by_mandate:
+            (_, (amounts, own), (fees, own_fees)) = both
+            used = Sums(amounts.amount, fees.fees), Sums(own.amount, own_fees.fees)
+            standing.append((right, spend, used))
+    check_parts(roster.limits, [part.spend for part in record.parts], spent)
+    asked = [Sums(spend.amount, spend.fee_max) for _, spend, _ in standing]
+    others = besides(asked, [used for _, _, used in standing])
+    for (right, spend, _), sums in zip(standing, others, strict=True):
+        fits(roster.mandate(right.mandate_id), spend, Usage(*sums))
 
 
 def _claims(record: Record) -> set[tuple[str, str]]:

@@ -1,8 +1,9 @@
 """By what right something is signed: officers' approvals of a withdrawal, or a standing mandate.
 
 A withdrawal needs both a policy's rule and those whom the rule asks: the quorum where it requires
-one, a mandate of the roster where it allows the payment. The evidence that goes into the log is
-complete: with the roster and the policies of that day anybody can check it again.
+one, a mandate of the roster where it allows the payment. A batch needs the right of each withdrawal
+in it. The evidence that goes into the log is complete: with the roster and the policies of that day
+anybody can check it again.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from chains.base import SpendIntent, SpendKind
 from core.errors import Corrupt, Reason, Refused
 from core.ids import CustomerNo
 from custody.keys import intent as intents
+from custody.keys.batch import singles
 from custody.keys.intent import KIND_OF_RULE, NO_POLICY, WithdrawalIntent, explains
 from custody.keys.mandate import Mandate, covers
 from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
 from custody.keys.rotation import check_generation, check_receiver
 from custody.keys.ruling import Law, check_time, ruling_of, verify_ruled
 from custody.keys.signers.base import KeyRef, wallet_of
+from custody.keys.signing_record import BY_APPROVALS, BY_MANDATE
 from custody.policy.decision import Outcome
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -56,7 +59,15 @@ class Standing:
     destination_key: KeyRef | None = None
 
 
-Authority: TypeAlias = Approvals | Allowance | Standing
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The right of each withdrawal of a batch, in the order of its items."""
+
+    parts: tuple[Single, ...]
+
+
+Single: TypeAlias = Approvals | Allowance | Standing
+Authority: TypeAlias = Approvals | Allowance | Standing | Together
 
 
 def check_authority(
@@ -74,6 +85,39 @@ def check_authority(
     Refused: intent_mismatch, fee_above_cap, and as check_generation, check_right, valid_mandate and
     covers; policy_blocked (a withdrawal by a mandate alone).
     """
+    for part, single in each_of(authority, spend):
+        _check_single(
+            part,
+            single,
+            key=key,
+            roster=roster,
+            law=law,
+            now_ns=now_ns,
+            address_of_key=address_of_key,
+        )
+
+
+def each_of(authority: Authority, spend: SpendIntent) -> list[tuple[Single, SpendIntent]]:
+    """Return each right with the spend it is for. Refused: intent_mismatch."""
+    parts = authority.parts if isinstance(authority, Together) else (authority,)
+    is_batch = spend.kind is SpendKind.BATCH
+    spends = singles(spend)
+    nested = any(isinstance(part, Together) for part in parts)
+    if isinstance(authority, Together) is not is_batch or nested or len(parts) != len(spends):
+        raise Refused(Reason.INTENT_MISMATCH, "each withdrawal of a batch needs its own right")
+    return list(zip(parts, spends, strict=True))
+
+
+def _check_single(
+    authority: Single,
+    spend: SpendIntent,
+    *,
+    key: KeyRef,
+    roster: Roster,
+    law: Law | None,
+    now_ns: int,
+    address_of_key: AddressOfKey,
+) -> None:
     check_generation(roster, spend, key, address_of_key=address_of_key)
     if not isinstance(authority, Standing):
         explains(authority.withdrawal, spend)
@@ -140,9 +184,12 @@ def check_payer(
 
 def customers_of(authority: Authority) -> frozenset[CustomerNo]:
     """Return whose withdrawals an authority is for; empty for our own transfers."""
-    if isinstance(authority, Standing):
-        return frozenset()
-    return frozenset({CustomerNo(authority.withdrawal.customer_no)})
+    parts = authority.parts if isinstance(authority, Together) else (authority,)
+    return frozenset(
+        CustomerNo(part.withdrawal.customer_no)
+        for part in parts
+        if isinstance(part, Approvals | Allowance)
+    )
 
 
 def valid_mandate(roster: Roster, mandate_id: str, *, now_ns: int) -> Mandate:
@@ -156,6 +203,15 @@ def valid_mandate(roster: Roster, mandate_id: str, *, now_ns: int) -> Mandate:
 def evidence_of(authority: Authority, roster: Roster) -> str:
     """Return an authority as text for the log."""
     page: dict[str, object] = {"roster": roster.hash.hex()}
+    if isinstance(authority, Together):
+        page["parts"] = [_page_of(part) for part in authority.parts]
+    else:
+        page |= _page_of(authority)
+    return _JSON.encode(page)
+
+
+def _page_of(authority: Single) -> dict[str, object]:
+    page: dict[str, object] = {}
     if isinstance(authority, Approvals):
         page["withdrawal"] = intents.encode(authority.withdrawal).hex()
         page["approvals"] = [
@@ -169,7 +225,13 @@ def evidence_of(authority: Authority, roster: Roster) -> str:
         key = authority.destination_key
         page["mandate"] = authority.mandate_id
         page["destination_key"] = None if key is None else [key.account, key.index]
-    return _JSON.encode(page)
+    return page
+
+
+def word_of(authority: Authority) -> str:
+    """Return what a record calls an authority; of a batch one word for each withdrawal."""
+    parts = authority.parts if isinstance(authority, Together) else (authority,)
+    return ",".join(BY_APPROVALS if isinstance(one, Approvals) else BY_MANDATE for one in parts)
 
 
 def read_evidence(text: str) -> tuple[Authority, bytes]:
@@ -180,25 +242,32 @@ def read_evidence(text: str) -> tuple[Authority, bytes]:
     try:
         page = cast("dict[str, object]", json.loads(text))
         roster_hash = bytes.fromhex(str(page["roster"]))
-        if "withdrawal" not in page:
-            return _read_standing(page), roster_hash
-        withdrawal = intents.decode(bytes.fromhex(str(page["withdrawal"])))
-        assert isinstance(withdrawal, WithdrawalIntent)
-        if "mandate" in page:
-            return Allowance(str(page["mandate"]), withdrawal), roster_hash
-        rows = cast("list[list[str]]", page["approvals"])
-        approvals = tuple(
-            Approval(
-                bytes.fromhex(key),
-                Verdict(verdict),
-                bytes.fromhex(signature),
-                bytes.fromhex(evidence),
-            )
-            for key, verdict, signature, evidence in rows
-        )
-        return Approvals(withdrawal, approvals), roster_hash
+        if "parts" in page:
+            pages = cast("list[dict[str, object]]", page["parts"])
+            return Together(tuple(map(_read_single, pages))), roster_hash
+        return _read_single(page), roster_hash
     except (ValueError, KeyError, TypeError, AssertionError, Refused) as error:
         raise Corrupt("evidence in the log of signatures cannot be read") from error
+
+
+def _read_single(page: dict[str, object]) -> Single:
+    if "withdrawal" not in page:
+        return _read_standing(page)
+    withdrawal = intents.decode(bytes.fromhex(str(page["withdrawal"])))
+    assert isinstance(withdrawal, WithdrawalIntent)
+    if "mandate" in page:
+        return Allowance(str(page["mandate"]), withdrawal)
+    rows = cast("list[list[str]]", page["approvals"])
+    approvals = tuple(
+        Approval(
+            bytes.fromhex(key),
+            Verdict(verdict),
+            bytes.fromhex(signature),
+            bytes.fromhex(evidence),
+        )
+        for key, verdict, signature, evidence in rows
+    )
+    return Approvals(withdrawal, approvals)
 
 
 def _read_standing(page: dict[str, object]) -> Standing:

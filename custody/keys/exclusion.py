@@ -14,7 +14,7 @@ from dataclasses import replace
 from chains.base import BlockRef, Chain, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys.signing_record import ONCE_APPROVED, Entry, Record, nonce_of
+from custody.keys.signing_record import Entry, Record, causes_of, nonce_of
 from custody.keys.store import Store
 
 STEPS = 16
@@ -43,13 +43,13 @@ def attempts_of(store: Store, spend: SpendIntent) -> list[Entry]:
     """Return every entry that could carry out what a spend is for, oldest first.
 
     For what officers approved that is every transaction ever signed for it, under whatever spend
-    id; else every one of the spend. Cancellations carry nothing out.
+    id, alone or in a batch; else every one of the spend. Cancellations carry nothing out.
     """
     with store.lock:
         store.check_usable()
         found = set(store.index.spend(spend.spend_id))
-        if spend.kind in ONCE_APPROVED:
-            found.update(store.index.withdrawal(spend.cause_id))
+        for cause in causes_of(spend):
+            found.update(store.index.withdrawal(cause))
         entries = [store.entry(position) for position in sorted(found)]
     return [entry for entry in entries if entry.record.kind != SpendKind.CANCELLATION]
 

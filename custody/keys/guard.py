@@ -25,19 +25,27 @@ from typing import TypeVar
 from chains.base import Chain, Decoded, SpendIntent, SpendKind
 from core.clock import Clock
 from core.errors import Corrupt, Reason, Refused
-from custody.keys.authority import Approvals, check_authority, customers_of, evidence_of
+from custody.keys.authority import (
+    Approvals,
+    check_authority,
+    customers_of,
+    each_of,
+    evidence_of,
+    word_of,
+)
 from custody.keys.exclusion import check_owner, elsewhere, equivocation, find, prove_dead
 from custody.keys.intent import encode
-from custody.keys.limits import check_limits
-from custody.keys.mandate import fits
+from custody.keys.limits import Sums, besides, check_parts
+from custody.keys.mandate import Usage, fits
 from custody.keys.roster import Roster
 from custody.keys.ruling import Law
 from custody.keys.signers.base import KeyRef, Signer, check_made
-from custody.keys.signing_record import BY_APPROVALS, BY_MANDATE, Entry, Record
+from custody.keys.signing_record import Entry, Part, Record
 from custody.keys.stop_book import StopBook
 from custody.keys.store import Shelf, Store
 from custody.keys.transaction import (
     SignRequest,
+    check_delegate,
     check_explained,
     check_key,
     check_kind,
@@ -220,6 +228,7 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
         _check_same(known, request, encoded)
         check_signatures(guard.signer.curve, known.signature, decoded, keys)
         return known.signature
+    check_delegate(guard.chain, intent, decoded, guard.roster)
     check_clock(store, guard.clock, _bounds(guard))
     now_ns = max(guard.clock.now_ns(), store.last_ns)
     _check_authority(guard, request, now_ns)
@@ -255,14 +264,28 @@ def _reserve(guard: Guard, store: Store, judged: _Judged) -> tuple[int, list[tup
     check_owner(store, guard.chain, record)
     if not {e.position for e in elsewhere(store, intent, judged.claims)} <= judged.dead:
         raise equivocation("an attempt elsewhere appeared meanwhile")
-    if not isinstance(request.authority, Approvals):
-        used = store.index.usage(intent, record.group, now_ns)
-        fits(guard.roster.mandate(request.authority.mandate_id), intent, used)
-    others, own = store.index.spent(intent, record.group, now_ns)
-    check_limits(guard.roster.limits, intent, fee_max=record.fee_max, others=others, own=own)
+    _check_windows(guard, store, request, record.parts_of(intent), now_ns)
     keys = keys_of(request.key, request.input_keys)
     jobs = list(zip(keys, digests_of(judged.decoded), strict=True))
     return store.reserve(record), jobs
+
+
+def _check_windows(
+    guard: Guard, store: Store, request: SignRequest, parts: Sequence[Part], now_ns: int
+) -> None:
+    """Count every withdrawal for itself: the limits of its asset, the windows of its mandate."""
+    pairs = zip(parts, each_of(request.authority, request.intent), strict=True)
+    standing = [
+        (right, spend, store.index.usage(spend, part.group, now_ns))
+        for part, (right, spend) in pairs
+        if not isinstance(right, Approvals)
+    ]
+    asked = [Sums(spend.amount, spend.fee_max) for _, spend, _ in standing]
+    others = besides(asked, [used for _, _, used in standing])
+    for (right, spend, _), used in zip(standing, others, strict=True):
+        fits(guard.roster.mandate(right.mandate_id), spend, Usage(*used))
+    spent = [store.index.spent(part.spend, part.group, now_ns) for part in parts]
+    check_parts(guard.roster.limits, [part.spend for part in parts], spent)
 
 
 def check_signatures(
@@ -339,7 +362,6 @@ def _bounds(guard: Guard) -> ClockBounds:
 
 def _record(guard: Guard, judged: _Judged, now_ns: int) -> Record:
     request, decoded, intent = judged.request, judged.decoded, judged.request.intent
-    by_approvals = isinstance(request.authority, Approvals)
     return Record(
         chain=intent.chain,
         sender=request.unsigned.sender,
@@ -360,7 +382,7 @@ def _record(guard: Guard, judged: _Judged, now_ns: int) -> Record:
         public_key=guard.signer.public_key(request.key),
         input_keys=tuple((key.account, key.index) for key in request.input_keys),
         change_keys=tuple((key.account, key.index) for key in request.change_keys),
-        authority=BY_APPROVALS if by_approvals else BY_MANDATE,
+        authority=word_of(request.authority),
         evidence=evidence_of(request.authority, guard.roster),
         proven_dead=",".join(str(position) for position in sorted(judged.dead)),
         roster_serial=guard.roster.serial,

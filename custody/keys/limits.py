@@ -117,6 +117,22 @@ def _largest(rows: Sequence[Sums] | deque[Sums]) -> Sums:
     return Sums(max(row.amount for row in rows), max(row.fees for row in rows))
 
 
+def besides(asked: Sequence[Sums], spent: Sequence[tuple[Sums, Sums]]) -> list[Sums]:
+    """Return for each part of a batch what others took, the batch's other parts counted in.
+
+    asked: what each part takes; spent: what others and its own group took so far.
+    """
+    grown = [
+        Sums(max(0, one.amount - own.amount), max(0, one.fees - own.fees))
+        for one, (_, own) in zip(asked, spent, strict=True)
+    ]
+    amount, fees = (sum(one.amount for one in grown), sum(one.fees for one in grown))
+    return [
+        Sums(others.amount + amount - mine.amount, others.fees + fees - mine.fees)
+        for mine, (others, _) in zip(grown, spent, strict=True)
+    ]
+
+
 def check_limits(
     limits: Sequence[SpendLimit],
     spend: SpendIntent,
@@ -147,3 +163,18 @@ def check_limits(
     ):
         if asked > most:
             raise Refused(Reason.SIGNER_LIMIT, f"{what}: {asked} is above {most}")
+
+
+def check_parts(
+    limits: Sequence[SpendLimit],
+    spends: Sequence[SpendIntent],
+    spent: Sequence[tuple[Sums, Sums]],
+) -> None:
+    """Return when every part of one transaction stays within the limits of its asset.
+
+    spends have as fee_max what the transaction costs them at most; spent: what others and each
+    one's own group took in the window. Refused: signer_limit.
+    """
+    asked = [Sums(one.amount, one.fee_max) for one in spends]
+    for spend, others, (_, own) in zip(spends, besides(asked, spent), spent, strict=True):
+        check_limits(limits, spend, fee_max=spend.fee_max, others=others, own=own)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, cast
 
 from chains.base import SpendIntent, SpendKind
@@ -26,13 +26,16 @@ from core.errors import Corrupt, Refused
 from core.ids import ChainId, derived_digest
 from custody.keys import canonical
 from custody.keys import intent as intents
+from custody.keys.batch import singles
 
 TAG = "strongroom/signing-record"
 VERSION = 1
 GENESIS_HASH = derived_digest("signing-record/genesis")
 BY_APPROVALS = "approvals"
 BY_MANDATE = "mandate"
-ONCE_APPROVED = frozenset({SpendKind.WITHDRAWAL, SpendKind.ROTATION, SpendKind.OWNERS})
+ONCE_APPROVED = frozenset(
+    {SpendKind.WITHDRAWAL, SpendKind.ROTATION, SpendKind.OWNERS, SpendKind.BATCH}
+)
 """Spends that officers approve by their cause, to happen once, under whatever spend id."""
 
 
@@ -44,6 +47,16 @@ class Mark(NamedTuple):
 
 
 GENESIS = Mark(0, GENESIS_HASH)
+
+
+class Part(NamedTuple):
+    """One of the withdrawals that a record is about, or all that it is about."""
+
+    spend: SpendIntent
+    """As if it were alone; its fee_max is its share of what the transaction costs at most."""
+    group: str
+    """What at most one transaction of can land."""
+    by_mandate: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +87,7 @@ class Record:
     change_keys: tuple[tuple[str, int], ...] = ()
     """(account, index) of the own keys that were allowed to receive change."""
     authority: str
+    """Of a batch one word for each withdrawal, with commas."""
     evidence: str
     proven_dead: str = ""
     """Positions of earlier attempts elsewhere that were proven dead first, with commas."""
@@ -94,14 +108,46 @@ class Record:
         """
         if self.kind == SpendKind.CANCELLATION:
             return f"cancellation:{' '.join(self.claims)}"
-        if self.kind in ONCE_APPROVED:
+        if self.kind in ONCE_APPROVED and self.kind != SpendKind.BATCH:
             return f"withdrawal:{self.cause_id}"
         return f"spend:{self.spend_id}"
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Return what was approved to happen once."""
+        return causes_of(self.spend) if self.kind == SpendKind.BATCH else _once(self)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Return what counts in limits and windows, each for itself."""
+        return self.parts_of(self.spend)
+
+    def parts_of(self, spend: SpendIntent) -> tuple[Part, ...]:
+        """Return the parts by the intent that was encoded."""
+        words = self.authority.split(",")
+        if self.kind != SpendKind.BATCH:
+            alone = replace(spend, amount=self.amount, fee_max=self.fee_max)
+            return (Part(alone, self.group, self.authority == BY_MANDATE),)
+        return tuple(
+            Part(one, f"withdrawal:{one.cause_id}", word == BY_MANDATE)
+            for one, word in zip(singles(spend, fee_max=self.fee_max), words, strict=True)
+        )
 
     @property
     def spend(self) -> SpendIntent:
         """Return the intent behind the encoded one."""
         return cast("SpendIntent", intents.decode(self.intent))
+
+
+def causes_of(spend: SpendIntent) -> tuple[str, ...]:
+    """Return what was approved to happen once and a spend carries out."""
+    if spend.kind is SpendKind.BATCH:
+        return tuple(one.cause_id for one in spend.items)
+    return (spend.cause_id,) if spend.kind in ONCE_APPROVED else ()
+
+
+def _once(record: Record) -> tuple[str, ...]:
+    return (record.cause_id,) if record.kind in ONCE_APPROVED else ()
 
 
 _NAMES = tuple(field.name for field in fields(Record))

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from chains.base import SpendIntent
+from chains.base import SpendIntent, SpendKind
 from core.ids import ChainId
 from custody.keys.limits import SlidingWindow, Sums
-from custody.keys.mandate import Usage
-from custody.keys.signing_record import BY_MANDATE, ONCE_APPROVED, Record, nonce_of
+from custody.keys.signing_record import BY_MANDATE, Record, nonce_of
 
 _KEY_BYTES = 16
+
+
+class _Counted(NamedTuple):
+    group: str
+    amount: int
+    fee_max: int
 
 
 class _Nonces:
@@ -66,10 +72,10 @@ class Index:
             if nonce is not None:
                 self._nonces[_key(record.chain, record.sender)].add(nonce)
         _note(self._spends, _key(record.spend_id), position)
-        if record.kind in ONCE_APPROVED:
-            _note(self._withdrawals, _key(record.cause_id), position)
-        for window in self._windows_of(record):
-            window.add(record.signed_at_ns, record.group, record.amount, record.fee_max)
+        for cause in record.causes:
+            _note(self._withdrawals, _key(cause), position)
+        for window, part in self._windows_of(record):
+            window.add(record.signed_at_ns, part.group, part.amount, part.fee_max)
 
     def remove(self, record: Record, position: int) -> None:
         """Forget the record that was added last."""
@@ -82,17 +88,28 @@ class Index:
             if nonce is not None and not self.claim(record.chain, claim):
                 self._nonces[_key(record.chain, record.sender)].remove(nonce)
         _forget(self._spends, _key(record.spend_id), position)
-        if record.kind in ONCE_APPROVED:
-            _forget(self._withdrawals, _key(record.cause_id), position)
-        for window in self._windows_of(record):
+        for cause in record.causes:
+            _forget(self._withdrawals, _key(cause), position)
+        for window, _ in self._windows_of(record):
             window.remove_last()
 
-    def _windows_of(self, record: Record) -> list[SlidingWindow]:
-        names: list[tuple[str, ...]] = [("limit", record.chain, record.asset_key)]
-        if record.authority == BY_MANDATE:
-            names.append(("mandate", record.chain, record.kind, record.asset_key))
-            names.append(("mandate fees", record.chain, record.kind))
-        return [self._windows[name] for name in names]
+    def _windows_of(self, record: Record) -> Iterator[tuple[SlidingWindow, _Counted]]:
+        """Yield every window a record counts in, with what counts there: a batch by its parts."""
+        if record.kind != SpendKind.BATCH:  # by far the most: their intents need not be read
+            by_mandate = record.authority == BY_MANDATE
+            parts = [(_Counted(record.group, record.amount, record.fee_max), by_mandate)]
+            kind = record.kind
+        else:
+            kind = SpendKind.WITHDRAWAL.value
+            parts = [
+                (_Counted(one.group, one.spend.amount, one.spend.fee_max), one.by_mandate)
+                for one in record.parts
+            ]
+        for counted, by_mandate in parts:
+            yield self._windows["limit", record.chain, record.asset_key], counted
+            if by_mandate:
+                yield self._windows["mandate", record.chain, kind, record.asset_key], counted
+                yield self._windows["mandate fees", record.chain, kind], counted
 
     def digest(self, chain: ChainId, sender: str, digest: bytes) -> int | None:
         """Return the position of a digest, None when it was never signed."""
@@ -120,11 +137,17 @@ class Index:
         window = self._windows["limit", spend.chain, spend.asset_key]
         return window.others(now_ns, group), window.of(now_ns, group)
 
-    def usage(self, spend: SpendIntent, group: str, now_ns: int) -> Usage:
-        """Return what other spends of this kind and chain took under mandates in 24 hours."""
+    def usage(self, spend: SpendIntent, group: str, now_ns: int) -> tuple[Sums, Sums]:
+        """Return what others, and what a spend's group, took under mandates in 24 hours.
+
+        Of this kind and chain, and the amounts of this asset.
+        """
         asset = self._windows["mandate", spend.chain, spend.kind.value, spend.asset_key]
         fees = self._windows["mandate fees", spend.chain, spend.kind.value]
-        return Usage(asset.others(now_ns, group).amount, fees.others(now_ns, group).fees)
+        return (
+            Sums(asset.others(now_ns, group).amount, fees.others(now_ns, group).fees),
+            Sums(asset.of(now_ns, group).amount, fees.of(now_ns, group).fees),
+        )
 
 
 def _key(*parts: str) -> bytes:

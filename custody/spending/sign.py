@@ -70,6 +70,7 @@ def cancellation_of(spend: Spend, *, fee_max: int) -> SpendIntent:
         destination=spend.source,
         amount=0,
         fee_max=fee_max,
+        items=(),
     )
 
 

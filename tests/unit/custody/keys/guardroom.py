@@ -8,14 +8,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chains.base import NATIVE, FeeRate, SignedTx, SpendIntent, SpendKind, UnsignedTx
+from chains.base import NATIVE, FeeRate, SignedTx, SpendIntent, SpendItem, SpendKind, UnsignedTx
 from chains.fake.chain import FakeChain
 from chains.fake.tx import FakeTx, digest_of, encode
 from chains.fake.world import FakeWorld
 from core.clock import DAY_NS, ManualClock
 from core.entropy import SeededEntropy
 from core.ids import ChainId
-from custody.keys.authority import Approvals, Standing
+from custody.keys.authority import Approvals, Standing, Together
 from custody.keys.guard import Guard, SignRequest, sign_once
 from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.mandate import AssetCap, Mandate
@@ -140,6 +140,30 @@ class Guardroom:
         """Return the standing mandate of a kind."""
         return Standing(f"mandate {kind.value}", key)
 
+    def batch(
+        self,
+        *intents: WithdrawalIntent,
+        nonce: int = 0,
+        rate: FeeRate = RATE,
+        name: str = "sp_batch",
+        **changes: Any,
+    ) -> SignRequest:
+        """Return the request for a batch of approved withdrawals that should sign."""
+        items = tuple(SpendItem(i.withdrawal_id, i.destination, i.amount) for i in intents)
+        spend = self.spend_of(
+            intents[0],
+            name,
+            kind=SpendKind.BATCH,
+            cause_id=f"cause of {name}",
+            destination=self.address("hot"),
+            amount=sum(i.amount for i in intents),
+            fee_max=sum(i.network_fee_max for i in intents),
+            items=items,
+        )
+        spend = replace(spend, **changes)
+        rights = Together(tuple(self.approved(one) for one in intents))
+        return SignRequest(spend, rights, self.unsigned(spend, nonce=nonce, rate=rate), HOT)
+
     def with_mandate(self, kind: SpendKind, /, **changes: Any) -> Guardroom:
         """Return the room under a roster in which one mandate is another."""
         mandates = tuple(
@@ -193,6 +217,7 @@ class Guardroom:
             asset_key=NATIVE,
             destination=of.source,
             amount=0,
+            items=(),
         )
         standing = self.standing(SpendKind.CANCELLATION)
         return SignRequest(spend, standing, self.unsigned(spend, nonce=nonce, rate=rate), HOT)

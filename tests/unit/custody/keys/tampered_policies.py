@@ -89,7 +89,7 @@ def again(*keys: Officer, **changes: Any) -> Tamper:
     """Return the change of what was decided, freshly approved."""
 
     def tamper(room: EvmRoom, asked: SignRequest) -> Asked:
-        assert not isinstance(asked.authority, Standing)
+        assert isinstance(asked.authority, Approvals | Allowance)
         withdrawal = replace(asked.authority.withdrawal, **changes)
         return room, replace(asked, authority=approved(withdrawal, *keys))
 
@@ -149,7 +149,7 @@ def alone(
     """Return the change to a payment that nobody was asked about."""
 
     def tamper(room: EvmRoom, asked: SignRequest) -> Asked:
-        assert not isinstance(asked.authority, Standing)
+        assert isinstance(asked.authority, Approvals | Allowance)
         withdrawal = change(asked.authority.withdrawal)
         return room, replace(asked, authority=Allowance(mandate, withdrawal))
 
