@@ -40,10 +40,11 @@ persons = [{persons}]
 
 [[rules]]
 id = "own-transfers"
-kinds = ["sweep", "top_up", "rotation"]
+kinds = ["sweep", "top_up", "refill"]
 chains = ["*"]
 assets = ["*"]
 wallets = ["*"]
+roles = ["platform"]
 destination_kinds = ["own_wallet"]
 outcome = "allow"
 
@@ -70,12 +71,22 @@ quorum = "{threshold} of officers"
 delay_s = 30
 expiry_s = 86_400
 
+[[rules]]
+id = "the-rest"
+kinds = ["*"]
+chains = ["*"]
+assets = ["*"]
+wallets = ["*"]
+outcome = "block"
+code = "not_foreseen"
+
 [[buckets]]
 id = "customer-day"
 kinds = ["withdrawal"]
 chains = ["*"]
 assets = ["*"]
 wallets = ["*"]
+roles = ["customer"]
 per = ["customer"]
 unit = "usd"
 cap = "1000000"

@@ -16,10 +16,10 @@ from core.money import format_amount
 from custody.policy.charging import charges_at
 from custody.policy.decision import Charge
 from custody.policy.matching import NO, YES, fits
-from custody.policy.request import USD_SCALE
+from custody.policy.request import USD_SCALE, DestinationKind
 from custody.policy.rules import Bucket, Policy
 from custody.policy.scope import ANY, Scope, View
-from custody.policy.world import CUSTOMER, ROLES, SHAPES, Asset, World
+from custody.policy.world import CUSTOMER, INSIDE, ROLES, SHAPES, Asset, World
 
 CELLS_MAX = 200_000
 """So many cells are looked at; a policy with more is too large to be checked."""
@@ -163,13 +163,18 @@ def _bases(
     """Yield a view for every combination of values that some scope tells apart."""
     kinds = _classes(SHAPES, lambda kind: (SHAPES[kind], _signature(scopes, "kinds", kind)))
     assets = _classes(world.assets, lambda one: _asset_signature(scopes, one))
-    wallets = _different(scopes, "wallets", sorted(world.wallets))
+    wallets = _classes(
+        sorted({*world.wallets, INSIDE}),
+        lambda wallet: (wallet == INSIDE, _signature(scopes, "wallets", wallet)),
+    )
     places = _different(scopes, "destinations", _named(scopes, "destinations"), OTHER)
     everybody = _makers(scopes) if makers is None else makers
     for kind, asset, wallet, place in itertools.product(kinds, assets, wallets, places):
         shape = SHAPES[kind]
         able = [maker for maker in everybody if maker.role in shape.roles]
         for maker, where in itertools.product(able, shape.destination_kinds):
+            if (wallet == INSIDE) != (where is DestinationKind.OWN_CUSTOMER):
+                continue
             values = {
                 "kinds": (kind,),
                 "chains": (asset.chain,),

@@ -132,7 +132,8 @@ class _Survey:
             return
         if not cell.charges:
             text = "allows payments that no bucket counts"
-            self._note(error("allow_unbounded", place, text, cell.describes))
+            flaw = warning if kind in OWN_TRANSFERS else error
+            self._note(flaw("allow_unbounded", place, text, cell.describes))
         if kind in OWNER_KINDS:
             text = "keys and owners change without an officer"
             self._note(error("allow_owner_change", place, text, cell.describes))

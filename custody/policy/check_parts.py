@@ -11,7 +11,7 @@ from custody.policy.flaws import Flaw, error, warning
 from custody.policy.quorum import Quorum
 from custody.policy.rules import Bucket, Policy, Rule, Unit
 from custody.policy.scope import ANY, Coins, Scope
-from custody.policy.world import ROLES, SHAPES, Asset, World
+from custody.policy.world import INSIDE, ROLES, SHAPES, Asset, World
 
 LITTLE_TIME_NS = 600 * SECOND_NS
 """Less between the delay and the expiry leaves officers no time."""
@@ -64,7 +64,7 @@ def _scope(place: str, scope: Scope, world: World) -> Iterator[Flaw]:
         "roles": frozenset(ROLES),
         "chains": world.chains,
         "assets": frozenset(asset.key for asset in world.assets),
-        "wallets": world.wallets,
+        "wallets": world.wallets | {INSIDE},
     }
     for field, names in scope.sets.items():
         if not names:

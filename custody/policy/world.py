@@ -10,6 +10,8 @@ from custody.policy.request import DestinationKind
 OWN_TRANSFERS = ("sweep", "top_up", "refill")
 OWNER_KINDS = ("rotation", "owner_change")
 CUSTOMER = "customer"
+INSIDE = "inside"
+"""The wallet of payments to our own customers, which are settled inside."""
 ROLES = (CUSTOMER, "officer", "ops", "platform")
 
 
@@ -51,7 +53,7 @@ class World:
 
     assets: tuple[Asset, ...]
     wallets: frozenset[str]
-    """Accounts that pay."""
+    """Accounts that pay; INSIDE is always there too."""
     officers: frozenset[str]
     """Persons active in the roster now."""
     threshold: int

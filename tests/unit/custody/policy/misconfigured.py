@@ -245,7 +245,7 @@ MISCONFIGURED: list[tuple[str, Change, str, str]] = [
     ),
     (
         "payments are allowed that nothing counts",
-        without("buckets", "everything-day"),
+        without("buckets", "own-day"),
         "allow_unbounded",
         "rule own-transfers",
     ),
@@ -257,7 +257,7 @@ MISCONFIGURED: list[tuple[str, Change, str, str]] = [
     ),
     (
         "strangers are paid unasked",
-        rule("internal", destination_kinds=["external"]),
+        rule("internal", destination_kinds=["external"], wallets=["hot"]),
         "allow_stranger",
         "rule internal",
     ),

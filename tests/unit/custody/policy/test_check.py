@@ -76,6 +76,7 @@ def test_an_asset_without_a_price_is_found_wherever_usd_counts() -> None:
         "rule medium",
         "bucket customer-day",
         "bucket everything-day",
+        "bucket own-day",
         "bucket destination-hour",
     }
 
