@@ -9,7 +9,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import addresses, engine, indexing, ledger, orders, policy, signer
+from tests.benchmarks import (
+    addresses,
+    engine,
+    indexing,
+    ledger,
+    orders,
+    policy,
+    signer,
+    withdrawals,
+)
 from tests.benchmarks.measure import Contest, Fact, Row, measure, show, write
 
 JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]] = {
@@ -20,6 +29,7 @@ JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]
     "addresses": addresses.contests,
     "signer": signer.contests,
     "policy": policy.contests,
+    "withdrawals": withdrawals.contests,
 }
 OUTPUT = Path("var/bench.json")
 
