@@ -130,6 +130,8 @@ class Away:
         self._signer.obey(order)
 
     def stops(self) -> list[SignedStop]:
+        if self.is_away:
+            raise SignerAway("down")
         return self._signer.stops()
 
 
@@ -148,6 +150,9 @@ def test_a_signer_that_was_away_is_told_when_it_is_back_and_only_once(house: Hou
     assert tell(house, signer) == (0, ["down"])
     signer.is_away = False
     assert tell(house, signer) == (1, [])
+    signer.is_away = True
+    assert tell(house, signer) == (0, []), "nothing to tell: not even a silent signer is a problem"
+    signer.is_away = False
     assert [one.statement.statement_id for one in house.platform.signer.stops()] == ["stop_one"]
     assert tell(house, signer) == (0, [])
 
