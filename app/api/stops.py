@@ -11,7 +11,7 @@ from pydantic import Field
 from app.api.guard import Caller, GuardedRoute, In, Shop
 from app.api.shapes import Asked, Cursor, Limit, Page, Shown, after, next_of
 from app.api.units import instant
-from core.errors import Unavailable
+from core.errors import Refused, Unavailable
 from custody import stops
 from custody.access import Principal
 from custody.keys.passkey import EVIDENCE_MAX
@@ -111,11 +111,15 @@ def list_stops(
 
 
 def _tell(shop: Shop, signed: SignedStop) -> bool:
-    """Return whether the signer obeys; when it is away, a step of the workers tells it later."""
+    """Return whether the signer obeys; when not, a step of the workers tells it again.
+
+    What it refuses the platform refuses too, for the same reason, unless their rosters differ; then
+    one of them at least stops.
+    """
     try:
         shop.context.platform.signer.obey(signed)
-    except Unavailable as error:
-        _log.error("the signer was not told", stop=signed.statement.statement_id, what=error.what)
+    except (Unavailable, Refused) as error:
+        _log.error("the signer was not told", stop=signed.statement.statement_id, what=str(error))
         return False
     return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from chains.base import SpendIntent
@@ -28,8 +28,8 @@ from custody.keys.stop_order import (
 )
 from engine.files import Storage
 
-ORDERS_MAX = 10_000
-"""Orders that one signer ever takes; each of them needed an officer's signature."""
+PER_KEY_MAX = 1_000
+"""Orders that one key ever signs: no officer can fill the book so that others cannot stop."""
 SHOWN_MAX = 1_000
 
 
@@ -48,6 +48,7 @@ class StopBook:
         self._of_scope: defaultdict[str, list[StopOrder]] = defaultdict(list)
         self._lifted: set[str] = set()
         self._unsaved: set[str] = set()
+        self._by_key: Counter[bytes] = Counter()
         for name in [] if storage is None else storage.names():
             assert storage is not None
             data = storage.read(name)
@@ -59,8 +60,8 @@ class StopBook:
         """Take an order; when it returns, a stop holds and is on the disk.
 
         The same order again changes nothing. Refused: exists_with_other_content (an id that another
-        order has), too_large (the book is full), and as verify_stop. Unavailable: the disk; a stop
-        holds all the same until the signer ends.
+        order has), too_large (one key signed a thousand), and as verify_stop. Unavailable: the
+        disk; a stop holds all the same until the signer ends.
         """
         order = order_of(signed.statement)
         with self._lock:
@@ -69,8 +70,8 @@ class StopBook:
                 raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, order.order_id)
             if known is not None and order.order_id not in self._unsaved:
                 return
-            if len(self._orders) >= ORDERS_MAX:
-                raise Refused(Reason.TOO_LARGE, f"this signer took {ORDERS_MAX} stops already")
+            if any(self._by_key[one.public_key] >= PER_KEY_MAX for one in signed.signatures):
+                raise Refused(Reason.TOO_LARGE, f"one key signed {PER_KEY_MAX} stops already")
             verify_stop(roster, signed, now_ns=now_ns)
             if known is None and order.kind is not StatementKind.RESUME:
                 self._unsaved.add(order.order_id)
@@ -106,6 +107,7 @@ class StopBook:
         self._orders[order.order_id], self._papers[order.order_id] = order, signed
         self._of_scope[order.scope].append(order)
         self._lifted.update(order.lifts)
+        self._by_key.update({one.public_key for one in signed.signatures})
 
     def _save(self, signed: SignedStop) -> None:
         if self._storage is not None:

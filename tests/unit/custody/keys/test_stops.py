@@ -12,6 +12,7 @@ from core.clock import DAY_NS
 from core.entropy import SeededEntropy
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import CustomerNo
+from custody.keys import stop_book
 from custody.keys.guard import SignRequest, sign_batch, sign_once
 from custody.keys.roster import Roster
 from custody.keys.signers import KeyRef, LocalSigner
@@ -213,6 +214,19 @@ def test_a_resumption_that_overtakes_its_pause_still_lifts_it(room: Guardroom) -
 
 
 # ---- the book
+
+
+def test_no_officer_fills_the_book_so_that_others_cannot_stop(
+    room: Guardroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_book, "PER_KEY_MAX", 3)
+    for number in range(3):
+        place(room, OTHER_CUSTOMER, f"stop_number_{number}")
+    now_ns = room.clock.now_ns()
+    assert reason(room, pause("stop_more", OTHER_CUSTOMER, ADA, now_ns=now_ns)) is Reason.TOO_LARGE
+    assert sign_once(room.guard, room.request())
+    obey(room, pause("stop_all", "platform", BEA, now_ns=now_ns))
+    assert is_paused(room, room.request("wd_2", nonce=1))
 
 
 def on(storage: SimulatedStorage) -> StopBook:
