@@ -15,7 +15,7 @@ from custody.catalogue import MarketRow
 from custody.keys.attestation import AttestationKey
 from custody.keys.intent import TIME_LIMIT_NS
 from custody.keys.mandate import AssetCap, Mandate
-from custody.keys.roster import Officer, Roster, SpendLimit
+from custody.keys.roster import Roster, SpendLimit
 from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
@@ -24,6 +24,7 @@ from custody.keys.signers.local import LocalSigner
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
 from tests.support.policies import document
+from tests.support.rails import FileKey, PasskeyOf, Rail, WalletKey
 
 PEOPLE = ("ada", "bea", "cai")
 POLICY = document(persons=PEOPLE)
@@ -40,19 +41,18 @@ TICK_MINOR, LOT_MINOR = 10, 100
 MAKER_PPM, TAKER_PPM = 500, 1_500
 
 
-def officer_key(label: str) -> Ed25519PrivateKey:
-    """Return the key of a label, always the same."""
-    return Ed25519PrivateKey.from_private_bytes(
-        SeededEntropy(1, f"officer/{label}").token_bytes(32)
-    )
+def file_key(label: str) -> FileKey:
+    """Return the key in a file of a label, always the same."""
+    return FileKey(f"officer/{label}")
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
     """Everything about people, keys and listings that outlives every crash: files outside."""
 
-    officers: dict[str, list[Ed25519PrivateKey]]
-    stranger: Ed25519PrivateKey
+    officers: dict[str, list[Rail]]
+    """Whatever each of them signs approvals with; the first is a key in a file."""
+    stranger: Rail
     rosters: RosterChain
     assets: tuple[AssetSpec, ...]
     token: str
@@ -66,6 +66,10 @@ class Cast:
         """Return the roster that counts."""
         return self.rosters.pinned
 
+    def key_of(self, person: str) -> Ed25519PrivateKey:
+        """Return an officer's key in a file."""
+        return file_key(person).key
+
     def spec(self, asset_key: str) -> AssetSpec:
         """Return a listed asset."""
         return next(spec for spec in self.assets if spec.key == asset_key)
@@ -76,8 +80,10 @@ def gather(world: FakeWorld) -> Cast:
     token = world.add_token("TOK")
     odd = world.add_token("ODD", kept_ppm=10_000)
     unlisted = world.add_token("SCAM", listed=False)
-    officers = {name: [officer_key(name)] for name in PEOPLE}
-    officers["ada"].append(officer_key("ada/second"))
+    officers: dict[str, list[Rail]] = {name: [file_key(name)] for name in PEOPLE}
+    officers["ada"].append(file_key("ada/second"))
+    officers["bea"].append(PasskeyOf("bea"))
+    officers["cai"].append(WalletKey("cai"))
     assets = world.listed_assets()
     chain = FakeChain(world)
     keys = local_signer(chain.traits)
@@ -88,11 +94,7 @@ def gather(world: FakeWorld) -> Cast:
         previous=b"",
         issued_ns=0,
         threshold=2,
-        officers=tuple(
-            Officer(name, key.public_key().public_bytes_raw())
-            for name, own in officers.items()
-            for key in own
-        ),
+        officers=tuple(rail.row(name) for name, own in officers.items() for rail in own),
         limits=tuple(
             SpendLimit(chain.traits.chain, key, 10**15, 10**16, 60_000, 10**9) for key in listed
         ),
@@ -101,7 +103,7 @@ def gather(world: FakeWorld) -> Cast:
     )
     return Cast(
         officers=officers,
-        stranger=officer_key("stranger"),
+        stranger=file_key("stranger"),
         rosters=RosterChain((sealed(roster),)),
         assets=assets,
         token=token,

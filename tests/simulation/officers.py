@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from core.errors import Reason
 from core.ids import WithdrawalId
 from custody import chain_state, resolution
-from custody.keys.roster import Approval, Verdict, sign_approval
+from custody.keys.roster import Approval, Verdict
 from custody.keys.statement import sign_statement
 from custody.withdrawals import approvals, states
 from custody.withdrawals.states import WithdrawalState
 from tests.simulation import cast
 from tests.simulation.machine import CHAIN, ENGINE, Machine, Process
 from tests.simulation.manners import politely
+from tests.support.rails import give
 
 
 @dataclass(slots=True)
@@ -41,9 +42,9 @@ class Officers:
             return
         row = dice.pick("judge/which", rows)
         person = dice.pick("judge/who", cast.PEOPLE)
-        key = dice.pick("judge/key", self.machine.cast.officers[person])
+        rail = dice.pick("judge/key", self.machine.cast.officers[person])
         verdict = Verdict.REJECT if dice.chance("judge/reject", 30_000) else Verdict.APPROVE
-        approval = sign_approval(key, approvals.intent_of(row), verdict)
+        approval = give(rail, approvals.intent_of(row), verdict)
         kind = dice.weighted("judge/kind", {"own": 75, "harvested": 15, "stranger": 5, "forged": 5})
         if kind == "own" or (kind == "harvested" and not self.harvested):
             self.harvested.append(approval)
@@ -51,7 +52,7 @@ class Officers:
         elif kind == "harvested":
             approval = dice.pick("judge/old", self.harvested)
         elif kind == "stranger":
-            approval = sign_approval(self.machine.cast.stranger, approvals.intent_of(row))
+            approval = give(self.machine.cast.stranger, approvals.intent_of(row))
         else:
             approval = Approval(approval.public_key, approval.verdict, bytes(64))
         self._add(row.withdrawal_id, approval)
@@ -63,9 +64,9 @@ class Officers:
             rows = states.in_states(conn, [WithdrawalState.HELD], limit=200)
         for row in rows:
             for person in ("bea", "cai"):
-                key = self.machine.cast.officers[person][0]
+                rail = self.machine.cast.officers[person][-1]
                 self.meant.add((person, row.withdrawal_id, Verdict.APPROVE.value))
-                self._add(row.withdrawal_id, sign_approval(key, approvals.intent_of(row)))
+                self._add(row.withdrawal_id, give(rail, approvals.intent_of(row)))
 
     def resolve(self) -> None:
         """Decide about a frozen chain: two officers sign what is read from the surviving branch."""
@@ -79,7 +80,7 @@ class Officers:
                     return 0
             planned = resolution.gather(process.platform.db, chain)
             statement = resolution.statement_of(planned, expires_ns=now_ns + cast.EXPIRY_NS)
-            keys = [machine.cast.officers[person][0] for person in ("ada", "cai")]
+            keys = [machine.cast.key_of(person) for person in ("ada", "cai")]
             signed = [sign_statement(key, statement) for key in keys]
             process.platform.db.run(
                 lambda conn: resolution.resolve(
