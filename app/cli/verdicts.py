@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.output import Exit, fail
+from app.cli.output import Exit, fail, say
 
 if TYPE_CHECKING:
     from coincurve import PrivateKey
@@ -72,6 +72,47 @@ def passkey_verdict(path: Path, intent: WithdrawalIntent, verdict: Verdict) -> d
             reason="intent_mismatch",
         )
     return {"kind": "webauthn", "verdict": verdict.value, "answer": answer}
+
+
+def decoded_case(page: dict[str, Any], withdrawal_id: str) -> WithdrawalIntent:
+    """Return the intent of an officer's case, decoded here, and say to people what it is.
+
+    Who approved, and what a simulation found, is the platform's word: nothing is signed of it.
+    """
+    from custody.keys import intent as intents
+
+    data = bytes.fromhex(page["intent"])
+    found = intents.decode(data)
+    if not isinstance(found, intents.WithdrawalIntent) or found.withdrawal_id != withdrawal_id:
+        fail(Exit.VERIFICATION, "this is another withdrawal's intent", reason="intent_mismatch")
+    say(intents.render_bytes(data))
+    say("the platform says:")
+    for name, value in summary_of(page).items():
+        say(f"  {name}: {value}")
+    return found
+
+
+def summary_of(page: dict[str, Any]) -> dict[str, object]:
+    """Return the state of an officer's case on a few lines."""
+    ran, left = page["simulation"], page["countdown"]
+    given = [f"{one['person']} {one['verdict']} by {one['kind']}" for one in page["given"]
+             if one["counts"]]  # fmt: skip
+    lines: dict[str, object] = {
+        "quorum": page["progress"]["quorum"] or "nobody",
+        "given": ", ".join(given) or "-",
+        "complete": page["progress"]["is_met"],
+        "expires_in_s": left["expires_in_s"],
+        "releasable_in_s": left["releasable_in_s"],
+        "simulation": "none" if ran is None else ran["finding"],
+    }
+    if ran is not None:
+        age = "" if ran["age_s"] is None else f", {ran['age_s']} s old"
+        stale = ", STALE" if ran["is_stale"] else ""
+        lines["simulated_at"] = f"block {ran['height']}{age}{stale}"
+        lines["differences"] = "; ".join(ran["differences"]) or "none"
+        if ran["detail"]:
+            lines["simulation_detail"] = ran["detail"]
+    return lines
 
 
 def approval_of(page: dict[str, Any]) -> Approval:

@@ -118,6 +118,24 @@ def intent(withdrawal_id: IdArgument) -> None:
 
 
 @app.command()
+def review(withdrawal_id: IdArgument) -> None:
+    """Show what an officer would sign, who signed, and what a simulation of the payment found."""
+    with errors_as_exit_codes():
+        from app.cli.verdicts import decoded_case, summary_of
+        from custody.keys.intent import intent_hash
+
+        page = client.ask("GET", f"/v1/approvals/{withdrawal_id}")
+        found = decoded_case(page, withdrawal_id)
+        emit_one(
+            {
+                "withdrawal_id": withdrawal_id,
+                "intent_hash": intent_hash(found).hex(),
+                **summary_of(page),
+            }
+        )
+
+
+@app.command()
 def approve(
     withdrawal_id: IdArgument,
     key_file: Annotated[
@@ -135,21 +153,15 @@ def approve(
     """Decode the intent here, show it, sign exactly those bytes, and hand the verdict in."""
     with errors_as_exit_codes():
         from app.cli.officer import passphrase_of
-        from app.cli.verdicts import passkey_verdict, signed_verdict
-        from custody.keys import intent as intents
+        from app.cli.verdicts import decoded_case, passkey_verdict, signed_verdict
         from custody.keys.officer_keys import load_signing_key
         from custody.keys.roster import Verdict
 
         if (key_file is None) == (passkey is None):
             fail(Exit.USAGE, "either --key or --passkey", reason="malformed")
 
-        data = bytes.fromhex(client.ask("GET", f"/v1/approvals/{withdrawal_id}")["intent"])
-        decoded = intents.decode(data)
-        if not isinstance(decoded, intents.WithdrawalIntent) or (
-            decoded.withdrawal_id != withdrawal_id
-        ):
-            fail(Exit.VERIFICATION, "this is another withdrawal's intent", reason="intent_mismatch")
-        say(intents.render_bytes(data))
+        page = client.ask("GET", f"/v1/approvals/{withdrawal_id}")
+        decoded = decoded_case(page, withdrawal_id)
         verdict = Verdict.REJECT if reject else Verdict.APPROVE
         if not yes:
             typer.confirm(f"{verdict.value} exactly this?", abort=True, err=True)

@@ -44,11 +44,17 @@ def test_a_passkeys_answer_and_a_wallets_key_approve_on_the_command_line(
     made = asked(served.front)
     dan, fay = served.front.officer("dan"), served.front.officer("fay")
     words = ("withdrawal", "approve", made, "--yes")
+    before = served.json(dan, "withdrawal", "review", made)
+    assert (before["given"], before["complete"]) == ("-", False)
+    assert (before["simulation"], before["differences"]) == ("as_approved", "none")
     answer = answered(served, made, tmp_path, "approve")
     assert served.json(dan, *words, "--passkey", str(answer))["state"] == "held"
     key = ("--key", str(tmp_path / "fay.pem"))
     assert served.json(fay, *words, *key)["state"] == "approved"
     assert served.front.house.withdrawal(WithdrawalId(made)).state.value == "approved"
+    after = served.json(dan, "withdrawal", "review", made)
+    assert after["given"] == "dan approve by webauthn, fay approve by eip712"
+    assert after["complete"] is True
 
 
 def test_an_answer_to_something_else_is_not_even_handed_in(served: Served, tmp_path: Path) -> None:
