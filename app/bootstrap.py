@@ -129,6 +129,8 @@ class Platform:
             return []
 
         def address_of(key: KeyRef) -> str:
+            if key.account not in home.keys:
+                raise Unavailable(f"the accounts of the signer were exported without {key.account}")
             return chain.address_of(home.public_key_of(key.account, key.index))
 
         return [
@@ -241,7 +243,8 @@ def release_of(platform: Platform) -> Release:
     """Bind the signer to the authority that each spend claims."""
 
     def release(spend: Spend, intent: SpendIntent, unsigned: UnsignedTx) -> bytes:
-        authority = _authority(platform, spend, intent)
+        is_first = spend.state is SpendState.PLANNED
+        authority = authority_of(platform, intent, spend.cause_id, is_first=is_first)
         key = KeyRef(spend.account, spend.key_index)
         return sign_one(platform.signer, SignRequest(intent, authority, unsigned, key))
 
@@ -253,21 +256,27 @@ def with_chain(platform: Platform, chain_id: ChainId, home: ChainHome) -> Platfo
     return dataclasses.replace(platform, chains={**platform.chains, chain_id: home})
 
 
-def _refuse_stopped(conn: sa.Connection, spend: Spend, row: Withdrawal) -> None:
+def _refuse_stopped(conn: sa.Connection, row: Withdrawal) -> None:
     """Give no first signature to a customer who owes us: the spend is abandoned, its hold ends."""
-    if spend.state is not SpendState.PLANNED:
-        return  # bytes are out already; a replacement of them pays nothing more
     try:
         workflow.refuse_if_stopped(conn, row)
     except Refused as refused:
         raise Refused(Reason.POLICY_BLOCKED, refused.detail) from refused
 
 
-def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authority:
+def authority_of(
+    platform: Platform, intent: SpendIntent, cause_id: str, *, is_first: bool
+) -> Authority:
+    """Return by what right a spend may be signed; the signer verifies all of it again.
+
+    is_first: no bytes of it are out yet; later ones replace them and pay nothing more. Refused:
+    policy_blocked (its customer owes us, or no mandate), paused, frozen.
+    """
     with platform.db.read() as conn:
         if intent.kind is SpendKind.WITHDRAWAL:
-            row = states.get(conn, WithdrawalId(spend.cause_id))
-            _refuse_stopped(conn, spend, row)
+            row = states.get(conn, WithdrawalId(cause_id))
+            if is_first:
+                _refuse_stopped(conn, row)
             stops.refuse_if_stopped(
                 conn, chain=row.chain, asset_key=intent.asset_key, customer_no=row.customer_no,
                 now_ns=platform.clock.now_ns(),
@@ -275,8 +284,8 @@ def _authority(platform: Platform, spend: Spend, intent: SpendIntent) -> Authori
             given = tuple(approvals.of(conn, row.withdrawal_id))
             return Approvals(approvals.intent_of(row), given)
         if intent.kind in (SpendKind.ROTATION, SpendKind.OWNERS):
-            return rotations.authority_of(conn, spend.cause_id)
-        own = addresses.find(conn, spend.chain, intent.destination)
+            return rotations.authority_of(conn, cause_id)
+        own = addresses.find(conn, intent.chain, intent.destination)
     account = None if own is None else wallet_of(own.account)
     mandate_id = _mandate_for(platform.roster, intent, account, now_ns=platform.clock.now_ns())
     if own is None or intent.kind is SpendKind.CANCELLATION:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.bootstrap import ChainHome, Platform
+from app.bootstrap import ChainHome, Platform, authority_of
 from core.clock import SECOND_NS
 from core.errors import Refused, Unavailable
-from custody.multisig import pins, propose, relay
+from custody.keys.guard import SignRequest
+from custody.keys.service import sign_one
+from custody.multisig import cosign, pins, propose, relay
 from custody.multisig.propose import Desk
 from custody.spending.drive import Note, Problem
 
+SIGNER = "signer"
+"""Who hands in signatures of own keys."""
 FAST_NS, SLOW_NS = SECOND_NS // 2, 5 * SECOND_NS
 
 
@@ -29,9 +33,28 @@ def wallet_jobs(
 
     return [
         ("wallets.propose", FAST_NS, each(lambda desk: propose.step(desk, note=note))),
+        ("wallets.sign", FAST_NS, each(lambda desk: _sign_own(platform, home, desk, note))),
         ("wallets.relay", FAST_NS, each(lambda desk: relay.step(desk, note=note))),
         ("wallets.watch", SLOW_NS, each(_watch)),
     ]
+
+
+def _sign_own(platform: Platform, home: ChainHome, desk: Desk, note: Note) -> int:
+    """Have the signer sign what waits for an owner whose key it holds; return how often it did."""
+    signed = 0
+    for key in desk.row.owners:
+        owner = home.chain.address_of(home.public_key_of(key.account, key.index))
+        for row in cosign.waiting_for(desk, owner):
+            try:
+                right = authority_of(platform, row.intent, row.intent.cause_id, is_first=True)
+                made = sign_one(platform.signer, SignRequest(row.intent, right, row.unsigned, key))
+                plain = desk.wallets.plain(made)
+                cosign.add(desk, row.proposal_id, plain, owner=owner, person=SIGNER)
+            except (Refused, Unavailable) as error:
+                note(Problem(row.proposal_id, str(error)))
+            else:
+                signed += 1
+    return signed
 
 
 def _watch(desk: Desk) -> int:

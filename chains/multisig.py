@@ -108,6 +108,10 @@ class Wallets(Protocol):
         """
         ...
 
+    def plain(self, signature: bytes) -> bytes:
+        """Return a signature of our signer in the form that owners give theirs."""
+        ...
+
     def join(self, unsigned: UnsignedTx, signatures: Sequence[bytes], state: WalletState) -> bytes:
         """Return the wallet's signed transaction, for a relayer.
 

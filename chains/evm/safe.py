@@ -13,7 +13,7 @@ from chains.evm.params import EvmParams
 from chains.evm.relay_payload import encode_relay_payload, plain_signature
 from chains.evm.safe_build import build_payload, calls_of, document_of, execute_call
 from chains.evm.safe_state import read_state
-from chains.evm.signature import recover
+from chains.evm.signature import parse_signature, recover
 from chains.evm.wallet_payload import read_wallet_payload, wallet_digest
 from chains.multisig import SigningRequest, WalletState
 from chains.rpc import NodeSet, RpcError
@@ -63,6 +63,11 @@ class EvmWallets:
         """Recover whose r ‖ s ‖ v it is, v 27 or 28; see chains.multisig."""
         digest = wallet_digest(read_wallet_payload(unsigned.payload))
         return checksum(recover(digest, plain_signature(signature)))
+
+    def plain(self, signature: bytes) -> bytes:
+        """Return r ‖ s ‖ v, v 27 or 28, of r ‖ s ‖ recovery id. Refused: bad_signature."""
+        parse_signature(signature)
+        return signature[:64] + bytes((27 + signature[64],))
 
     def join(self, unsigned: UnsignedTx, signatures: Sequence[bytes], state: WalletState) -> bytes:
         """Return the Safe's address and the call data of execTransaction; see chains.multisig.

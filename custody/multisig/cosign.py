@@ -64,6 +64,22 @@ def add(desk: Desk, proposal_id: str, signature: bytes, *, owner: str, person: s
     return desk.db.run(apply)
 
 
+def waiting_for(desk: Desk, owner: str) -> list[Proposal]:
+    """Return what an owner may sign now and has not, oldest first."""
+    found = []
+    with desk.db.read() as conn:
+        for row in rows.in_state(conn, desk.chain_id, ProposalState.OPEN):
+            if row.address != desk.row.address:
+                continue
+            try:
+                _check_open(conn, row, now_ns=desk.clock.now_ns())
+            except Refused:
+                continue
+            if owner not in {one.owner for one in rows.signatures(conn, row.proposal_id)}:
+                found.append(row)
+    return found
+
+
 def _check_open(conn: sa.Connection, row: Proposal, *, now_ns: int) -> None:
     """Refused: illegal_transition, approval_expired."""
     if row.state is not ProposalState.OPEN:

@@ -15,6 +15,7 @@ from chains.multisig import OWNERS
 from core.clock import DAY_NS
 from core.errors import Reason, Refused
 from custody.keys.roster import Verdict
+from custody.keys.signers.base import KeyRef
 from custody.multisig import cosign, owners, rows
 from custody.multisig.rows import ProposalState
 from custody.withdrawals import approvals
@@ -236,6 +237,25 @@ def test_an_owner_is_replaced_by_an_approved_request_and_by_nothing_else(
     assert scene.incidents() == []
     with pytest.raises(Refused):
         owners.ask(treasury.desk, change_id="own_2", initiator="eve", fee_max=1, expires_ns=1 << 62)
+
+
+def test_a_key_of_the_signer_may_be_one_owner_beside_persons(stage: Stage) -> None:
+    treasury, customer = treasury_on(stage, threshold=2, owners=2, own_keys=(KeyRef("hot", 0),))
+    wanted = treasury.requested(customer, ETHER, ALICE)
+    treasury.scene.run(2)
+    assert treasury.scene.digests(wanted) == []
+    treasury.approve(wanted)
+    treasury.scene.run(3)
+    row = treasury.proposal(wanted)
+    with treasury.scene.house.platform.db.read() as conn:
+        (own,) = rows.signatures(conn, row.proposal_id)
+    assert (own.owner, own.person) == (treasury.scene.house.own_address("hot"), "signer")
+    assert row.state is ProposalState.OPEN
+    treasury.cosign(row, "ada")
+    treasury.until(row, ProposalState.DONE)
+    assert chain_has(treasury, ALICE) == ETHER
+    treasury.scene.go()
+    treasury.scene.assert_equations_hold()
 
 
 @pytest.mark.parametrize("what", ["guard", "code", "owner", "foreign nonce"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from app.bootstrap import prepare
@@ -11,6 +11,7 @@ from core.ids import WithdrawalId
 from custody.keys import typed_approval
 from custody.keys.credentials import CredentialKind
 from custody.keys.roster import ContractWallet, Officer
+from custody.keys.signers.base import KeyRef
 from custody.ledger.chart import AccountKind
 from custody.multisig import cosign, rows
 from custody.multisig.propose import Desk
@@ -125,17 +126,28 @@ def rail_of(person: str) -> FileKey | WalletKey | PasskeyOf:
 
 
 def treasury_on(
-    stage: Stage, *, threshold: int, owners: int, coins: int = 20
+    stage: Stage,
+    *,
+    threshold: int,
+    owners: int,
+    coins: int = 20,
+    own_keys: tuple[KeyRef, ...] = (),
 ) -> tuple[Treasury, Customer]:
-    """Open a platform whose policy pays every withdrawal from a new treasury, and a customer."""
+    """Open a platform whose policy pays every withdrawal from a new treasury, and a customer.
+
+    own_keys: own keys that are owners beside the persons.
+    """
     scene = stage()
     contracts = deploy_safe(scene.contracts)
     devices = dict(zip(PERSONS, DEVICES, strict=False))
     chosen = list(devices.values())[:owners]
-    wallet = contracts.wallet([one.address for one in chosen], threshold)
+    house, members = scene.house, [one.address for one in chosen]
+    keys = [house.home.public_key_of(key.account, key.index) for key in own_keys]
+    wallet = contracts.wallet([*members, *map(scene.chain.address_of, keys)], threshold)
+    row = row_of(contracts, wallet, members, threshold)
     scene.house.pin(
         officers=officers_with(devices),
-        wallets=(row_of(contracts, wallet, [one.address for one in chosen], threshold),),
+        wallets=(replace(row, owners=own_keys),),
     )
     prepare(scene.house.platform, assets=(), markets=())
     scene.house.adopt(required("treasury", wallets=["treasury"]), persons=PERSONS)
