@@ -133,6 +133,7 @@ def check_owner(store: Store, chain: Chain, record: Record) -> None:
             shared = set(entry.record.claims) & set(record.claims)
             raise equivocation(f"{min(shared)} belongs to {entry.record.owner}")
     is_cancelling = record.kind == SpendKind.CANCELLATION
+    own = f"{record.sender}/{record.nonce}"
     if is_cancelling and not present and store.index.spend(record.cause_id):
         raise equivocation("a cancellation belongs at the nonce of what it cancels")
     rate = chain.rate_of(record.payload).max_rate if present else 0
@@ -143,6 +144,8 @@ def check_owner(store: Store, chain: Chain, record: Record) -> None:
             raise equivocation("the spend was cancelled; it gets no more signatures")
         if (earlier.kind == SpendKind.CANCELLATION) != is_cancelling:
             continue
+        if is_cancelling and own in record.claims and own not in earlier.claims:
+            continue  # at another nonce of ours for the same one of a wallet: each counts
         if replace(earlier.spend, fee_max=0) != spend:
             raise equivocation("a replacement has the same effects")
         before = chain.rate_of(earlier.payload).max_rate

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chains.base import SpendKind
 from core.errors import Corrupt
 from core.ids import WithdrawalId
-from custody import audit_log, chain_state
+from custody import audit_log
 from custody.multisig import holds, pins, rows
 from custody.multisig.rows import Proposal, ProposalState
 from custody.spending.rows import Spend
@@ -44,13 +44,6 @@ def not_executed(
         rows.advance(conn, row, ProposalState.DONE, reason=reason)
         if row.kind is SpendKind.CANCELLATION:
             _burnt(conn, row, now_ns=now_ns)
-        return
-    if row.kind is SpendKind.CANCELLATION:
-        chain_state.open_incident(
-            conn, row.chain, kind="wallet_nonce_open",
-            detail=f"{row.wallet} nonce {row.nonce}: its burn was not executed, {reason}",
-            now_ns=now_ns,
-        )  # fmt: skip
         return
     rows.advance(conn, row, ProposalState.ENDED, reason=reason)
 

@@ -117,7 +117,10 @@ def burn(desk: Desk, ended: Proposal) -> Proposal:
         elif now.state is not ProposalState.ENDED:
             raise Refused(Reason.ILLEGAL_TRANSITION, f"{ended.proposal_id} is {now.state}")
 
-    return _make(desk, intent, effect, desk.state(), check=check, nonce=ended.nonce)
+    return _make(
+        desk, intent, effect, desk.state(), check=check, nonce=ended.nonce,
+        cause_id=ended.intent.spend_id,
+    )  # fmt: skip
 
 
 def burn_intent(ended: Proposal) -> SpendIntent:
@@ -125,7 +128,7 @@ def burn_intent(ended: Proposal) -> SpendIntent:
     return SpendIntent(
         spend_id=f"{ended.intent.spend_id}_burn",
         kind=SpendKind.CANCELLATION,
-        cause_id=ended.intent.spend_id,
+        cause_id=_first_spend(ended),
         chain=ended.chain,
         network=ended.intent.network,
         asset_key=NATIVE,
@@ -136,6 +139,12 @@ def burn_intent(ended: Proposal) -> SpendIntent:
     )
 
 
+def _first_spend(ended: Proposal) -> str:
+    """Return the spend that a nonce belongs to: a burn, and a burn of that, act for it."""
+    is_burn = ended.kind is SpendKind.CANCELLATION
+    return ended.intent.cause_id if is_burn else ended.intent.spend_id
+
+
 def _make(
     desk: Desk,
     intent: SpendIntent,
@@ -144,8 +153,10 @@ def _make(
     *,
     check: Callable[[sa.Connection], None],
     nonce: int | None = None,
+    cause_id: str | None = None,
 ) -> Proposal:
     """Build what owners sign and save it with its nonce: the next one, or the one given."""
+    cause = cause_id or intent.cause_id
     units = desk.wallets.units(desk.row.address, [effect], state)
     plan.open_lane_at(desk.db, desk.chain_id, desk.row.address, used=state.nonce)
     with desk.db.read() as conn:
@@ -159,7 +170,7 @@ def _make(
 
     def apply(conn: sa.Connection) -> Proposal:
         chain_state.refuse_if_frozen(conn, desk.chain_id)
-        known = rows.find_by_cause(conn, intent.cause_id, intent.kind)
+        known = rows.find_by_cause(conn, cause, intent.kind)
         if known is not None:
             return known
         check(conn)
@@ -171,7 +182,7 @@ def _make(
                 proposal_id=derived_id("proposal", intent.spend_id),
                 proposal_no=0,
                 kind=intent.kind,
-                cause_id=intent.cause_id,
+                cause_id=cause,
                 chain=desk.chain_id,
                 wallet=desk.row.wallet,
                 address=desk.row.address,
@@ -220,7 +231,7 @@ def _ended(desk: Desk) -> list[Proposal]:
     with desk.db.read() as conn:
         for state in (ProposalState.OPEN, ProposalState.ENDED):
             for row in rows.in_state(conn, desk.chain_id, state):
-                if row.address != desk.row.address or row.kind is SpendKind.CANCELLATION:
+                if row.address != desk.row.address:
                     continue
                 if (
                     rows.find_by_cause(conn, row.intent.spend_id, SpendKind.CANCELLATION)

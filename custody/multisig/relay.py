@@ -76,7 +76,7 @@ def plan_relay(desk: Desk, row: Proposal, state: WalletState) -> bool:
             asset_no=row.asset_no,
             destination_account=None,
             now_ns=now_ns,
-            relayed=plan.Relayed(row.wallet, row.nonce, relay),
+            relayed=plan.Relayed(row.wallet, row.nonce, relay, row.cause_id),
         )
         return None
 

@@ -92,7 +92,7 @@ class Proposal:
     proposal_no: int
     kind: SpendKind
     cause_id: str
-    """The withdrawal, the change of owners, or (of a burn) the proposal whose nonce is used up."""
+    """The withdrawal, the change of owners, or (of a burn) the spend whose nonce is used up."""
     chain: ChainId
     wallet: str
     address: str

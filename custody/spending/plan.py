@@ -70,6 +70,8 @@ class Relayed:
     wallet: str
     nonce: int
     relay: bytes
+    cause_id: str
+    """Of the proposal; of a second burn another one than its intent's."""
 
 
 def reserve(
@@ -92,7 +94,7 @@ def reserve(
     spend = Spend(
         spend_id=SpendId(intent.spend_id),
         kind=intent.kind,
-        cause_id=intent.cause_id,
+        cause_id=intent.cause_id if relayed is None else relayed.cause_id,
         chain=intent.chain,
         asset_no=asset_no,
         account=source.account,

@@ -64,7 +64,7 @@ def cancellation_of(spend: Spend, *, fee_max: int) -> SpendIntent:
         spend.intent,
         spend_id=f"{spend.spend_id}_cancel",
         kind=SpendKind.CANCELLATION,
-        cause_id=spend.cause_id if is_cancelling else spend.spend_id,
+        cause_id=spend.intent.cause_id if is_cancelling else spend.spend_id,
         asset_key="native",
         source=spend.source,
         destination=spend.source,

@@ -174,6 +174,53 @@ def test_W07_what_ended_is_never_executed_and_its_nonce_is_used_up_first(
     assert scene.incidents() == []
 
 
+def test_a_relay_that_reverts_fails_only_when_its_nonce_is_used_up(
+    small: tuple[Treasury, Customer],
+) -> None:
+    """The nonce stayed free, so the same signatures could still pay: a burn comes first."""
+    treasury, customer = small
+    scene = treasury.scene
+    wanted = treasury.requested(customer, ETHER, ALICE)
+    treasury.approve(wanted)
+    row = treasury.proposed(wanted)
+    treasury.cosign(row, *PERSONS[:2])
+    _reverted(treasury, "wallets.relay")
+    treasury.until(row, ProposalState.ENDED)
+    assert scene.withdrawal(wanted).state is _S.BROADCAST
+    assert (scene.credited(customer), treasury.desk.state().nonce) == (4 * ETHER, 0)
+    scene.house.step("wallets.propose")
+    burn = treasury.burn_of(row)
+    treasury.cosign(burn, *PERSONS[1:3])
+    _reverted(treasury, "wallets.relay")
+    treasury.until(burn, ProposalState.ENDED)
+    scene.house.step("wallets.propose")
+    second = treasury.burn_of(burn)
+    treasury.cosign(second, *PERSONS[:2])
+    treasury.until(second, ProposalState.DONE)
+    assert {treasury.proposal(wanted).state, treasury.burn_of(row).state} == {ProposalState.DEAD}
+    assert scene.withdrawal(wanted).state is _S.FAILED
+    scene.go()
+    assert scene.credited(customer) == 5 * ETHER
+    assert not replayed(treasury, row, *PERSONS[:2])
+    assert chain_has(treasury, ALICE) == 0
+    scene.assert_equations_hold()
+
+
+def _reverted(treasury: Treasury, step: str) -> None:
+    """Let a relay be signed and sent, and the wallet refuse it when it is executed."""
+    scene, node = treasury.scene, treasury.scene.node
+    threshold = f"0x{4:064x}"
+    before = node.call("eth_getStorageAt", treasury.address, threshold, "latest")
+    scene.house.step(step)
+    node.call("anvil_setAutomine", False)
+    scene.house.step("spending.move")
+    node.call("anvil_setStorageAt", treasury.address, threshold, f"0x{9:064x}")
+    node.call("anvil_setAutomine", True)
+    node.mine()
+    node.call("anvil_setStorageAt", treasury.address, threshold, before)
+    node.mine(4)  # the watch looks at final blocks, and would see that one
+
+
 def test_an_inner_failure_fails_the_withdrawal_and_gives_the_money_back(
     small: tuple[Treasury, Customer],
 ) -> None:

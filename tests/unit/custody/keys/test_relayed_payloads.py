@@ -268,6 +268,26 @@ def test_a_burn_of_the_nonce_is_relayed_by_a_mandate_and_ends_the_payment(desk: 
     assert desk.reason(paying) is Reason.INTENT_MISMATCH
 
 
+def test_a_second_burn_at_another_nonce_of_ours_is_relayed_for_the_same_spend_only(
+    desk: Desk,
+) -> None:
+    honest = desk.honest()
+    desk.sign(honest)
+
+    def burn(name: str, cause: str, nonce: int) -> SignRequest:
+        intent = replace(
+            honest.intent, spend_id=name, kind=SpendKind.CANCELLATION, cause_id=cause,
+            asset_key=NATIVE, destination=SAFE, amount=0,
+        )  # fmt: skip
+        outer = desk.outer(desk.draft(Effect(NATIVE, SAFE, 0)), nonce=nonce)
+        return SignRequest(intent, Standing("mandate cancellation"), outer, GAS_KEY)
+
+    desk.sign(burn("burn", honest.intent.spend_id, 1))
+    desk.sign(burn("burn_burn", honest.intent.spend_id, 2))
+    assert desk.reason(burn("other", "another spend", 3)) is Reason.EQUIVOCATION
+    assert desk.reason(burn("burn_3", honest.intent.spend_id, 1)) is Reason.EQUIVOCATION
+
+
 # ---- owners
 
 
