@@ -19,7 +19,7 @@ from core.ids import ChainId, CustomerNo, WithdrawalId
 from custody import catalogue, chain_state, stops
 from custody.catalogue import MarketRow
 from custody.db import Database
-from custody.keys.authority import Approvals, Authority, Standing
+from custody.keys.authority import Approvals, Authority, Standing, Together
 from custody.keys.derivation import AccountKeys, PublicKeys
 from custody.keys.guard import SignRequest
 from custody.keys.mandate import covers
@@ -264,6 +264,24 @@ def _refuse_stopped(conn: sa.Connection, row: Withdrawal) -> None:
         raise Refused(Reason.POLICY_BLOCKED, refused.detail) from refused
 
 
+def _right_of(
+    conn: sa.Connection,
+    platform: Platform,
+    intent: SpendIntent,
+    withdrawal_id: str,
+    *,
+    is_first: bool,
+) -> Approvals:
+    row = states.get(conn, WithdrawalId(withdrawal_id))
+    if is_first:
+        _refuse_stopped(conn, row)
+    stops.refuse_if_stopped(
+        conn, chain=row.chain, asset_key=intent.asset_key, customer_no=row.customer_no,
+        now_ns=platform.clock.now_ns(),
+    )  # fmt: skip
+    return Approvals(approvals.intent_of(row), tuple(approvals.of(conn, row.withdrawal_id)))
+
+
 def authority_of(
     platform: Platform, intent: SpendIntent, cause_id: str, *, is_first: bool
 ) -> Authority:
@@ -274,15 +292,11 @@ def authority_of(
     """
     with platform.db.read() as conn:
         if intent.kind is SpendKind.WITHDRAWAL:
-            row = states.get(conn, WithdrawalId(cause_id))
-            if is_first:
-                _refuse_stopped(conn, row)
-            stops.refuse_if_stopped(
-                conn, chain=row.chain, asset_key=intent.asset_key, customer_no=row.customer_no,
-                now_ns=platform.clock.now_ns(),
-            )  # fmt: skip
-            given = tuple(approvals.of(conn, row.withdrawal_id))
-            return Approvals(approvals.intent_of(row), given)
+            return _right_of(conn, platform, intent, cause_id, is_first=is_first)
+        if intent.kind is SpendKind.BATCH:
+            each = [one.cause_id for one in intent.items]
+            rights = [_right_of(conn, platform, intent, i, is_first=is_first) for i in each]
+            return Together(tuple(rights))
         if intent.kind in (SpendKind.ROTATION, SpendKind.OWNERS):
             return rotations.authority_of(conn, cause_id)
         own = addresses.find(conn, intent.chain, intent.destination)

@@ -8,13 +8,14 @@ journal, and the chain is read again from its first block.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from app.bootstrap import ChainHome, Platform
+from chains.base import SpendKind
 from core.errors import StrongroomError
 from core.ids import ChainId
 from custody import catalogue, chain_state, deposit_rows, settlement
@@ -28,6 +29,7 @@ from custody.ledger.audit import audit as audit_ledger
 from custody.multisig import holds
 from custody.reserves import verify
 from custody.spending import rows as spending_rows
+from custody.spending.rows import Attempt, Spend
 from custody.wallets import addresses
 from custody.wallets.addresses import DEPOSITS
 from custody.withdrawals import inside, states
@@ -208,21 +210,15 @@ def _i7(platform: Platform) -> Equation:
     with platform.db.read() as conn:
         rows = states.in_states(conn, frozenset(), limit=1_000_000)
         inside_ids = inside.settled_ids(conn)
-        spends = {
-            spend.cause_id: (spend, spending_rows.attempts(conn, spend.spend_id))
+        spends = [
+            (spend, spending_rows.attempts(conn, spend.spend_id))
             for chain_id in platform.chains
             for spend in spending_rows.all_of(conn, chain_id)
-        }
-    for row in rows:
-        _, attempts = spends.get(row.withdrawal_id, (None, []))
-        chain = platform.home(row.chain).chain
-        paid = [
-            attempt.tx_id
-            for attempt in attempts
-            if (status := chain.tx_status(attempt.tx_id)).block is not None
-            and status.succeeded
-            and not attempt.cancels
+            if spend.kind in spending_rows.TO_CUSTOMERS
         ]
+    landed = _landed(platform, spends)
+    for row in rows:
+        paid = landed[row.withdrawal_id]
         if len(paid) > 1:
             findings.append(f"{row.withdrawal_id} was paid {len(paid)} times: {paid}")
         if row.state in _UNPAID and paid:
@@ -234,6 +230,24 @@ def _i7(platform: Platform) -> Equation:
     return _equation(
         "I7", f"{len(rows)} withdrawals with the chain and the signature log", findings
     )
+
+
+def _landed(
+    platform: Platform, spends: Sequence[tuple[Spend, Sequence[Attempt]]]
+) -> Mapping[str, list[str]]:
+    """Return the transactions that paid each withdrawal, alone or in a batch."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for spend, attempts in spends:
+        chain = platform.home(spend.chain).chain
+        for attempt in attempts:
+            status = chain.tx_status(attempt.tx_id)
+            if status.block is None or not status.succeeded or attempt.cancels:
+                continue
+            pairs = zip(spend.intent.items, status.items, strict=True)
+            each = [one.cause_id for one, item in pairs if item.paid and item.amount]
+            for cause in each if spend.kind is SpendKind.BATCH else [spend.cause_id]:
+                found[cause].append(attempt.tx_id)
+    return found
 
 
 def _paid_inside(row: Withdrawal, settled: frozenset[str], paid: Sequence[str]) -> list[str]:

@@ -52,6 +52,7 @@ def chain_config(
         tip=settings.tip,
         assets=tuple(assets),
         units_cap=settings.units_cap,
+        batch_max=settings.batch_max,
         reorg_limit=settings.reorg_limit,
         timeout_ms=settings.timeout_ms,
     )

@@ -173,6 +173,11 @@ class ChainSettings:
     fee_cap: int
     tip: int
     units_cap: int = 500_000
+    batch_max: int = 0
+    """Most withdrawals of one asset that go into one transaction; 0 or 1: each has its own.
+
+    Where accounts run code for it, the hot wallet has to be delegated to a contract of the roster.
+    """
     reorg_limit: int = 128
     timeout_ms: int = 10_000
     start_height: int | None = None

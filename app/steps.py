@@ -21,7 +21,7 @@ from custody.settlement import EventLog
 from custody.spending import drive
 from custody.spending.drive import Note, Problem
 from custody.wallets.rederive import AddressWatch, Completion
-from custody.withdrawals import execute, inside, workflow
+from custody.withdrawals import batching, execute, inside, workflow
 from custody.withdrawals.releasing import Gate
 from engine.sequencer import Sequencer
 from indexers import finality, follow, reconcile
@@ -96,9 +96,7 @@ def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: N
         (
             "withdrawals.plan",
             fast,
-            lambda: execute.step(
-                db, chain, roster=platform.roster, terms=home.terms, clock=clock, note=note
-            ),
+            lambda: _plan(platform, home, note),
         ),
         ("withdrawals.settle_inside", fast, lambda: _settle_inside(platform, chain_id, note)),
         (
@@ -154,6 +152,17 @@ def _address_steps(platform: Platform, chain_id: ChainId, home: ChainHome) -> li
     return [
         Step(f"addresses.{chain_id}.{name}", Home.ANY, every, run) for name, run in jobs.items()
     ]
+
+
+def _plan(platform: Platform, home: ChainHome, note: Note) -> int:
+    """Plan what waits: together where the chain has batches, the rest one by one."""
+    return sum(
+        plan(
+            platform.db, home.chain, roster=platform.roster, terms=home.terms,
+            clock=platform.clock, note=note,
+        )
+        for plan in (batching.step, execute.step)
+    )  # fmt: skip
 
 
 def _follow(platform: Platform, home: ChainHome) -> int:

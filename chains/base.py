@@ -85,6 +85,8 @@ class ChainTraits:
     """A transaction uses up coins (outpoints) of its sender instead of one nonce."""
     batch_max: int = 0
     """Most payments that one transaction may make, each for itself; 0: there are no batches."""
+    batches_coin: bool = True
+    """Payments of the native coin are cheaper together than alone, whoever gets them."""
 
 
 @dataclass(frozen=True, slots=True)

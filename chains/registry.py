@@ -28,6 +28,8 @@ class ChainConfig:
     assets: tuple[AssetSpec, ...] = ()
     """The listed assets of this chain."""
     units_cap: int = 500_000
+    batch_max: int = 0
+    """Most payments in one transaction; 0: each is one of its own."""
     """Most units (gas, virtual bytes) one transaction may use."""
     reorg_limit: int = 128
     timeout_ms: int = 10_000

@@ -22,7 +22,8 @@ from custody.deposit_rows import Deposit, DepositState
 from custody.deposits import OWN_WALLET
 from custody.funding import FundingKind
 from custody.spending import rows
-from custody.spending.rows import Attempt, Spend, SpendState
+from custody.spending.outcome import moved_amount
+from custody.spending.rows import TO_CUSTOMERS, Attempt, Spend, SpendState
 
 Statuses = Mapping[str, TxStatus]
 """What the chain says of our transactions that the books have not ended, by transaction id."""
@@ -161,9 +162,9 @@ def _in_books(spend: Spend, attempts: Sequence[Attempt]) -> tuple[int, int]:
     """Return what the books say a spend has moved, and its fee."""
     fee = spend.fee_paid or 0
     if spend.state is SpendState.CONFIRMED:
-        return spend.amount, fee
+        return _whole(spend), fee
     leaving = _is_open(spend) and any(not attempt.cancels for attempt in attempts)
-    if spend.kind is SpendKind.WITHDRAWAL and leaving:
+    if spend.kind in TO_CUSTOMERS and leaving:
         return spend.amount, 0
     return 0, fee
 
@@ -175,14 +176,20 @@ def _on_chain(
     if spend.final_height is not None:
         if spend.final_height > at.height:
             return 0, 0, 0
-        moved = spend.amount if spend.state is SpendState.CONFIRMED else 0
+        moved = _whole(spend) if spend.state is SpendState.CONFIRMED else 0
         return moved, spend.delivered or 0, spend.fee_paid or 0
     for attempt in attempts:
         status = statuses.get(attempt.tx_id)
         if status is not None and status.block is not None and status.block.height <= at.height:
             arrived = 0 if attempt.cancels or not status.succeeded else status.effect_amount
-            return (spend.amount if arrived else 0), arrived, status.fee
+            moved = moved_amount(spend, status) if spend.kind is SpendKind.BATCH else spend.amount
+            return (moved if arrived else 0), arrived, status.fee
     return 0, 0, 0
+
+
+def _whole(spend: Spend) -> int:
+    """Return what left by a spend that is confirmed: of a batch its paid items."""
+    return (spend.delivered or 0) if spend.kind is SpendKind.BATCH else spend.amount
 
 
 def _is_open(spend: Spend) -> bool:

@@ -11,7 +11,9 @@ from app.api.shapes import Shown
 from app.api.units import asset_id, instant
 from core.errors import Reason
 from core.money import format_amount
+from custody import catalogue
 from custody.policy.record import Moment
+from custody.spending import batch_items
 from custody.withdrawals import approvals, decisions, states
 from custody.withdrawals.states import TimelineEntry, Withdrawal, WithdrawalState
 
@@ -63,10 +65,31 @@ class WaitingView(Shown):
     """Who approved; staff only."""
 
 
+class NetworkView(Shown):
+    """What the network took for the payment; the platform bears it."""
+
+    fee: str | None
+    """In whole native coins, the share of this withdrawal; null before it is final."""
+    shared_by: int
+    """Withdrawals that left in the same transaction, this one among them."""
+
+
+def network_of(conn: sa.Connection, row: Withdrawal) -> NetworkView | None:
+    """Return what paying a withdrawal cost the platform."""
+    cost = batch_items.cost_of(conn, row.withdrawal_id)
+    if cost is None:
+        return None
+    scale = catalogue.native_asset(conn, row.chain).spec.scale
+    fee = None if cost.fee is None else format_amount(cost.fee, scale)
+    return NetworkView(fee=fee, shared_by=cost.shared_by)
+
+
 class WithdrawalDetail(WithdrawalView):
     """One withdrawal, what happened to it, and the transactions signed for it."""
 
     tx_ids: list[str]
+    network: NetworkView | None
+    """Null before it is planned."""
     waiting: WaitingView | None
     """Null as soon as it is planned or ended."""
     timeline: list[TimelineView]
@@ -79,6 +102,7 @@ class WithdrawalDetail(WithdrawalView):
         tx_ids: list[str],
         *,
         waiting: WaitingView | None,
+        network: NetworkView | None,
         for_staff: bool,
     ) -> WithdrawalDetail:
         """Return the detail; customers are not told which officer did what."""
@@ -86,6 +110,7 @@ class WithdrawalDetail(WithdrawalView):
             **shown.model_dump(),
             tx_ids=tx_ids,
             waiting=waiting,
+            network=network,
             timeline=[
                 TimelineView(
                     state=entry.state,

@@ -14,8 +14,7 @@ from app.api.engine_room import tries
 from app.api.guard import Caller, GuardedRoute, In, OwnNo, Shop
 from app.api.idempotent import IdempotencyKey, replay
 from app.api.shapes import AmountText, Asked, Cursor, Limit, Page, after, next_of
-from app.api.withdrawal_views import WithdrawalDetail, WithdrawalView, view, waiting_of
-from chains.base import SpendKind
+from app.api.withdrawal_views import WithdrawalDetail, WithdrawalView, network_of, view, waiting_of
 from core.errors import Reason, Refused
 from core.ids import CustomerNo, WithdrawalId
 from core.money import parse_amount
@@ -24,6 +23,7 @@ from custody.access import Principal, Role
 from custody.idempotency import Answer
 from custody.policy.decision import Outcome
 from custody.policy.record import Moment
+from custody.spending import batch_items
 from custody.spending import rows as spending_rows
 from custody.withdrawals import decisions, states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState
@@ -111,11 +111,12 @@ def read_withdrawal(withdrawal_id: str, caller: Caller, shop: In) -> WithdrawalD
         row = visible(conn, WithdrawalId(withdrawal_id), caller)
         waiting = waiting_of(conn, shop, row, for_staff=for_staff)
         timeline = states.timeline(conn, row.withdrawal_id)
-        spend = spending_rows.find_by_cause(conn, row.withdrawal_id, SpendKind.WITHDRAWAL)
+        spend = batch_items.spend_of(conn, row.withdrawal_id)
         sent = [] if spend is None else spending_rows.attempts(conn, spend.spend_id)
+        network = network_of(conn, row)
     tx_ids = [attempt.tx_id for attempt in sent if not attempt.cancels]
     return WithdrawalDetail.of(
-        view(shop, row), timeline, tx_ids, waiting=waiting, for_staff=for_staff
+        view(shop, row), timeline, tx_ids, waiting=waiting, network=network, for_staff=for_staff
     )
 
 

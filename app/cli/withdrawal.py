@@ -192,9 +192,14 @@ def _wait(withdrawal_id: str, timeout_s: int) -> dict[str, Any]:
         clock.sleep(POLL_NS)
 
 
+_NESTED = frozenset({"timeline", "waiting", "network"})
+
+
 def _plain(shown: dict[str, Any]) -> dict[str, Any]:
     """Return what fits on lines; the timeline has a command of its own."""
-    plain = {name: value for name, value in shown.items() if name not in ("timeline", "waiting")}
+    plain = {name: value for name, value in shown.items() if name not in _NESTED}
+    if (network := shown.get("network")) is not None:
+        plain["network_fee"], plain["shared_by"] = network["fee"], network["shared_by"]
     if (waiting := shown.get("waiting")) is not None:
         plain["waits_for"], plain["approved_by"] = waiting["why"], waiting["approved"]
         plain["quorum"] = waiting["quorum"]

@@ -29,6 +29,7 @@ def open_evm(config: ChainConfig) -> EvmChain:
         tip=config.tip,
         gas_cap=config.units_cap,
         reorg_limit=config.reorg_limit,
+        batch_max=config.batch_max,
     )
     nodes = tuple(EvmNode(RpcClient(url, timeout_ms=config.timeout_ms)) for url in config.node_urls)
     return EvmChain(params, NodeSet(nodes, config.quorum), config.assets)

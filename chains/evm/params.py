@@ -40,6 +40,7 @@ class EvmParams:
     tip: int
     gas_cap: int
     reorg_limit: int
+    batch_max: int = 0
     multisends: frozenset[str] = MULTI_SEND_CALL_ONLY
     """Contracts whose code a contract wallet may run as its own: several plain calls in one."""
 

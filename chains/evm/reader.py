@@ -63,7 +63,9 @@ class EvmReader:
             coin_type=COIN_TYPE,
             curve=CURVE,
             reorg_limit=self._params.reorg_limit,
-            batch_max=BATCH_ITEMS_MAX,
+            # A call that first gives an account coin costs 25,000 gas that a transaction does not.
+            batches_coin=False,
+            batch_max=min(self._params.batch_max, BATCH_ITEMS_MAX),
         )
 
     @property

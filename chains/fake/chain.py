@@ -41,7 +41,6 @@ from core.ids import ChainId
 TIP_RATE = 2
 UNITS_MARGIN = 15
 RATE_LIMIT = 1 << 64
-BATCH_MAX = 8
 
 
 class FakeChain:
@@ -62,6 +61,7 @@ class FakeChain:
         tip: int = TIP_RATE,
         reorg_limit: int = 64,
         lying: bool = False,
+        batch_max: int = 0,
     ) -> None:
         self._world = world
         self._faults = faults or FaultScript()
@@ -76,7 +76,7 @@ class FakeChain:
             coin_type=1,
             curve="secp256k1",
             reorg_limit=reorg_limit,
-            batch_max=BATCH_MAX,
+            batch_max=batch_max,
         )
 
     # ---- reading ----------------------------------------------------------------------------
@@ -245,14 +245,8 @@ class FakeChain:
                 items=tuple((one.destination, one.amount) for one in intent.items),
             )
         )
-        return UnsignedTx(
-            chain=intent.chain,
-            sender=intent.source,
-            nonce=nonce,
-            payload=payload,
-            digest=tx.digest_of(payload),
-            fee_max=fee_max,
-        )
+        digest = tx.digest_of(payload)
+        return UnsignedTx(intent.chain, intent.source, nonce, payload, digest, fee_max)
 
     def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
         """Return the lowest rate >= rate that nodes accept in place of `current`.

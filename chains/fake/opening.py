@@ -18,4 +18,5 @@ def open_fake(config: ChainConfig, world: FakeWorld | None = None) -> FakeChain:
         rate_cap=config.fee_cap,
         tip=config.tip,
         reorg_limit=config.reorg_limit,
+        batch_max=config.batch_max,
     )

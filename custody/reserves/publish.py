@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from chains.base import BlockRef, Chain, SpendKind
+from chains.base import BlockRef, Chain
 from core.clock import Clock
 from core.entropy import Entropy
 from core.errors import Unavailable
@@ -24,6 +24,7 @@ from custody.reserves.merkle_sum import Tree
 from custody.reserves.report import Sealed
 from custody.reserves.snapshot import Books, InFlight, InFlightKind
 from custody.residuals import Residual, Statuses, Why
+from custody.spending.rows import TO_CUSTOMERS
 from custody.wallets import addresses
 
 TRIES_MAX = 5
@@ -97,7 +98,8 @@ def in_flight_of(found: Sequence[Residual]) -> list[InFlight]:
     kept: dict[tuple[str, int], int] = {}
     lines = []
     for residual in found:
-        of_total = residual.kind in (None, SpendKind.WITHDRAWAL) or residual.why is Why.NETWORK_FEE
+        kinds = (None, *TO_CUSTOMERS)
+        of_total = residual.kind in kinds or residual.why is Why.NETWORK_FEE
         if of_total:
             kind = _kind(residual)
             amount = abs(residual.amount)

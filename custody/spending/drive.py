@@ -68,6 +68,8 @@ _LATE = frozenset(
 
 Paused among them is a customer or an asset: of a chain or the whole platform nothing is asked.
 """
+_STOPPED = frozenset({Reason.FROZEN, Reason.STALE_SIGNER, Reason.SIGNER_CLOCK})
+"""Refusals that stop everything alike: they say nothing about one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +186,15 @@ def _is_hopeless(
     """Return whether a spend that could not be signed must make way for others."""
     if isinstance(error, SignerAway):
         return False  # it says nothing about this spend, and all others wait for the same
-    is_own = spend.kind is not SpendKind.WITHDRAWAL
+    is_own = spend.kind not in rows.TO_CUSTOMERS
     if isinstance(error, Refused) and error.reason in _FATAL:
         return not is_own
     if waited_ns < (wait.give_up_after_ns if is_own else wait.sign_within_ns):
         return False
     if isinstance(error, Refused):
-        return error.reason in _LATE
+        # What a batch pays is paid one by one once the batch has made way.
+        is_batch = spend.kind is SpendKind.BATCH
+        return error.reason in _LATE or (is_batch and error.reason not in _STOPPED)
     # Is it the node that does not answer, or this spend that cannot be carried out?
     chain.fee_units(sign.cancellation_of(spend, fee_max=0))
     return True
@@ -230,7 +234,7 @@ def _nudge(
             # replaced by dearer ones, and a lane must not wait for them for ever: cancel them.
             note(Problem(spend.spend_id, f"not bumped: {refused}"))
             # An own transfer has its own patience: a mandate's window opens again.
-            is_payment = spend.kind is SpendKind.WITHDRAWAL
+            is_payment = spend.kind in rows.TO_CUSTOMERS
             if is_payment and refused.reason in _FATAL and not spend.abandoned:
                 reason = refused.reason.value
                 db.run(lambda conn: rows.abandon(conn, spend, reason))
@@ -240,7 +244,7 @@ def _nudge(
 def _given_up(db: Database, spend: Spend, now_ns: int, wait: Patience) -> Spend:
     """Return the spend, abandoned when it is an own transfer that has waited too long."""
     waited_ns = now_ns - spend.planned_at_ns
-    is_own = spend.kind is not SpendKind.WITHDRAWAL
+    is_own = spend.kind not in rows.TO_CUSTOMERS
     if spend.abandoned or not is_own or waited_ns < wait.give_up_after_ns:
         return spend
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from chains.base import BlockRef, Chain, SpendKind, TxStatus
+from chains.base import BlockRef, Chain, ItemStatus, SpendKind, TxStatus
+from core.errors import Unavailable
 from custody import catalogue, chain_state
 from custody.db import Database
 from custody.spending import effects, rows
@@ -48,6 +49,8 @@ class Outcome:
     delivered: int = 0
     wallet_open: bool = False
     """It failed, and the wallet's signatures that it carried are still good."""
+    items: tuple[ItemStatus, ...] = ()
+    """Of a batch, what became of each."""
 
 
 def decide(
@@ -93,18 +96,29 @@ def _decide(
         if attempt.cancels:
             return Outcome(Ending.FAILED, spend.failure or "cancelled", fee, height)
         if not status.succeeded:
-            reason = "inner_failed" if status.inner_failed else "execution_failed"
+            reason = "inner_failed" if status.inner_failed else effects.EXECUTION_FAILED
             return Outcome(Ending.FAILED, reason, fee, height)
         if spend.kind in MOVES_NOTHING:
             return Outcome(Ending.CONFIRMED, "", fee, height)
         if status.effect_amount == 0 and is_odd:
             return Outcome(Ending.UNCLEAR, "no_effect", fee, height)
         if status.effect_amount == 0:
-            return Outcome(Ending.FAILED, "no_effect", fee, height)
-        return Outcome(Ending.CONFIRMED, "", fee, height, status.effect_amount)
+            return Outcome(Ending.FAILED, effects.NO_EFFECT, fee, height)
+        if spend.kind is SpendKind.BATCH and len(status.items) != len(spend.intent.items):
+            raise Unavailable("unreadable_batch: its items are not said")
+        moved = moved_amount(spend, status)
+        return Outcome(Ending.CONFIRMED, "", fee, height, moved, items=status.items)
     if used_nonces > spend.nonce:
         return Outcome(Ending.FOREIGN, f"nonce {spend.nonce} was used by a foreign transaction")
     return Outcome(Ending.WAIT)
+
+
+def moved_amount(spend: Spend, status: TxStatus) -> int:
+    """Return what an included attempt moved; of a batch what its paid items were to get."""
+    if spend.kind is not SpendKind.BATCH:
+        return status.effect_amount
+    pairs = zip(spend.intent.items, status.items, strict=True)
+    return sum(item.amount for item, found in pairs if effects.is_paid(found))
 
 
 def settle(db: Database, chain: Chain, spend: Spend, *, final: BlockRef, now_ns: int) -> Outcome:
@@ -164,7 +178,7 @@ def _book(conn: sa.Connection, spend: Spend, outcome: Outcome, now_ns: int) -> N
         final_height=outcome.height, delivered=outcome.delivered,
     )  # fmt: skip
     if ended is SpendState.CONFIRMED:
-        effects.confirmed(conn, done, fee=outcome.fee, now_ns=now_ns)
+        effects.confirmed(conn, done, fee=outcome.fee, now_ns=now_ns, items=outcome.items)
     else:
         effects.failed(
             conn, done, fee=outcome.fee, reason=outcome.reason, now_ns=now_ns,

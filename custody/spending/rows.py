@@ -40,6 +40,8 @@ NEXT: dict[SpendState, frozenset[SpendState]] = {
     _S.CONFIRMED: frozenset(),
     _S.FAILED: frozenset(),
 }
+TO_CUSTOMERS = frozenset({SpendKind.WITHDRAWAL, SpendKind.BATCH})
+_TO_CUSTOMERS = sorted(kind.value for kind in TO_CUSTOMERS)
 IN_FLIGHT = (SpendState.PLANNED, SpendState.SIGNED, SpendState.BROADCAST)
 
 spends = table(
@@ -201,7 +203,7 @@ def ids_in_state(conn: sa.Connection, chain: ChainId, state: SpendState) -> list
     query = (
         sa.select(spends.c.spend_id)
         .where(spends.c.chain == chain, spends.c.state == state.value)
-        .order_by(spends.c.kind != SpendKind.WITHDRAWAL.value, spends.c.spend_no)
+        .order_by(spends.c.kind.not_in(_TO_CUSTOMERS), spends.c.spend_no)
     )
     return [SpendId(found) for found in conn.execute(query).scalars()]
 

@@ -137,7 +137,7 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, may: Gat
     if units * chain.fee_rate().max_rate > intent.fee_max:
         # What cannot be signed must not take a nonce: every later payment would wait for it.
         raise Unavailable("fees_above_cap", retry_after_ms=30_000)
-    purse = _purse(chain, source.address, asset.spec.key, row.chain, waiting)
+    purse = purse_of(chain, source.address, asset.spec.key, row.chain, waiting)
     short = decide_payable(
         purse,
         amount=row.amount,
@@ -166,9 +166,10 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, may: Gat
         raise Refused(Reason.IN_PROGRESS, f"{found.ready}: {found.why}")
 
 
-def _purse(
+def purse_of(
     chain: Chain, address: str, asset_key: str, chain_id: ChainId, waiting: Sequence[Spend]
 ) -> Purse:
+    """Return what a wallet holds at the head, and what its spends in flight may still take."""
     head = chain.head()
     mine = [spend for spend in waiting if spend.source == address and spend.chain == chain_id]
     used = chain.used_nonces(address, head)

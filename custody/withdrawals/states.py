@@ -6,6 +6,7 @@ REQUESTED -> HELD -> APPROVED -> PLANNED -> SIGNED -> BROADCAST -> CONFIRMED
 APPROVED -> CONFIRMED, settled with another customer of ours
 or REFUSED, REJECTED, CANCELLED, EXPIRED, FAILED
 APPROVED -> HELD again when the approvals are no quorum any more
+PLANNED or BROADCAST -> APPROVED again when the batch it was in was cancelled at finality
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class WithdrawalVerb(enum.StrEnum):
     CONFIRM = "confirm"
     SETTLE = "settle"
     """Paid to another customer of ours, without a chain transaction."""
+    PUT_BACK = "put_back"
+    """Its batch was cancelled at finality: it waits again, to be paid alone."""
     FAIL = "fail"
 
 
@@ -76,6 +79,8 @@ TRANSITIONS: dict[tuple[WithdrawalState, WithdrawalVerb], WithdrawalState] = {
     (_S.BROADCAST, _V.CONFIRM): _S.CONFIRMED,
     (_S.BROADCAST, _V.FAIL): _S.FAILED,
     (_S.PLANNED, _V.FAIL): _S.FAILED,
+    (_S.PLANNED, _V.PUT_BACK): _S.APPROVED,
+    (_S.BROADCAST, _V.PUT_BACK): _S.APPROVED,
 }
 INSIDE = "inside"
 """The wallet of withdrawals to other customers: it has no key, so nothing is ever signed for it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import ChainWriter, SpendKind, Standing
+from chains.base import ChainWriter, Standing
 from core.errors import Reason, Refused
 from core.ids import CustomerNo, WithdrawalId
 from core.money import ENGINE_AMOUNT_LIMIT, require_int
@@ -21,7 +21,7 @@ from custody import audit_log, catalogue, chain_state, funding, velocity
 from custody.funding import FundingKind
 from custody.multisig import holds
 from custody.policy.decision import Outcome
-from custody.spending import rows as spending_rows
+from custody.spending import batch_items
 from custody.wallets import addresses
 from custody.withdrawals import destinations, judging, states
 from custody.withdrawals.composing import WithdrawalRequest, compose, payment_of
@@ -229,7 +229,7 @@ def paid_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Paid:
     row = states.get(conn, withdrawal_id)
     if row.wallet == states.INSIDE:
         return Paid(row.amount, row.fee, states.INSIDE)
-    spend = spending_rows.find_by_cause(conn, withdrawal_id, SpendKind.WITHDRAWAL)
+    spend = batch_items.spend_of(conn, withdrawal_id)
     if spend is None:
         raise Refused(Reason.NOT_FOUND, f"{withdrawal_id} has no spend")
     return Paid(row.amount, row.fee, spend.payer)

@@ -32,15 +32,15 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     "payments": (
         "Withdrawals, and everything that leaves.",
         """decisions withdrawals withdrawal_events approvals lanes
-        velocity_reservations velocity_totals prices stops
-        spends spend_attempts spend_drafts sweep_items rotations
+        spends spend_attempts spend_drafts sweep_items batch_items rotations
         wallet_proposals cosignatures wallet_pins""",
     ),
     "destinations": (
         "Whom a customer may pay, and what holds a payment back.",
         """address_entries address_book_rules used_destinations security_changes
         inside_transfers sanction_lists sanctioned_addresses travel_records
-        screening_cases screening_answers screening_releases""",
+        screening_cases screening_answers screening_releases
+        velocity_reservations velocity_totals prices stops""",
     ),
     "keys": ("What was signed, and who may ask.", ""),
 }

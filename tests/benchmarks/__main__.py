@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests.benchmarks import (
     addresses,
+    batches,
     engine,
     indexing,
     ledger,
@@ -30,6 +31,7 @@ JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]
     "signer": signer.contests,
     "policy": policy.contests,
     "withdrawals": withdrawals.contests,
+    "batches": batches.contests,
 }
 OUTPUT = Path("var/bench.json")
 

@@ -52,7 +52,7 @@ class FakeHarness:
         """Do nothing: here everybody can."""
 
     def connect(self) -> Chain:
-        return FakeChain(self.world)
+        return FakeChain(self.world, batch_max=8)
 
     def impostor(self) -> Chain:
         return FakeChain(self.world, network=FakeWorld("fake-2").network)

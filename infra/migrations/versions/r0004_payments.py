@@ -18,16 +18,13 @@ def upgrade() -> None:
     """Create the tables."""
     _decisions()
     _lanes()
-    _stops()
-    _velocity_reservations()
-    _velocity_totals()
-    _prices()
     _rotations()
     _spends()
     _wallet_pins()
     _wallet_proposals()
     _withdrawals()
     _approvals()
+    _batch_items()
     _cosignatures()
     _spend_attempts()
     _spend_drafts()
@@ -69,82 +66,6 @@ def _lanes() -> None:
         sa.PrimaryKeyConstraint("chain", "sender"),
         sqlite_strict=True,
     )
-
-
-def _stops() -> None:
-    op.create_table(
-        "stops",
-        sa.Column("stop_no", Int64, autoincrement=False, nullable=False),
-        sa.Column("stop_id", Text, nullable=False),
-        sa.Column("kind", Text, nullable=False),
-        sa.Column("scope", Text, nullable=False),
-        sa.Column("placed_by", Text, nullable=False),
-        sa.Column("placed_at_ns", Int64, nullable=False),
-        sa.Column("until_ns", Int64, nullable=True),
-        sa.Column("lifted_by", Text, nullable=True),
-        sa.Column("lifted_at_ns", Int64, nullable=True),
-        sa.Column("told_at_ns", Int64, nullable=True),
-        sa.Column("because", Text, nullable=False),
-        sa.Column("paper", Bytes, nullable=False),
-        sa.CheckConstraint("(kind = 'freeze') = (until_ns IS NOT NULL)", name="until"),
-        sa.CheckConstraint("kind = 'pause' OR lifted_at_ns IS NULL", name="only_pauses_are_lifted"),
-        sa.PrimaryKeyConstraint("stop_no"),
-        sa.UniqueConstraint("stop_id"),
-        sqlite_strict=True,
-    )
-    op.create_index("ix_stops_scope", "stops", ["scope"])
-    op.create_index("ix_stops_told", "stops", ["told_at_ns"])
-
-
-def _velocity_reservations() -> None:
-    op.create_table(
-        "velocity_reservations",
-        sa.Column("owner", Text, nullable=False),
-        sa.Column("key", Text, nullable=False),
-        sa.Column("amount", Amount, nullable=False),
-        sa.Column("reserved_at_ns", Int64, nullable=False),
-        sa.Column("released_at_ns", Int64, nullable=True),
-        sa.Column("freed_at_ns", Int64, nullable=True),
-        sa.PrimaryKeyConstraint("owner", "key"),
-        *amount_check("amount"),
-        sqlite_strict=True,
-    )
-    op.create_index(
-        "ix_velocity_reservations_key", "velocity_reservations", ["key", "released_at_ns"]
-    )
-
-
-def _velocity_totals() -> None:
-    op.create_table(
-        "velocity_totals",
-        sa.Column("key", Text, nullable=False),
-        sa.Column("window_ns", Int64, autoincrement=False, nullable=False),
-        sa.Column("total", Amount, nullable=False),
-        sa.Column("left_ns", Int64, nullable=False),
-        sa.CheckConstraint("window_ns > 0", name="window"),
-        sa.PrimaryKeyConstraint("key", "window_ns"),
-        *amount_check("total"),
-        sqlite_strict=True,
-    )
-
-
-def _prices() -> None:
-    op.create_table(
-        "prices",
-        sa.Column("price_no", Int64, autoincrement=False, nullable=False),
-        sa.Column("asset_no", Int64, nullable=False),
-        sa.Column("value", Amount, nullable=False),
-        sa.Column("at_ns", Int64, nullable=False),
-        sa.Column("source", Text, nullable=False),
-        sa.Column("recorded_by", Text, nullable=False),
-        sa.Column("recorded_at_ns", Int64, nullable=False),
-        sa.ForeignKeyConstraint(["asset_no"], ["assets.asset_no"]),
-        sa.PrimaryKeyConstraint("price_no"),
-        sa.UniqueConstraint("asset_no", "at_ns", "source"),
-        *amount_check("value"),
-        sqlite_strict=True,
-    )
-    ddl.append_only("prices", keys=[["asset_no", "at_ns", "source"], ["price_no"]])
 
 
 def _rotations() -> None:
@@ -304,6 +225,26 @@ def _approvals() -> None:
         sqlite_strict=True,
     )
     ddl.append_only("approvals", keys=[["approval_no"], ["withdrawal_id", "public_key"]])
+
+
+def _batch_items() -> None:
+    op.create_table(
+        "batch_items",
+        sa.Column("spend_id", Text, nullable=False),
+        sa.Column("position", Int64, autoincrement=False, nullable=False),
+        sa.Column("withdrawal_id", Text, nullable=False),
+        sa.Column("amount", Amount, nullable=False),
+        sa.Column("outcome", Text, nullable=True),
+        sa.Column("fee_paid", Amount, nullable=True),
+        sa.ForeignKeyConstraint(["spend_id"], ["spends.spend_id"]),
+        sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawals.withdrawal_id"]),
+        sa.PrimaryKeyConstraint("spend_id", "position"),
+        sa.UniqueConstraint("spend_id", "withdrawal_id"),
+        *amount_check("amount"),
+        *amount_check("fee_paid"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_batch_items_withdrawal", "batch_items", ["withdrawal_id"])
 
 
 def _cosignatures() -> None:
