@@ -153,27 +153,45 @@ def _sign_all(
 @app.command()
 def cosign(
     proposal_id: Annotated[str, typer.Argument(help="What `wallet pending` lists.")],
-    owner: Annotated[str, typer.Option("--owner", help="The address of one's own wallet key.")],
+    key_file: Annotated[
+        Path | None, typer.Option("--key", help="One's own wallet key, if it lies in a file.")
+    ] = None,
+    owner: Annotated[str, typer.Option("--owner", help="Else: one's own address,")] = "",
     signature: Annotated[
-        str, typer.Option("--signature", help="What the device answered, 0x and 130 hex digits.")
-    ],
+        str, typer.Option("--signature", help="and what the device answered, 0x and 130 digits.")
+    ] = "",
+    expect_digest: Annotated[
+        str | None, typer.Option("--expect-digest", help="Sign only what hashes to this.")
+    ] = None,
+    passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Hand in one's signature for a wallet of several owners.
+    """Sign for a wallet of several owners, and hand it in.
 
-    It is made on the owner's device, over what `wallet show --typed-data` writes.
+    With --key what is shown is hashed here and that is signed; without, a device has signed what
+    `wallet show --typed-data` writes.
     """
-    from app.cli import client
+    with errors_as_exit_codes():
+        from app.cli import client
+        from app.cli.cosigning import sign_document
 
-    body = {"owner": owner, "signature": signature.lower()}
-    found = client.ask("POST", f"/v1/cosigning/{proposal_id}/signatures", body=body)
-    signed = [one["owner"] for one in found["owners"] if one["signed"]]
-    emit_one(
-        {
-            "proposal_id": proposal_id,
-            "state": found["state"],
-            "signed": f"{len(signed)} of {found['threshold']}",
-        }
-    )
+        path = f"/v1/cosigning/{proposal_id}"
+        if key_file is not None:
+            from custody.keys.officer_keys import load_signing_key
+
+            key = load_signing_key(key_file, passphrase=passphrase_of(passphrase_file))
+            found = client.ask("GET", path)
+            made = sign_document(found["typed_data"], key)
+            if made.digest not in {found["digest"]} & {expect_digest or found["digest"]}:
+                fail(Exit.VERIFICATION, f"it hashes to {made.digest}", reason="intent_mismatch")
+            say(made.shown)
+            owner, signature = made.owner, made.signature
+        if not (owner and signature):
+            fail(Exit.USAGE, "either --key, or --owner and --signature", reason="malformed")
+        body = {"owner": owner, "signature": signature.lower()}
+        answer = client.ask("POST", f"{path}/signatures", body=body)
+        signed = [one["owner"] for one in answer["owners"] if one["signed"]]
+        count = f"{len(signed)} of {answer['threshold']}"
+        emit_one({"proposal_id": proposal_id, "state": answer["state"], "signed": count})
 
 
 def _signed(

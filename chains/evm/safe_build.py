@@ -26,6 +26,7 @@ from chains.evm.wallet_payload import (
     wallet_digest,
 )
 from chains.multisig import OWNERS, WalletState, changes_owners
+from chains.typed_data import typed_data_digest
 from core.errors import Corrupt, Reason, Refused
 from core.money import require_int
 
@@ -100,7 +101,7 @@ def build_payload(
         refund_receiver=zero,
         nonce=require_int(nonce, "nonce"),
     )
-    digest = _library_digest(document_of(read))
+    digest = typed_data_digest(document_of(read))
     if digest != wallet_digest(read):
         raise Corrupt("two libraries hash one wallet transaction differently")
     payload = encode_wallet_payload(read)
@@ -203,12 +204,3 @@ def _abi(signature: str, *values: Any) -> bytes:
 
     types = signature[signature.index("(") + 1 : -1].split(",")
     return bytes(keccak(signature.encode())[:4]) + bytes(encode(types, values))
-
-
-def _library_digest(document: str) -> bytes:
-    # Imported here: it costs half a second that a reader never needs.
-    from eth_account.messages import encode_typed_data
-    from eth_hash.auto import keccak
-
-    made = encode_typed_data(full_message=json.loads(document))
-    return keccak(b"\x19" + made.version + made.header + made.body)
