@@ -64,6 +64,12 @@ def add(desk: Desk, proposal_id: str, signature: bytes, *, owner: str, person: s
     return desk.db.run(apply)
 
 
+def count(desk: Desk, row: Proposal) -> int:
+    """Return how many owners have signed."""
+    with desk.db.read() as conn:
+        return len(rows.signatures(conn, row.proposal_id))
+
+
 def waiting_for(desk: Desk, owner: str) -> list[Proposal]:
     """Return what an owner may sign now and has not, oldest first."""
     found = []

@@ -305,6 +305,18 @@ def test_a_key_of_the_signer_may_be_one_owner_beside_persons(stage: Stage) -> No
     treasury.scene.assert_equations_hold()
 
 
+def test_W07_the_last_signature_is_never_the_signer_s(stage: Stage) -> None:
+    treasury, customer = treasury_on(stage, threshold=2, owners=2, own_keys=(KeyRef("hot", 0),))
+    wanted = treasury.requested(customer, ETHER, ALICE)
+    treasury.approve(wanted)
+    row = treasury.proposed(wanted)
+    treasury.cosign(row, "ada")
+    treasury.scene.run(3)
+    assert treasury.proposal(wanted).state is ProposalState.OPEN
+    treasury.cosign(row, "ben")
+    treasury.until(row, ProposalState.DONE)
+
+
 @pytest.mark.parametrize("what", ["guard", "code", "owner", "foreign nonce"])
 def test_what_changes_outside_of_an_approved_request_stops_the_chain(
     small: tuple[Treasury, Customer], what: str
