@@ -30,10 +30,10 @@ ALICE = watched_address(1)
 _S = WithdrawalState
 
 
-@pytest.fixture(params=[(2, 3), (3, 5)], ids=["2-of-3", "3-of-5"])
+@pytest.fixture(params=[(2, 3, "sqlite"), (3, 5, "postgresql")], ids=["2-of-3", "3-of-5"])
 def safe(request: pytest.FixtureRequest, stage: Stage) -> tuple[Treasury, Customer]:
-    threshold, count = request.param
-    return treasury_on(stage, threshold=threshold, owners=count)
+    threshold, count, database = request.param
+    return treasury_on(stage, threshold=threshold, owners=count, database=database)
 
 
 @pytest.fixture

@@ -132,12 +132,13 @@ def treasury_on(
     owners: int,
     coins: int = 20,
     own_keys: tuple[KeyRef, ...] = (),
+    database: str = "sqlite",
 ) -> tuple[Treasury, Customer]:
     """Open a platform whose policy pays every withdrawal from a new treasury, and a customer.
 
     own_keys: own keys that are owners beside the persons.
     """
-    scene = stage()
+    scene = stage(database=database)
     contracts = deploy_safe(scene.contracts)
     devices = dict(zip(PERSONS, DEVICES, strict=False))
     chosen = list(devices.values())[:owners]
