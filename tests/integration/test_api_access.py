@@ -69,7 +69,8 @@ def victim(front: Front) -> Victim:
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: ids[match.group(1)], path)
+    """Return a path with ids in it; what no customer has is called nothing."""
+    return re.sub(r"\{(\w+)\}", lambda match: ids.get(match.group(1), "nothing"), path)
 
 
 BODIES: dict[str, dict[str, Any]] = {
