@@ -22,7 +22,7 @@ from tests.unit.custody.keys.officers import HOUR_NS, officer
 OFFICERS: dict[str, Rail] = {
     "ada": FileKey("ada"),
     "dan": PasskeyOf("dan"),
-    "eve": WalletKey("eve"),
+    "cai": WalletKey("cai"),
 }
 
 
@@ -106,7 +106,7 @@ def test_an_officer_who_left_between_approval_and_signing_does_not_count() -> No
         intent = room.withdrawal("wd_1")
         given = tuple(give(OFFICERS[name], intent) for name in (left, others[0]))
         rows = tuple(one for one in room.guard.roster.officers if one.person != left)
-        after = room.with_roster(officers=(*rows, officer("cai")))
+        after = room.with_roster(officers=(*rows, officer("eve")))
         spend = after.spend_of(intent)
         request = SignRequest(spend, Approvals(intent, given), after.unsigned(spend), HOT)
         with pytest.raises(Refused) as refused:

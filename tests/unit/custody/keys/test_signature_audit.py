@@ -100,8 +100,8 @@ def test_an_entry_that_was_changed_added_or_left_out_is_found(room: Guardroom) -
 
 def test_verdicts_on_every_rail_are_audited_again_from_the_log(room: Guardroom) -> None:
     """Passkeys and wallets too: from the exported log and the rosters, with nothing else."""
-    rails: tuple[Rail, ...] = (PasskeyOf("dan"), WalletKey("eve"))
-    rows = tuple(rail.row(name) for rail, name in zip(rails, ("dan", "eve"), strict=True))
+    rails: tuple[Rail, ...] = (PasskeyOf("dan"), WalletKey("cai"))
+    rows = tuple(rail.row(name) for rail, name in zip(rails, ("dan", "cai"), strict=True))
     modern = room.with_roster(officers=(*room.guard.roster.officers, *rows))
     intent = modern.withdrawal("wd_1")
     spend = modern.spend_of(intent)
