@@ -141,6 +141,7 @@ def failed(
     The withdrawals of a batch that was cancelled were not tried: each goes back to those that wait.
     One that was tried and undone as a whole has failed with all of them.
     """
+    velocity.take_turn(conn)
     if spend.kind is SpendKind.BATCH:
         tried = reason in TRIED
         count = len(batch_items.of(conn, spend.spend_id))

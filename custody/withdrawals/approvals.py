@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from core.errors import Corrupt, Reason, Refused
 from core.ids import WithdrawalId
-from custody import audit_log, policies
+from custody import audit_log, policies, velocity
 from custody.db import Bytes, Int64, Text, append_only, next_number, table
 from custody.keys import intent as intents
 from custody.keys.intent import WithdrawalIntent
@@ -51,6 +51,8 @@ def add(
     Refused: not_found, illegal_transition (too late), approval_expired, not_an_officer,
     bad_signature, initiator_cannot_approve, already_approved (another verdict of the same person).
     """
+    if approval.verdict is Verdict.REJECT:
+        velocity.take_turn(conn)
     row = states.get(conn, withdrawal_id)
     intent = intent_of(row)
     officer = check_approval(roster, intent, approval, now_ns=now_ns)

@@ -128,6 +128,7 @@ def cancel(conn: sa.Connection, withdrawal_id: WithdrawalId, *, by: str, now_ns:
 
     Refused: not_found, illegal_transition (too late).
     """
+    velocity.take_turn(conn)  # before the counters that a request takes after it
     row = states.get(conn, withdrawal_id)
     if row.state is WithdrawalState.CANCELLED:
         return row
@@ -164,6 +165,8 @@ def expire(conn: sa.Connection, *, now_ns: int, limit: int = EXPIRE_BATCH_MAX) -
         .limit(limit)
     )
     ids = [WithdrawalId(found) for found in conn.execute(query).scalars()]
+    if ids:
+        velocity.take_turn(conn)
     for withdrawal_id in ids:
         row = states.get(conn, withdrawal_id)
         done = states.advance(conn, row, WithdrawalVerb.EXPIRE, now_ns=now_ns)
