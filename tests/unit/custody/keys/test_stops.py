@@ -107,6 +107,21 @@ def test_a_customers_pause_lets_own_transfers_go_and_a_chains_does_not(room: Gua
     assert is_paused(room, room.sweep("sweep_2", 1_000, nonce=1))
 
 
+def test_one_paused_customer_stops_the_batch_that_he_is_in(room: Guardroom) -> None:
+    def batch_of(customer_no: int) -> SignRequest:
+        return room.batch(
+            room.withdrawal("wd_1", destination=room.world.outsider("first")),
+            room.withdrawal(
+                "wd_2", destination=room.world.outsider("second"), customer_no=customer_no,
+                initiator=f"customer:{customer_no}",
+            ),
+        )  # fmt: skip
+
+    place(room, OTHER_CUSTOMER)
+    assert is_paused(room, batch_of(8))
+    assert sign_once(room.guard, batch_of(9))
+
+
 def test_what_was_signed_before_is_not_given_out_again_while_it_is_paused(room: Guardroom) -> None:
     request = room.request()
     made = sign_once(room.guard, request)
