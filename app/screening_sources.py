@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
+from app.secure_url import is_secure
 from core.errors import Reason, Refused, Unavailable
 from custody.keys.secret import Secret
 from custody.screening import sdn
@@ -24,7 +24,6 @@ from custody.screening.sdn import SanctionsList
 CHUNK = 1 << 16
 REPLY_BYTES_MAX = 4_096
 LIST_TIMEOUT_S = 120
-LOOPBACK = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,6 @@ class FetchedList:
 
     list: SanctionsList
     sha256: bytes
-
-
-def is_secure(url: str) -> bool:
-    """Tell whether a URL may be asked: https, or http to this machine."""
-    parts = urlsplit(url)
-    if parts.username or parts.password or not parts.hostname:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 def read_list(source: str) -> FetchedList:

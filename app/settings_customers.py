@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.clock import SECOND_NS
 from custody.policy.request import USD_SCALE
-from custody.withdrawals.book_rows import BookTerms
+
+if TYPE_CHECKING:
+    from custody.withdrawals.book_rows import BookTerms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,9 @@ BOOK = AddressBookSettings()
 
 def book_terms(settings: AddressBookSettings) -> BookTerms:
     """Return the terms that the settings mean."""
-    return BookTerms(
+    from custody.withdrawals.book_rows import BookTerms as Terms  # the signer reads settings too
+
+    return Terms(
         cooldown_ns=settings.cooldown_s * SECOND_NS,
         large_cooldown_ns=settings.large_cooldown_s * SECOND_NS,
         large_usd=settings.large_usd * 10**USD_SCALE,

@@ -7,14 +7,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.screening_sources import HttpProvider, is_secure
+from app.secure_url import is_secure
 from core.clock import SECOND_NS
 from core.money import parse_amount
 from custody.keys.private_file import read_private_file
 from custody.keys.secret import Secret
 from custody.policy.request import USD_SCALE
-from custody.screening.judging import ScreeningTerms
+
+if TYPE_CHECKING:
+    from app.screening_sources import HttpProvider
+    from custody.screening.judging import ScreeningTerms
 
 JURISDICTIONS = Path(__file__).with_name("travel_rule.toml")
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
@@ -43,7 +47,9 @@ SCREENING = ScreeningSettings()
 
 def screening_terms(settings: ScreeningSettings) -> ScreeningTerms:
     """Return the terms that the settings mean. ValueError: an unknown jurisdiction."""
-    return ScreeningTerms(
+    from custody.screening.judging import ScreeningTerms as Terms  # the signer reads settings too
+
+    return Terms(
         providers=tuple(sorted(_urls(settings))),
         list_required=settings.list_required,
         list_age_max_ns=settings.list_age_max_s * SECOND_NS,
@@ -53,12 +59,14 @@ def screening_terms(settings: ScreeningSettings) -> ScreeningTerms:
 
 def open_providers(settings: ScreeningSettings) -> dict[str, HttpProvider]:
     """Return the providers by name, with their tokens."""
+    from app.screening_sources import HttpProvider as Provider
+
     found = {}
     for name, url in _urls(settings).items():
         token = None
         if settings.provider_tokens_folder is not None:
             token = Secret(read_private_file(settings.provider_tokens_folder / name).strip())
-        found[name] = HttpProvider(url, token, settings.provider_timeout_ms)
+        found[name] = Provider(url, token, settings.provider_timeout_ms)
     return found
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from app.screening_sources import REPLY_BYTES_MAX, HttpProvider, is_secure, read_list
+from app.screening_sources import REPLY_BYTES_MAX, HttpProvider, read_list
+from app.secure_url import is_secure
 from app.settings_screening import (
     ScreeningSettings,
     open_providers,

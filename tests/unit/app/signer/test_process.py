@@ -28,7 +28,7 @@ def test_no_database_no_web_framework_and_no_other_room_is_part_of_the_signer() 
         "import sys, app.signer_process\n"
         "print(*[name for name in sys.modules if name.startswith('custody.')])"
     ).split()
-    assert {name.split(".")[1] for name in rooms} == {"keys"}
+    assert {name.split(".")[1] for name in rooms} == {"keys", "policy"}
 
 
 def test_a_hardened_process_leaves_no_core_and_is_not_dumpable() -> None:
