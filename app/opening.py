@@ -12,7 +12,7 @@ from app.markets import assets_of, list_markets, load_markets
 from app.notices import FolderNotifier
 from app.settings import ChainSettings, Settings
 from app.settings_customers import book_terms
-from app.settings_screening import open_providers
+from app.settings_screening import open_providers, screening_terms
 from app.settings_values import SettingsError
 from app.signer_client import SignerClient
 from chains.assets import load_assets
@@ -73,7 +73,8 @@ def open_platform(
         notifier=_notifier(settings),
         providers=open_providers(settings.screening),
         chains={
-            name: _home(chain, settings.chains[name], keys[name]) for name, chain in chains.items()
+            name: _home(chain, settings.chains[name], keys[name], settings)
+            for name, chain in chains.items()
         },
     )
 
@@ -139,7 +140,9 @@ def open_accounts(settings: Settings, roster: Roster, traits: ChainTraits) -> di
     return found
 
 
-def _home(chain: Chain, settings: ChainSettings, keys: Mapping[str, PublicKeys]) -> ChainHome:
+def _home(
+    chain: Chain, settings: ChainSettings, keys: Mapping[str, PublicKeys], whole: Settings
+) -> ChainHome:
     has_derivation = all(isinstance(one, AccountKeys) for one in keys.values())
     return ChainHome(
         chain=chain,
@@ -147,6 +150,8 @@ def _home(chain: Chain, settings: ChainSettings, keys: Mapping[str, PublicKeys])
         terms=WithdrawalTerms(
             network_fee_max=settings.network_fee_max,
             expiry_ns=settings.approval_expiry_s * SECOND_NS,
+            book=book_terms(whole.address_book),
+            screening=screening_terms(whole.screening),
         ),
         sweeps=SweepRules(
             cost_multiple=settings.sweeps.cost_multiple,

@@ -93,6 +93,11 @@ def finish(conn: sa.Connection, principal: str, key: str, answer: Answer) -> Ans
     return Answer(row.status, row.body)
 
 
+def is_known(conn: sa.Connection, principal: str, key: str) -> bool:
+    """Return whether a request came under this key before."""
+    return _row(conn, principal, key) is not None
+
+
 def _row(conn: sa.Connection, principal: str, key: str) -> sa.Row[tuple[object, ...]] | None:
     return conn.execute(
         sa.select(idempotency_keys).where(

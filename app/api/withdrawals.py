@@ -15,6 +15,7 @@ from app.api.guard import Caller, GuardedRoute, In, OwnNo, Shop
 from app.api.idempotent import IdempotencyKey, replay
 from app.api.shapes import AmountText, Asked, Cursor, Limit, Page, after, next_of
 from app.api.withdrawal_views import WithdrawalDetail, WithdrawalView, network_of, view, waiting_of
+from chains.base import Standing
 from core.errors import Reason, Refused
 from core.ids import CustomerNo, WithdrawalId
 from core.money import parse_amount
@@ -25,7 +26,7 @@ from custody.policy.decision import Outcome
 from custody.policy.record import Moment
 from custody.spending import batch_items
 from custody.spending import rows as spending_rows
-from custody.withdrawals import decisions, states, workflow
+from custody.withdrawals import decisions, destinations, states, workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState
 from custody.withdrawals.workflow import WithdrawalRequest
 
@@ -158,6 +159,7 @@ def _begin(
     """Write key and request in one transaction; return whether it is new, its answer, its row."""
     platform = shop.context.platform
     content = idempotency.request_hash(VERB, asked.model_dump())
+    standing = _survey(shop, caller, owner, asked, client_id, key)
 
     def known(conn: sa.Connection) -> tuple[bool, Answer | None]:
         return idempotency.begin(
@@ -184,10 +186,35 @@ def _begin(
             chain=home.chain,
             terms=home.terms,
             now_ns=platform.clock.now_ns(),
+            standing=standing,
         )
         return is_new, None, row
 
     return shop.write(apply)
+
+
+def _survey(
+    shop: Shop,
+    caller: Principal,
+    owner: CustomerNo,
+    asked: NewWithdrawal,
+    client_id: str,
+    key: str,
+) -> Standing | None:
+    """Ask the nodes what stands at the destination, before any transaction; None: known already.
+
+    Unavailable: nobody answers, and then nothing is asked for. What was asked for before is
+    answered without a node.
+    """
+    asset = shop.listing.asset(asked.asset)
+    home = shop.context.platform.home(asset.chain)
+    parse_amount(asked.amount, asset.spec.scale)
+    with shop.context.platform.db.read() as conn:
+        if idempotency.is_known(conn, caller.scope, key):
+            return None
+        if states.by_client_id(conn, owner, client_id) is not None:
+            return None
+    return destinations.survey(home.chain, asked.destination, asset_key=asset.spec.key)
 
 
 async def _outcome(shop: Shop, row: Withdrawal | None) -> Withdrawal:

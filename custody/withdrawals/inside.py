@@ -16,7 +16,7 @@ our tables cannot make somebody's address his own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -36,6 +36,7 @@ from custody.withdrawals.states import Withdrawal, WithdrawalState, WithdrawalVe
 WALLET = states.INSIDE
 """What the intent and the policy's input name as paying wallet (DestinationKind.OWN_CUSTOMER)."""
 BATCH_MAX = 20
+SETTLED_MAX = 100
 
 inside_transfers = table(
     "inside_transfers",
@@ -131,25 +132,38 @@ def step(
     with db.read() as conn:
         if chain_state.state(conn, chain).frozen:
             return 0
-        waiting = states.in_states(
-            conn, [WithdrawalState.APPROVED], chain=chain, wallet=WALLET, limit=BATCH_MAX
-        )
     settled = 0
-    for row in waiting:
+    for row in _approved(db, chain):
 
-        def apply(conn: sa.Connection, row: Withdrawal = row) -> None:
+        def apply(conn: sa.Connection, row: Withdrawal = row) -> bool:
             found = may.release(conn, row)
             if found.ready is Ready.GO:
                 settle(conn, found.row, attestation_key=attestation_key(), now_ns=clock.now_ns())
+            return found.ready is Ready.GO
 
         try:
             may.look(db, row)
-            db.run(apply)
+            settled += db.run(apply)
         except (Refused, Unavailable) as error:
             note(Problem(row.withdrawal_id, str(error)))
-        else:
-            settled += 1
+        if settled == SETTLED_MAX:
+            break
     return settled
+
+
+def _approved(db: Database, chain: ChainId) -> Iterator[Withdrawal]:
+    """Yield every approved one in the order of the requests: who waits stands in nobody's way."""
+    after = 0
+    while True:
+        with db.read() as conn:
+            page = states.in_states(
+                conn, [WithdrawalState.APPROVED], chain=chain, wallet=WALLET, after=after,
+                limit=BATCH_MAX,
+            )  # fmt: skip
+        yield from page
+        if len(page) < BATCH_MAX:
+            return
+        after = page[-1].request_no
 
 
 def of_withdrawal(conn: sa.Connection, withdrawal_id: WithdrawalId) -> InsideTransfer | None:

@@ -76,7 +76,7 @@ def request(
     if catalogue.customer(conn, asked.customer_no).frozen:
         raise Refused(Reason.FROZEN, "customer")
     chain_state.refuse_if_frozen(conn, asset.chain)
-    _refuse_destination(conn, asked.customer_no, asset, destination)
+    _refuse_destination(conn, asked.customer_no, asset, destination, standing)
     payment = payment_of(asked, asset, destination, standing)
     judged = judging.at_first_wallet(conn, payment, terms=terms, now_ns=now_ns)
     row = compose(conn, asked, judged, asset=asset, terms=terms)
@@ -249,10 +249,14 @@ def _check_amount(amount: int, asset: catalogue.Asset) -> None:
 
 
 def _refuse_destination(
-    conn: sa.Connection, customer_no: CustomerNo, asset: catalogue.Asset, destination: str
+    conn: sa.Connection,
+    customer_no: CustomerNo,
+    asset: catalogue.Asset,
+    destination: str,
+    standing: Standing | None,
 ) -> None:
     """Refuse what money may never go to, before anything is stored."""
-    _, found = destinations.judge(conn, asset.chain, customer_no, destination)
+    _, found = destinations.judge(conn, asset.chain, customer_no, destination, standing=standing)
     for finding in found:
         raise Refused(Reason(finding.code), finding.detail)
 

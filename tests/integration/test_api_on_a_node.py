@@ -39,9 +39,13 @@ def bad_destinations(scene: Scene, own: str) -> dict[str, tuple[str, str]]:
         "precompile": ("0x" + "0" * 39 + "1", "forbidden_destination"),
         "the token itself": (token, "forbidden_destination"),
         "own deposit address": (own, "own_address"),
+        "a contract that refuses": (scene.contracts.deploy("Receiver", 1).address,
+                                    "forbidden_destination"),
+        "a contract that burns all": (scene.contracts.deploy("Receiver", 2).address,
+                                      "forbidden_destination"),
         "own hot wallet": (scene.house.own_address(HOT), "own_address"),
         "own gas wallet, lower case": (scene.house.own_address(GAS).lower(), "own_address"),
-    }
+    }  # fmt: skip
 
 
 def scene_assets(scene: Scene) -> list[str]:

@@ -196,19 +196,23 @@ def test_a_full_disk_is_503_until_there_is_room(front: Front) -> None:
     books_are_whole(front)
 
 
-def test_a_dead_node_stops_no_request_and_payment_resumes(database_url: str) -> None:
+def test_a_dead_node_stops_new_destinations_only_and_payment_resumes(database_url: str) -> None:
     faults = FaultScript(entropy=SeededEntropy(7), odds_ppm={})
     with open_front(database_url, faults=faults) as front:
         world, house = front.world, front.house
         world.fund(house.own_address(HOT), 10**9)
         world.fund(house.own_address(HOT), 10**8, front.key_of("TOK"))
         caller = front.customer("node", TOK=10**7)
+        with front.running():
+            made = caller.post("/v1/withdrawals", wanted(front), key="node")
         faults._odds_ppm[FaultKind.UNAVAILABLE] = PPM
         steps = house.steps()
         with pytest.raises(Unavailable):
             next(step for step in steps if step.name.endswith("follow")).run()
         with front.running():
-            made = caller.post("/v1/withdrawals", wanted(front), key="node")
+            again = caller.post("/v1/withdrawals", wanted(front), key="node")
+            unavailable(caller.post("/v1/withdrawals", wanted(front), key="other"))
+        assert again.json() == made.json()
         assert made.json()["state"] == "held"
         withdrawal_id = made.json()["withdrawal_id"]
         assert caller.post("/v1/deposit-addresses", {"chain": "fake"}).status_code == 201

@@ -29,8 +29,8 @@ from custody.reserves.assets import read_holdings
 from custody.reserves.report import NO_REPORT
 from custody.spending import plan, rows, sweep_items
 from custody.spending.rows import SpendState
-from custody.withdrawals import approvals, states
-from custody.withdrawals.states import RELEASING, TRANSITIONS, WithdrawalState
+from custody.withdrawals import approvals, inside, states
+from custody.withdrawals.states import INSIDE, RELEASING, TRANSITIONS, WithdrawalState
 from engine.invariants import broken_invariants
 from engine.recovery import ReferenceFactory, replay
 from indexers import reconcile
@@ -187,7 +187,16 @@ def paid_once(bench: Bench) -> Iterator[str]:
     """I7: a destination gets its withdrawal once or never, and never after a release."""
     with bench.db.read() as conn:
         withdrawals = states.in_states(conn, frozenset(), limit=ALL)
+        settled = inside.settled_ids(conn)
+        received = funding_causes(conn, FundingKind.RECEIVE)
+        captured = funding_causes(conn, FundingKind.CAPTURE)
     for row in withdrawals:
+        if row.wallet == INSIDE:
+            ended = row.state is WithdrawalState.CONFIRMED
+            told = {row.withdrawal_id in ids for ids in (settled, received, captured)}
+            if told != {ended}:
+                yield f"I7: {row.withdrawal_id} is {row.state}, and its settlement says otherwise"
+            continue
         paid = model.paid_to(bench.machine.world, row.destination)
         if len(paid) > 1:
             yield f"I7: {row.withdrawal_id} was paid {len(paid)} times"

@@ -247,7 +247,7 @@ class People:
         destination = self.machine.world.outsider(f"destination-{self.destinations}")
         kind = dice.weighted(
             "withdraw/kind",
-            {"sound": 80, "all": 6, "much": 5, "own": 3, "small": 2, "zero": 1, "bad": 2,
+            {"sound": 80, "all": 6, "much": 5, "own": 6, "small": 2, "zero": 1, "bad": 2,
              "contract": 1},
         )  # fmt: skip
         if kind == "much":
@@ -273,7 +273,9 @@ class People:
         )
         asked = Asked(request)
         self.asked.append(asked)
-        self._ask(asked, must_refuse=kind in ("own", "small", "zero", "bad", "contract"))
+        # Another customer's address is paid inside; nobody pays himself.
+        to_himself = self.addresses.get(destination) == customer_no
+        self._ask(asked, must_refuse=to_himself or kind in ("small", "zero", "bad", "contract"))
 
     def withdraw_again(self) -> None:
         """Repeat a request, or ask for something else under its id."""

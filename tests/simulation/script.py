@@ -25,6 +25,7 @@ SEED = 7
 ROUNDS_MAX = 60
 JOBS = (
     "fake.follow", "fake.finality", "funding", "settlement", "fake.withdrawals.plan",
+    "fake.withdrawals.settle_inside",
     "fake.spending.move", "fake.spending.settle", "funding", "settlement", "fake.sweeps.plan",
     "addresses.fake.attest",
 )  # fmt: skip
@@ -66,17 +67,21 @@ def _story(world: World) -> None:
     machine.world.pay(home, NATIVE, 2_000_000)
     other = next(address for address, owner in people.addresses.items() if owner != number)
     machine.world.pay(other, who.token, 1_500_000)
-    asked = Asked(
-        WithdrawalRequest(
-            "w-1", number, f"customer:{number}", cast.NATIVE_NO,
-            machine.world.outsider("destination-1"), 300_000,
+    outside = machine.world.outsider("destination-1")
+    payments = [
+        Asked(
+            WithdrawalRequest(
+                f"w-{n}", number, f"customer:{number}", cast.NATIVE_NO, to, 100_000 * n
+            )
         )
-    )  # fmt: skip
-    people.asked.append(asked)
+        for n, to in ((3, outside), (1, other))  # the second one is paid inside
+    ]
+    people.asked += payments
     for _ in range(ROUNDS_MAX):
         machine.run(ENGINE, machine.renew, "lease")
-        if asked.withdrawal_id is None and people.available(number, cast.NATIVE_NO):
-            people._ask(asked, must_refuse=False)
+        for asked in payments:
+            if asked.withdrawal_id is None and people.available(number, cast.NATIVE_NO):
+                people._ask(asked, must_refuse=False)
         world.officers.judge_everything()
         for job in JOBS:
             machine.step(ENGINE if job in ENGINE_JOBS else WORKERS[0], job)
@@ -84,6 +89,6 @@ def _story(world: World) -> None:
         machine.clock.advance(20 * SECOND_NS)
         with world.bench.db.read() as conn:
             found = states.in_states(conn, [WithdrawalState.CONFIRMED])
-        if found and not world.restless():
+        if len(found) == len(payments) and not world.restless():
             return
     raise Broken(f"the story does not end: {world.restless()}")

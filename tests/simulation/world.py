@@ -30,6 +30,7 @@ from custody.ledger.transfers import chain_head
 from custody.spending import rows
 from custody.wallets import addresses
 from custody.withdrawals import states
+from custody.withdrawals.states import WithdrawalState
 from engine.recovery import ReferenceFactory, replay
 from tests.simulation import cast, invariants, model
 from tests.simulation.counting import closing, note_crash
@@ -59,6 +60,7 @@ WEIGHTS = {
 }  # fmt: skip
 JOBS = {
     "funding": 6, "fake.follow": 6, "fake.finality": 4, "settlement": 6, "fake.withdrawals.plan": 4,
+    "fake.withdrawals.settle_inside": 2,
     "fake.spending.move": 7, "fake.spending.settle": 4, "fake.sweeps.plan": 2,
     "withdrawals.expire": 1, "fake.reconcile": 1, "fake.identity": 1,
     "addresses.fake.attest": 1, "addresses.fake.rederive": 1,
@@ -289,6 +291,13 @@ def end_books(bench: Bench):  # type: ignore[no-untyped-def]
             int(cast.TOKEN_NO), int(cast.NATIVE_NO), cast.TICK_MINOR, cast.LOT_MINOR
         ),
     )  # fmt: skip
+    with bench.db.read() as conn:
+        for asked in people.asked:
+            to, ask = people.addresses.get(asked.request.destination), asked.request
+            made = states.by_client_id(conn, ask.customer_no, ask.client_withdrawal_id)
+            if to is not None and made is not None and made.state is WithdrawalState.CONFIRMED:
+                must[int(ask.customer_no), int(ask.asset_no)] -= ask.amount
+                must[int(to), int(ask.asset_no)] += ask.amount
     for row in back:  # taken back, and in the chain again: a person decides whose it is
         if row.customer_no is not None and row.asset_no is not None:
             must[int(row.customer_no), int(row.asset_no)] -= row.amount
