@@ -16,13 +16,15 @@ from core.clock import Clock
 from core.entropy import Entropy
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, CustomerNo, WithdrawalId
-from custody import catalogue, chain_state, stops
+from custody import catalogue, chain_state, policies, stops
 from custody.catalogue import MarketRow
 from custody.db import Database
-from custody.keys.authority import Approvals, Authority, Standing, Together
+from custody.keys.authority import Allowance, Approvals, Authority, Standing, Together
+from custody.keys.batch import singles
 from custody.keys.derivation import AccountKeys, PublicKeys
 from custody.keys.guard import SignRequest
 from custody.keys.mandate import covers
+from custody.keys.publication import Publication
 from custody.keys.roster import Roster
 from custody.keys.roster_files import RosterChain
 from custody.keys.rotation import accounts_in_use
@@ -30,6 +32,7 @@ from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, wallet_of
 from custody.keys.wallets import owners_of
 from custody.multisig.propose import Desk
+from custody.policy.decision import Outcome
 from custody.screening.cases import Provider
 from custody.spending import rotations
 from custody.spending.drive import Patience
@@ -39,7 +42,7 @@ from custody.wallets import addresses
 from custody.wallets.addresses import DEPOSITS, Address, PublicKeyOf
 from custody.wallets.inventory import OWN_WALLETS
 from custody.wallets.key_stock import KeyStock, keys_in
-from custody.withdrawals import approvals, states, workflow
+from custody.withdrawals import approvals, judging, states, workflow
 from custody.withdrawals.book_rows import BookTerms
 from custody.withdrawals.notices import NobodyTold, Notifier
 from custody.withdrawals.releasing import Gate
@@ -93,6 +96,8 @@ class Platform:
     """Who hands one-time codes to customers."""
     providers: Mapping[str, Provider] = field(default_factory=dict)
     """Who is asked about every withdrawal, by name."""
+    genesis: Publication | None = None
+    """The first policy; None: the database has one already."""
 
     @property
     def roster(self) -> Roster:
@@ -173,6 +178,8 @@ def prepare(
 ) -> None:
     """Check every chain's identity, then register chains, assets, own wallets and markets.
 
+    The first policy too.
+
     Idempotent.
 
     Markets name assets by the numbers that `assets` get in the order given.
@@ -184,6 +191,8 @@ def prepare(
 
     def apply(conn: sa.Connection) -> None:
         now_ns = platform.clock.now_ns()
+        if platform.genesis is not None:
+            policies.begin(conn, platform.genesis, roster=platform.roster, now_ns=now_ns)
         for chain_id, home in platform.chains.items():
             chain_state.register(conn, chain_id, home.chain.traits.network)
             public_key_of = platform.keys_in(home, conn)
@@ -271,7 +280,7 @@ def _right_of(
     withdrawal_id: str,
     *,
     is_first: bool,
-) -> Approvals:
+) -> Approvals | Allowance:
     row = states.get(conn, WithdrawalId(withdrawal_id))
     if is_first:
         _refuse_stopped(conn, row)
@@ -279,7 +288,11 @@ def _right_of(
         conn, chain=row.chain, asset_key=intent.asset_key, customer_no=row.customer_no,
         now_ns=platform.clock.now_ns(),
     )  # fmt: skip
-    return Approvals(approvals.intent_of(row), tuple(approvals.of(conn, row.withdrawal_id)))
+    withdrawal, now_ns = approvals.intent_of(row), platform.clock.now_ns()
+    if judging.taken_of(conn, row.withdrawal_id).decision.outcome is Outcome.ALLOW:
+        single = next(one for one in singles(intent) if one.cause_id == withdrawal_id)
+        return Allowance(_mandate_for(platform.roster, single, None, now_ns=now_ns), withdrawal)
+    return Approvals(withdrawal, tuple(approvals.of(conn, row.withdrawal_id)))
 
 
 def authority_of(

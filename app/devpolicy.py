@@ -8,14 +8,23 @@ million USD in any 24 hours, everybody together ten millions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import sqlalchemy as sa
 
-from app.devroster import THRESHOLD
+from app.files import publication_name
 from app.opening import list_everything, open_platform
 from app.settings import Settings
 from core.clock import Clock
-from custody import catalogue, policies, prices
+from custody import catalogue, prices
+from custody.keys.officer_keys import load_officer_key
+from custody.keys.publication import (
+    Publication,
+    render_publication,
+    sign_publication,
+    with_approval,
+)
+from custody.policy.document import parse_policy
 from custody.policy.request import PRICE_SCALE, Price
 
 PRICES_USD = {"ETH": 3_000, "DUSD": 1, "DGLD": 2_000}
@@ -118,14 +127,22 @@ def dev_policy(
     return text.encode("ascii")
 
 
-def begin_dev_policy(settings: Settings, persons: Sequence[str], *, clock: Clock) -> None:
+def write_dev_policy(folder: Path, document: bytes, key_files: Sequence[Path]) -> None:
+    """Have officers sign the first policy and write its publication."""
+    publication, policy = Publication(document), parse_policy(document)
+    for file in key_files:
+        approval = sign_publication(load_officer_key(file), policy, publication.authors)
+        publication = with_approval(publication, approval)
+    folder.mkdir(exist_ok=True)
+    (folder / publication_name(policy.serial)).write_bytes(render_publication(publication))
+
+
+def begin_dev_policy(settings: Settings, *, clock: Clock) -> None:
     """List the assets, put the first policy in force, and say what every coin is worth."""
     now_ns = clock.now_ns()
-    policy = dev_policy(persons, threshold=THRESHOLD, issued_ns=now_ns)
     platform = open_platform(settings, clock=clock)
 
     def apply(conn: sa.Connection) -> None:
-        policies.add(conn, policy, in_force_from_ns=0, by="dev", now_ns=now_ns)
         for asset in catalogue.all_assets(conn):
             said = Price(PRICES_USD[asset.spec.symbol] * 10**PRICE_SCALE, now_ns, "dev")
             prices.record(conn, asset.asset_no, said, by="dev", now_ns=now_ns)

@@ -35,6 +35,7 @@ def dev_roster(
 ) -> Roster:
     """Return the first roster of a chain. `scales` are the decimal places of every asset key."""
     chain, fees = traits.chain, {"fee_max": sweep_fee_max, "fee_window_max": FEES * sweep_fee_max}
+    withdrawal_fees = {"fee_max": network_fee_max, "fee_window_max": FEES * network_fee_max}
     wide = {key: CAP_COINS * 10**scale for key, scale in sorted(scales.items())}
     mandates = tuple(
         Mandate(
@@ -47,9 +48,10 @@ def dev_roster(
             caps=() if kind is SpendKind.CANCELLATION else caps_of(wide),
             valid_from_ns=0,
             valid_until_ns=now_ns + MANDATE_DAYS * DAY_NS,
-            **fees,
+            **(withdrawal_fees if kind is SpendKind.WITHDRAWAL else fees),
         )
         for kind, accounts in (
+            (SpendKind.WITHDRAWAL, ()),
             (SpendKind.SWEEP, ("hot",)),
             (SpendKind.TOP_UP, ("deposits",)),
             (SpendKind.CANCELLATION, ()),

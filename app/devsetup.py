@@ -2,7 +2,7 @@
 
     secrets/   the signer's two keystores, their passphrase, the officers' own keys, API tokens
     config.toml  assets.toml  markets.toml  dev.json
-    rosters/   the officers' roster
+    rosters/   the officers' roster   policies/  the first policy
     data/      the engine's journal     signer/  the signer's store     strongroom.db
 
 All of it protects nothing: keys lie beside each other in one folder, passphrases beside keystores.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import migrating
-from app.devpolicy import begin_dev_policy
+from app.devpolicy import begin_dev_policy, dev_policy, write_dev_policy
 from app.devroster import THRESHOLD, dev_roster, write_dev_roster
 from app.files import chain_config
 from app.opening import open_database, open_platform
@@ -56,6 +56,7 @@ ACCOUNTS = "accounts.toml"
 DEPOSIT_KEYS = 20
 """So many are listed where keys derive from nothing public."""
 ROSTERS = "rosters"
+POLICIES = "policies"
 MARKER, DONE = ".strongroom-dev", "dev.json"
 
 
@@ -156,13 +157,16 @@ def make_dev(
     _write_files(setup, template, chain_table, "00" * 32, database_url, overrides or {})
     roster_hash = _make_roster(setup, officers, attestation_key, clock)
     _write_files(setup, template, chain_table, roster_hash, database_url, overrides or {})
+    policy = dev_policy(OFFICERS, threshold=THRESHOLD, issued_ns=clock.now_ns())
+    signing = [setup.officer_key_file(person) for person in OFFICERS[:THRESHOLD]]
+    write_dev_policy(folder / POLICIES, policy, signing)
     accounts = export_accounts(setup.settings(), deposit_keys=DEPOSIT_KEYS)
     (folder / ACCOUNTS).write_bytes(render_accounts(accounts))
     db = open_database(setup.settings())
     migrating.upgrade(db)
     _open_accounts(setup, db, customers, clock=clock, entropy=entropy)
     db.close()
-    begin_dev_policy(setup.settings(), OFFICERS, clock=clock)
+    begin_dev_policy(setup.settings(), clock=clock)
     (folder / DONE).write_text(_dump(setup), "utf-8")
     return setup
 
@@ -278,6 +282,7 @@ def _write_files(
         "catalogue": {"assets_file": "assets.toml", "markets_file": "markets.toml"},
         "officers": {
             "roster_folder": ROSTERS,
+            "policy_folder": POLICIES,
             "roster_sha256": roster_hash,
         },
         "signer": {

@@ -24,6 +24,8 @@ from custody.deposits import deposit_id_of
 from custody.keys.audit import Auditor
 from custody.keys.audit import audit as audit_signatures
 from custody.keys.log_file import whole_log
+from custody.keys.policy_export import learned_by
+from custody.keys.ruling import Law
 from custody.ledger import balances
 from custody.ledger.audit import audit as audit_ledger
 from custody.multisig import holds
@@ -200,10 +202,14 @@ def _final_payments(platform: Platform, chain_id: ChainId, home: ChainHome) -> M
 
 def _i7(platform: Platform) -> Equation:
     findings: list[str] = []
+    with platform.db.read() as conn:
+        specs = [asset.spec for asset in catalogue.all_assets(conn)]
+    scales = {(spec.chain, spec.key): spec.scale for spec in specs}
     auditor = Auditor(
         rosters=platform.rosters,
         chains={chain_id: home.chain for chain_id, home in platform.chains.items()},
         public_key_of=lambda chain, key: platform.home(chain).public_key_of(key.account, key.index),
+        law=Law(learned_by(platform.signer, platform.rosters.by_hash), scales),
     )
     log = list(whole_log(platform.signer))
     findings += [f"{f.invariant} {f.position}: {f.what}" for f in audit_signatures(log, auditor)]

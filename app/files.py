@@ -7,12 +7,20 @@ from collections.abc import Sequence
 
 from app.settings import ChainSettings, Settings
 from app.settings_values import SettingsError
+from chains.assets import load_assets
 from chains.base import AssetSpec
 from chains.registry import ChainConfig
 from core.errors import Corrupt, Refused
 from core.ids import ChainId
 from custody.keys.private_file import read_private_file
+from custody.keys.publication import (
+    PUBLICATION_BYTES_MAX,
+    Publication,
+    parse_publication,
+)
 from custody.keys.roster_files import RosterChain, load_rosters
+
+PUBLICATIONS_MAX = 9_999
 
 
 def open_rosters(settings: Settings) -> RosterChain:
@@ -31,6 +39,40 @@ def open_rosters(settings: Settings) -> RosterChain:
         return load_rosters(settings.officers.roster_folder, pinned)
     except Refused as refused:
         raise Corrupt(f"the rosters in {settings.officers.roster_folder}: {refused}") from refused
+
+
+def open_publications(settings: Settings) -> list[Publication]:
+    """Return the publications in the folder, oldest first, at least the first; not checked.
+
+    SettingsError: there is none, or a file is no publication.
+    """
+    folder, found = settings.officers.policy_folder, list[Publication]()
+    for serial in range(1, PUBLICATIONS_MAX + 1):
+        path = folder / publication_name(serial)
+        try:
+            with path.open("rb") as file:
+                found.append(parse_publication(file.read(PUBLICATION_BYTES_MAX + 1)))
+        except FileNotFoundError:
+            break
+        except (OSError, Refused) as error:
+            raise SettingsError([f"officers.policy_folder: {path.name}: {error}"]) from error
+    if not found:
+        raise SettingsError([f"officers.policy_folder: no {publication_name(1)} in {folder}"])
+    return found
+
+
+def publication_name(serial: int) -> str:
+    """Return the name of a version's file."""
+    return f"policy-{serial:04}.toml"
+
+
+def open_scales(settings: Settings) -> dict[tuple[ChainId, str], int]:
+    """Return the decimal places of every listed asset. SettingsError."""
+    try:
+        specs = load_assets(settings.catalogue.assets_file)
+    except (ValueError, OSError) as error:
+        raise SettingsError([str(error)]) from error
+    return {(spec.chain, spec.key): spec.scale for spec in specs}
 
 
 def chain_config(

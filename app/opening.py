@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from app.bootstrap import ChainHome, Platform, prepare
-from app.files import chain_config, open_rosters
+from app.files import chain_config, open_publications, open_rosters
 from app.markets import assets_of, list_markets, load_markets
 from app.notices import FolderNotifier
 from app.settings import ChainSettings, Settings
@@ -69,6 +69,7 @@ def open_platform(
         entropy=entropy or SystemEntropy(),
         rosters=rosters,
         signer=SignerClient(settings.signer.socket),
+        genesis=open_publications(settings)[0],
         book=book_terms(settings.address_book),
         notifier=_notifier(settings),
         providers=open_providers(settings.screening),

@@ -137,6 +137,8 @@ class OfficersSettings:
     """Holds the files of every roster so far."""
     roster_sha256: str
     """64 hex digits: hash of the body of the roster that counts; another one stops the start."""
+    policy_folder: Path
+    """Holds the publication of the first policy, policy-0001.toml, and of later ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,11 @@ from app.signer_frames import (
     Check,
     Done,
     Entries,
+    KnownPolicy,
+    LearnPolicy,
     Obey,
     Orders,
+    PolicyFile,
     ProveControl,
     PublicKeys,
     Sign,
@@ -35,7 +38,9 @@ from app.signer_wire import (
     claim_of,
     key_of_wire,
     keys_of,
+    learned_of,
     page_of,
+    publication_of,
     signed_of,
     state_of,
     told_of_error,
@@ -166,14 +171,24 @@ class Clerk:
                 return page_of(self.service.entries(ask.after, ask.limit))
             case Status():
                 return state_of(self.service.status())
+            case LearnPolicy() | KnownPolicy() | Obey() | Stops():
+                return self._tell_officers(ask)
+            case Check():
+                self.check()
+                return Done()
+
+    def _tell_officers(self, ask: LearnPolicy | KnownPolicy | Obey | Stops) -> Told:
+        """Answer what officers decide for all payments: policies and stops."""
+        match ask:
+            case LearnPolicy():
+                return learned_of(self.service.learn_policy(publication_of(ask)))
+            case KnownPolicy():
+                return PolicyFile(self.service.known_policy(ask.serial))
             case Obey():
                 self._obey(decode_signed(ask.order))
                 return Done()
             case Stops():
                 return Orders([encode_signed(one) for one in self.service.stops()])
-            case Check():
-                self.check()
-                return Done()
 
     def _obey(self, order: SignedStop) -> None:
         """Past the lanes: a stop waits for nothing."""

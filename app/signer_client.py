@@ -26,9 +26,12 @@ from app.signer_frames import (
     Done,
     Entries,
     Keys,
+    KnownPolicy,
+    Learned,
     Obey,
     Orders,
     Page,
+    PolicyFile,
     ProveControl,
     PublicKeys,
     Refusal,
@@ -50,7 +53,9 @@ from app.signer_wire import (
     error_of_told,
     issued_of,
     key_to_wire,
+    learn_of,
     request_of,
+    standing_of,
     status_of,
 )
 from core.errors import Corrupt, Refused, Unavailable
@@ -58,7 +63,8 @@ from core.ids import ChainId
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
 from custody.keys.issued_keys import IssuedKey
-from custody.keys.service import Answer, SignerAway, SignerStatus
+from custody.keys.publication import Publication
+from custody.keys.service import Answer, PolicyStanding, SignerAway, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 from custody.keys.stop_order import SignedStop, decode_own, encode_signed
@@ -124,6 +130,14 @@ class SignerClient:
     def entries(self, after: int, limit: int) -> list[Entry]:
         """Fetch a page of the log; see KeyService."""
         return entries_of(self._ask(Entries(after, limit), Page))
+
+    def learn_policy(self, publication: Publication) -> PolicyStanding:
+        """Hand over the next version of the policy; see KeyService."""
+        return standing_of(self._ask(learn_of(publication), Learned))
+
+    def known_policy(self, serial: int) -> bytes:
+        """Fetch the file of a version; see KeyService."""
+        return self._ask(KnownPolicy(serial), PolicyFile).value
 
     def status(self) -> SignerStatus:
         """Ask how the signer stands; see KeyService."""

@@ -19,8 +19,9 @@ from msgspec import Meta, Struct
 from chains.base import BATCH_ITEMS_MAX
 from core.errors import Reason, Refused
 from custody.keys.passkey import EVIDENCE_MAX
+from custody.keys.publication import AUTHORS_MAX
 from custody.keys.roster import APPROVALS_MAX, Verdict
-from custody.keys.service import ENTRIES_MAX, REQUESTS_MAX
+from custody.keys.service import ENTRIES_MAX, POLICY_BYTES_MAX, REQUESTS_MAX
 from custody.keys.signers.base import KEYS_AT_ONCE
 from custody.keys.stop_book import SHOWN_MAX
 
@@ -155,6 +156,20 @@ class Entries(_Part, frozen=True, tag="entries"):
     limit: Natural
 
 
+class LearnPolicy(_Part, frozen=True, tag="learn_policy"):
+    """KeyService.learn_policy."""
+
+    document: Blob
+    authors: Annotated[list[Text], Meta(max_length=AUTHORS_MAX)]
+    approvals: Annotated[list[Line], Meta(max_length=APPROVALS_MAX)]
+
+
+class KnownPolicy(_Part, frozen=True, tag="known_policy"):
+    """KeyService.known_policy."""
+
+    serial: Natural
+
+
 class Status(_Part, frozen=True, tag="status"):
     """KeyService.status."""
 
@@ -180,9 +195,11 @@ Ask: TypeAlias = (
     | AccountXpub
     | ProveControl
     | Entries
-    | Status
     | Obey
     | Stops
+    | LearnPolicy
+    | KnownPolicy
+    | Status
     | Check
 )
 
@@ -266,12 +283,39 @@ class State(_Part, frozen=True, tag="state"):
     roster_hash: Short
 
 
+class Learned(_Part, frozen=True, tag="learned"):
+    """PolicyStanding, to learn_policy."""
+
+    serial: Natural
+    policy_hash: Short
+    learned_at_ns: Natural
+    in_force_from_ns: Natural
+
+
+class PolicyFile(_Part, frozen=True, tag="policy"):
+    """To known_policy."""
+
+    value: Annotated[bytes, Meta(max_length=POLICY_BYTES_MAX)]
+
+
 class Done(_Part, frozen=True, tag="done"):
     """To check and obey."""
 
 
 Told: TypeAlias = (
-    Signed | Bytes | Words | Keys | Page | Orders | State | Done | Refusal | Absence | Contradiction
+    Signed
+    | Bytes
+    | Words
+    | Keys
+    | Page
+    | Orders
+    | Learned
+    | PolicyFile
+    | State
+    | Done
+    | Refusal
+    | Absence
+    | Contradiction
 )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.files import chain_config, open_rosters
+from app.files import chain_config, open_publications, open_rosters, open_scales
 from app.settings import Settings
 from app.settings_values import SettingsError
 from app.signer_keys import needed, open_anchor, open_attestation_key, open_keys
@@ -25,7 +26,9 @@ from custody.keys.anchor import FileAnchor
 from custody.keys.attestation import DEPOSITS
 from custody.keys.desk import KeyDesk, Notary, key_desk
 from custody.keys.owners import OwnerBook
+from custody.keys.policy_book import PolicyShelf
 from custody.keys.roster import Roster
+from custody.keys.roster_files import RosterChain
 from custody.keys.signers.base import ACCOUNTS, KEYS_AT_ONCE, KeyRef, Signer, wallet_of
 from custody.keys.signers.pkcs11_anchor import TokenAnchor
 from custody.keys.stop_book import StopBook
@@ -64,7 +67,8 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
     another one or names another attestation key.
     """
     folder = needed(settings.signer.folder, "signer.folder")
-    roster = open_rosters(settings).pinned
+    rosters = open_rosters(settings)
+    roster = rosters.pinned
     chains = {name: _own_chain(name, settings, roster) for name in settings.chains}
     if problems := [line for one in chains.values() for line in unfit(one.traits, roster)]:
         raise SettingsError(problems)
@@ -75,6 +79,7 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
     anchor = open_anchor(settings.signer)
     shelf = Shelf(folder, anchor=anchor)
     shelf.store()
+    book = open_policies(settings, rosters, folder, clock or SystemClock())
     owners = OwnerBook(folder / "owners")
     desk = key_desk(
         shelf,
@@ -83,8 +88,33 @@ def open_signer(settings: Settings, *, clock: Clock | None = None) -> SignerHome
         {name: (chain, signers[name]) for name, chain in chains.items()},
         Notary(key, owners),
         StopBook(DiskStorage(folder / "stops")),
+        book=book,
+        scales=open_scales(settings),
     )
     return SignerHome(desk, shelf, chains, owners, anchor)
+
+
+def open_policies(
+    settings: Settings, rosters: RosterChain, folder: Path, clock: Clock
+) -> PolicyShelf:
+    """Return what this signer knows of policies, after it looked at the publications of the files.
+
+    Corrupt: its own files are damaged, or the first version is another one than theirs.
+    SettingsError: there is no first publication. Refused: it is not signed by the quorum.
+    """
+    shelf = PolicyShelf(folder / "policies", rosters.by_hash)
+    first, *others = open_publications(settings)
+    if shelf.versions and shelf.versions[0].policy.hash != first.hash:
+        raise Corrupt("this signer began with another first policy than officers.policy_folder has")
+    shelf.learn(first, roster=rosters.pinned, now_ns=clock.now_ns())
+    for publication in others:
+        try:
+            shelf.learn(publication, roster=rosters.pinned, now_ns=clock.now_ns())
+        except Refused as refused:
+            if refused.reason is Reason.TOO_EARLY:
+                break  # the one before it has just been learned: the platform asks again
+            raise
+    return shelf
 
 
 def unfit(traits: ChainTraits, roster: Roster) -> list[str]:

@@ -17,6 +17,8 @@ from app.signer_frames import (
     Contradiction,
     Key,
     Keys,
+    Learned,
+    LearnPolicy,
     Line,
     OneKey,
     Page,
@@ -43,8 +45,9 @@ from custody.keys.authority import (
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
 from custody.keys.issued_keys import IssuedKey
+from custody.keys.publication import Publication
 from custody.keys.roster import Approval
-from custody.keys.service import Answer, SignerStatus
+from custody.keys.service import Answer, PolicyStanding, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 from custody.keys.signing_record import decode as decode_entry
@@ -125,10 +128,7 @@ def _single_of(authority: Single) -> ByOfficers | ByMandate | ByRule:
         return ByRule(withdrawal, authority.mandate_id)
     return ByOfficers(
         withdrawal=withdrawal,
-        approvals=[
-            Line(one.public_key, one.verdict, one.signature, one.evidence)
-            for one in authority.approvals
-        ],
+        approvals=_lines(authority.approvals),
     )
 
 
@@ -147,12 +147,28 @@ def _single(crossed: ByOfficers | ByMandate | ByRule) -> Single:
         raise Refused(Reason.MALFORMED, "what is decided is a withdrawal")
     if isinstance(crossed, ByRule):
         return Allowance(crossed.mandate_id, withdrawal)
-    return Approvals(
-        withdrawal=withdrawal,
-        approvals=tuple(
-            Approval(line.public_key, line.verdict, line.signature, line.evidence)
-            for line in crossed.approvals
-        ),
+    return Approvals(withdrawal=withdrawal, approvals=_approvals(crossed.approvals))
+
+
+def learn_of(publication: Publication) -> LearnPolicy:
+    """Return a publication as it crosses."""
+    return LearnPolicy(
+        publication.document, list(publication.authors), _lines(publication.approvals)
+    )
+
+
+def publication_of(ask: LearnPolicy) -> Publication:
+    """Return the publication that crossed."""
+    return Publication(ask.document, tuple(ask.authors), _approvals(ask.approvals))
+
+
+def _lines(approvals: Sequence[Approval]) -> list[Line]:
+    return [Line(one.public_key, one.verdict, one.signature, one.evidence) for one in approvals]
+
+
+def _approvals(lines: Sequence[Line]) -> tuple[Approval, ...]:
+    return tuple(
+        Approval(line.public_key, line.verdict, line.signature, line.evidence) for line in lines
     )
 
 
@@ -236,6 +252,20 @@ def page_of(entries: Sequence[Entry]) -> Page:
 def entries_of(page: Page) -> list[Entry]:
     """Return the entries that crossed. Corrupt: one is none."""
     return [decode_entry(message) for message in page.messages]
+
+
+def learned_of(standing: PolicyStanding) -> Learned:
+    """Return since when a policy counts, as it crosses."""
+    return Learned(
+        standing.serial, standing.policy_hash, standing.learned_at_ns, standing.in_force_from_ns
+    )
+
+
+def standing_of(learned: Learned) -> PolicyStanding:
+    """Return since when a policy counts, as it crossed."""
+    return PolicyStanding(
+        learned.serial, learned.policy_hash, learned.learned_at_ns, learned.in_force_from_ns
+    )
 
 
 def state_of(status: SignerStatus) -> State:

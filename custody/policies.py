@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from core.errors import Corrupt, Reason, Refused
 from custody import audit_log
 from custody.db import Bytes, Int64, Text, append_only, table
+from custody.keys.publication import Publication, check_publication
+from custody.keys.roster import Roster
 from custody.policy.document import parse_policy
 from custody.policy.rules import Policy
 
@@ -68,6 +70,22 @@ def add(conn: sa.Connection, body: bytes, *, in_force_from_ns: int, by: str, now
         detail={"hash": policy.hash.hex(), "from_ns": str(in_force_from_ns)}, at_ns=now_ns,
     )  # fmt: skip
     return policy
+
+
+def begin(conn: sa.Connection, publication: Publication, *, roster: Roster, now_ns: int) -> Policy:
+    """Put the first version in force at once, or find it here already.
+
+    Corrupt: this database began with another one. Refused: as check_publication.
+    """
+    first = conn.execute(
+        sa.select(policies.c.hash).where(policies.c.serial == 1)
+    ).scalar_one_or_none()
+    if first is not None:
+        if first != publication.hash:
+            raise Corrupt("this database began with another first policy than the files say")
+        return get(conn, first)
+    check_publication(publication, None, roster=roster, now_ns=now_ns)
+    return add(conn, publication.document, in_force_from_ns=0, by="roster", now_ns=now_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,17 +58,22 @@ def make_anchor() -> None:
 
 @app.command()
 def export(to: FileArgument) -> None:
-    """Fetch the whole log from the running signer into a file."""
+    """Fetch the whole log from the running signer into a file, and its policies beside it."""
     with errors_as_exit_codes():
         import contextlib
 
+        from app.files import open_rosters
         from app.signer_client import SignerClient
         from custody.keys.log_file import whole_log, write_log
+        from custody.keys.policy_export import learned_by, write_policies
 
+        rosters = open_rosters(settings())
         with contextlib.closing(SignerClient(settings().signer.socket)) as signer:
             last = write_log(to, whole_log(signer))
+            policies = write_policies(to, learned_by(signer, rosters.by_hash))
         end = "-" if last is None else f"{last.position}:{last.hash.hex()}"
-        emit_one({"records": 0 if last is None else last.position, "end": end})
+        records = 0 if last is None else last.position
+        emit_one({"records": records, "end": end, "policies": str(policies)})
 
 
 @app.command()
@@ -82,15 +87,17 @@ def verify(
     """Check an exported log offline: its chain of hashes, I7, I8, I9 and I10; exit 8 on findings.
 
     Rosters, the accounts' public keys and the chains' rules come from the settings, never from the
-    file: every record must carry the officers' signatures or a mandate that counted that day.
+    file: every record must carry the officers' signatures or a mandate that counted that day. The
+    policies in the folder beside it count as far as their quorums signed them.
     """
     with errors_as_exit_codes():
         from app.auditing import open_auditor
         from custody.keys.audit import audit
         from custody.keys.log_file import read_log_file
+        from custody.keys.policy_export import folder_of
 
         entries = read_log_file(file)
-        with open_auditor(settings(), end=_mark(end)) as auditor:
+        with open_auditor(settings(), folder_of(file), end=_mark(end)) as auditor:
             found = audit(entries, auditor)
         if found:
             emit([{"invariant": f.invariant, "record": f.position, "what": f.what} for f in found])

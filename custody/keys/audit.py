@@ -45,10 +45,10 @@ class Auditor:
     """Every roster that ever counted."""
     chains: Mapping[ChainId, Chain]
     public_key_of: PublicKeyOf
+    law: Law
+    """Every policy that ever counted, and since when."""
     end: Mark | None = None
     """How far the log reaches, from an anchor or an earlier export."""
-    law: Law | None = None
-    """Every policy that ever counted, and since when."""
 
 
 def audit(entries: Sequence[Entry], auditor: Auditor) -> list[Finding]:

@@ -76,7 +76,7 @@ def check_authority(
     *,
     key: KeyRef,
     roster: Roster,
-    law: Law | None = None,
+    law: Law,
     now_ns: int,
     address_of_key: AddressOfKey,
 ) -> None:
@@ -114,7 +114,7 @@ def _check_single(
     *,
     key: KeyRef,
     roster: Roster,
-    law: Law | None,
+    law: Law,
     now_ns: int,
     address_of_key: AddressOfKey,
 ) -> None:
@@ -139,9 +139,7 @@ def _check_single(
     covers(mandate, spend, destination_account=account)
 
 
-def check_right(
-    authority: Approvals | Allowance, *, roster: Roster, law: Law | None, now_ns: int
-) -> None:
+def check_right(authority: Approvals | Allowance, *, roster: Roster, law: Law, now_ns: int) -> None:
     """Return when a withdrawal is decided, and those agree whom its rule asks; now it may be paid.
 
     Refused: too_early, approval_expired, policy_blocked (the rule wants the other kind of right),
@@ -154,10 +152,6 @@ def check_right(
             raise Refused(Reason.POLICY_BLOCKED, "officers alone change keys and owners")
         if withdrawal.policy_hash != NO_POLICY:
             raise Refused(Reason.UNKNOWN_POLICY, "no policy changes keys and owners")
-        verify_approvals(roster, withdrawal, authority.approvals, now_ns=now_ns)
-    elif law is None:
-        if isinstance(authority, Allowance):
-            raise Refused(Reason.UNKNOWN_POLICY, "this signer knows no policy")
         verify_approvals(roster, withdrawal, authority.approvals, now_ns=now_ns)
     else:
         ruling = ruling_of(law, withdrawal, now_ns=now_ns)

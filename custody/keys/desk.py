@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chains.base import Chain
 from core.clock import Clock
@@ -13,11 +13,15 @@ from custody.keys.attestation import AddressClaim, AttestationKey, Owners, attes
 from custody.keys.control import prove_control
 from custody.keys.guard import Guard, SignRequest, sign_batch
 from custody.keys.issued_keys import IssuedKey, make_issued
+from custody.keys.policy_book import KnownPolicy, PoliciesInMemory
+from custody.keys.publication import Publication
 from custody.keys.roster import Roster
+from custody.keys.ruling import Law, Scales
 from custody.keys.service import (
     ENTRIES_MAX,
     REQUESTS_MAX,
     Answer,
+    PolicyStanding,
     SignerStatus,
 )
 from custody.keys.signers.base import KeyRef, Signer
@@ -25,6 +29,7 @@ from custody.keys.signing_record import Entry
 from custody.keys.stop_book import StopBook
 from custody.keys.stop_order import SignedStop, chain_of_scope
 from custody.keys.store import Shelf
+from custody.keys.watermark import bounds_of, check_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,11 @@ class Notary:
 
 @dataclass(frozen=True, slots=True)
 class KeyDesk:
-    """A KeyService over guards that share one store and one roster."""
+    """A KeyService over guards that share one store, one roster and one book of policies."""
 
     guards: Mapping[ChainId, Guard]
     notary: Notary | None = None
+    book: PoliciesInMemory = field(default_factory=PoliciesInMemory)
 
     def sign(self, requests: Sequence[SignRequest]) -> list[Answer]:
         """Have each request judged by its chain's guard; see KeyService."""
@@ -87,6 +93,22 @@ class KeyDesk:
     def entries(self, after: int, limit: int) -> list[Entry]:
         """Return a page of the log; see KeyService."""
         return self._any().shelf.entries(after, min(limit, ENTRIES_MAX))
+
+    def learn_policy(self, publication: Publication) -> PolicyStanding:
+        """Learn the next version of the policy; see KeyService."""
+        guard = self._any()
+        store = guard.shelf.store()
+        for one in self.guards.values():
+            check_clock(store, one.clock, one.bounds or bounds_of(one.chain.traits))
+        now_ns = max(guard.clock.now_ns(), store.last_ns)
+        return _standing(self.book.learn(publication, roster=guard.roster, now_ns=now_ns))
+
+    def known_policy(self, serial: int) -> bytes:
+        """Return the file of a version; see KeyService."""
+        for known in self.book.versions:
+            if known.policy.serial == serial:
+                return known.message()
+        raise Refused(Reason.UNKNOWN_POLICY, f"version {serial}")
 
     def status(self) -> SignerStatus:
         """Say how the signer stands; see KeyService."""
@@ -140,18 +162,36 @@ def key_desk(
     signers: Mapping[ChainId, tuple[Chain, Signer]],
     notary: Notary | None = None,
     stops: StopBook | None = None,
+    *,
+    book: PoliciesInMemory,
+    scales: Scales,
 ) -> KeyDesk:
     """Return the key service of this process: a guard for each chain and its keys.
 
-    stops: the book that all guards obey; None: one that forgets with this process.
+    stops: the book that all guards obey; None: one that forgets with this process. book: the
+    policies that they know. scales: decimal places of every asset that a policy may count in whole
+    coins.
     """
-    book = StopBook() if stops is None else stops
+    stops, law = StopBook() if stops is None else stops, Law(book, scales)
     return KeyDesk(
         {
             name: Guard(
-                shelf=shelf, chain=chain, signer=signer, roster=roster, clock=clock, stops=book
+                shelf=shelf,
+                chain=chain,
+                signer=signer,
+                roster=roster,
+                clock=clock,
+                law=law,
+                stops=stops,
             )
             for name, (chain, signer) in signers.items()
         },
         notary,
+        book,
+    )
+
+
+def _standing(known: KnownPolicy) -> PolicyStanding:
+    return PolicyStanding(
+        known.policy.serial, known.policy.hash, known.learned_at_ns, known.in_force_from_ns
     )

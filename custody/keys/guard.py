@@ -82,8 +82,7 @@ class Guard:
     signer: Signer
     roster: Roster
     clock: Clock
-    law: Law | None = None
-    """None: no policy is asked, the threshold of the roster decides."""
+    law: Law
     bounds: ClockBounds | None = None
     """None: those of the network."""
     is_halted: Callable[[], bool] = _never

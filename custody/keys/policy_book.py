@@ -144,7 +144,7 @@ class PolicyShelf(PoliciesInMemory):
             self._add(known)
 
     def _keep(self, known: KnownPolicy) -> None:
-        path = self.folder / _name(known.policy.serial)
+        path = self.folder / known_name(known.policy.serial)
         try:
             write_private_file(path, known.message())
         except OSError as error:
@@ -161,7 +161,7 @@ def read_policies(folder: Path, roster_of: RosterOf) -> list[KnownPolicy]:
     names = sorted(path.name for path in folder.iterdir() if not _DRAFT.fullmatch(path.name))
     known: list[KnownPolicy] = []
     for number, name in enumerate(names, 1):
-        if name != _name(number) or number > VERSIONS_MAX:
+        if name != known_name(number) or number > VERSIONS_MAX:
             raise Corrupt(f"{name} does not belong into the signer's policies")
         with (folder / name).open("rb") as file:
             data = file.read(2 * PUBLICATION_BYTES_MAX)
@@ -202,5 +202,6 @@ def _learned(
     return KnownPolicy(policy, publication, now_ns, now_ns + delay_ns, roster.hash)
 
 
-def _name(serial: int) -> str:
+def known_name(serial: int) -> str:
+    """Return the name of a version's file."""
     return f"known-{serial:04}.toml"

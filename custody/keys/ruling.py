@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from core.errors import Reason, Refused
 from core.ids import ChainId
@@ -21,6 +22,7 @@ from custody.policy.decision import Outcome
 from custody.policy.known import Known, deny_of, rule_for
 from custody.policy.rules import Policy, Rule
 
+Scales: TypeAlias = Mapping[tuple[ChainId, str], int]
 WITHDRAWAL = "withdrawal"
 """The kind of every request whose intent officers approve, but a rotation."""
 
@@ -30,7 +32,7 @@ class Law:
     """Which policies count, and how many decimal places assets have."""
 
     book: PolicyBook
-    scales: Mapping[tuple[ChainId, str], int] = field(default_factory=dict)
+    scales: Scales = field(default_factory=dict)
     """By chain and asset key; an asset that is missing cannot be counted in whole coins."""
 
 

@@ -16,6 +16,7 @@ from core.ids import ChainId
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
 from custody.keys.issued_keys import IssuedKey
+from custody.keys.publication import PUBLICATION_BYTES_MAX, Publication
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 from custody.keys.stop_order import SignedStop
@@ -26,6 +27,8 @@ REQUESTS_MAX = 256
 """Most requests of one `sign`."""
 ENTRIES_MAX = 1_000
 """Most entries of one `entries`."""
+POLICY_BYTES_MAX = PUBLICATION_BYTES_MAX + 256
+"""Of the answer to `known_policy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,16 @@ class SignerStatus:
     position: int
     """Of the newest entry in its log; 0 while nothing was signed."""
     roster_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStanding:
+    """Since when a signer counts a version of the policy, by its own clock."""
+
+    serial: int
+    policy_hash: bytes
+    learned_at_ns: int
+    in_force_from_ns: int
 
 
 class SignerAway(Unavailable):
@@ -87,6 +100,20 @@ class KeyService(Protocol):
 
     def entries(self, after: int, limit: int) -> list[Entry]:
         """Return the log's entries behind a position, in order, at most limit and 1,000 of them."""
+        ...
+
+    def learn_policy(self, publication: Publication) -> PolicyStanding:
+        """Learn the next version of the policy; one that is known is answered as it was learned.
+
+        Refused: as custody.keys.policy_book.PoliciesInMemory.learn; signer_clock.
+        """
+        ...
+
+    def known_policy(self, serial: int) -> bytes:
+        """Return the file of a version that was learned (custody.keys.policy_book).
+
+        Refused: unknown_policy.
+        """
         ...
 
     def status(self) -> SignerStatus:

@@ -15,12 +15,16 @@ from custody.catalogue import MarketRow
 from custody.keys.attestation import AttestationKey
 from custody.keys.intent import TIME_LIMIT_NS
 from custody.keys.mandate import AssetCap, Mandate
-from custody.keys.roster import Roster, SpendLimit
+from custody.keys.policy_book import PoliciesInMemory
+from custody.keys.publication import Publication, publication_signable
+from custody.keys.roster import Approval, Roster, SpendLimit, Verdict
 from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
+from custody.keys.ruling import Law
 from custody.keys.secret import Secret
 from custody.keys.signers.base import KeyRef
 from custody.keys.signers.local import LocalSigner
+from custody.policy.document import parse_policy
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
 from tests.support.policies import document
@@ -54,6 +58,9 @@ class Cast:
     """Whatever each of them signs approvals with; the first is a key in a file."""
     stranger: Rail
     rosters: RosterChain
+    book: PoliciesInMemory
+    """The one policy of every run, since ever."""
+    law: Law
     assets: tuple[AssetSpec, ...]
     token: str
     odd: str
@@ -101,10 +108,19 @@ def gather(world: FakeWorld) -> Cast:
         mandates=_mandates(chain.traits, hot=hot, keys=listed),
         attestation_key=ATTESTATION_KEY.public_key,
     )
+    roster, book = sealed(roster), PoliciesInMemory()
+    signable = publication_signable(parse_policy(POLICY), (), Verdict.APPROVE)
+    said = tuple(
+        Approval(own[-1].row(name).public_key, Verdict.APPROVE, *own[-1].sign(signable))
+        for name, own in officers.items()
+    )
+    book.learn(Publication(POLICY, (), said), roster=roster, now_ns=0)
     return Cast(
         officers=officers,
         stranger=file_key("stranger"),
-        rosters=RosterChain((sealed(roster),)),
+        rosters=RosterChain((roster,)),
+        book=book,
+        law=Law(book, {(spec.chain, spec.key): spec.scale for spec in assets}),
         assets=assets,
         token=token,
         odd=odd,

@@ -216,6 +216,7 @@ def signatures(bench: Bench) -> Iterator[str]:
         rosters=bench.machine.cast.rosters,
         chains={CHAIN: bench.chain},
         public_key_of=lambda _chain, key: bench.keys[key.account].public_key_checked(key.index),
+        law=bench.machine.cast.law,
     )
     with bench.db.read() as conn:
         waiting = rows.in_states(conn, CHAIN, [SpendState.PLANNED], limit=1)

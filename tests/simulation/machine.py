@@ -167,7 +167,10 @@ class Machine:
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
         notary = Notary(cast.ATTESTATION_KEY, self.owners)
         signers = {CHAIN: (chain, signer)}
-        desk = key_desk(self.shelf, self.clock, self.cast.roster, signers, notary)
+        desk = key_desk(
+            self.shelf, self.clock, self.cast.roster, signers, notary,
+            book=self.cast.book, scales=self.cast.law.scales,
+        )  # fmt: skip
         home = ChainHome(
             chain=chain,
             keys=account_keys(signer.account_xpub),

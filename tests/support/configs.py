@@ -19,6 +19,7 @@ TABLES: dict[str, dict[str, object]] = {
     "catalogue": {"assets_file": "assets.toml", "markets_file": "/etc/markets.toml"},
     "officers": {
         "roster_folder": "rosters",
+        "policy_folder": "policies",
         "roster_sha256": "ab" * 32,
     },
     "signer": {"socket": "signer.sock", "accounts_file": "accounts.toml"},

@@ -29,6 +29,8 @@ from custody.keys.attestation import AttestationKey
 from custody.keys.desk import KeyDesk, Notary, key_desk
 from custody.keys.mandate import AssetCap, Mandate
 from custody.keys.owners import OwnersInMemory
+from custody.keys.policy_book import PoliciesInMemory
+from custody.keys.publication import Publication, sign_publication
 from custody.keys.roster import Officer, Roster, SpendLimit, Verdict, sign_approval
 from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
@@ -36,6 +38,7 @@ from custody.keys.secret import Secret
 from custody.keys.signers.local import LocalSigner
 from custody.keys.store import Shelf
 from custody.ledger import balances
+from custody.policy.document import parse_policy
 from custody.policy.request import PRICE_SCALE, Price
 from custody.policy.rules import Policy
 from custody.spending.drive import Patience, Problem
@@ -91,6 +94,7 @@ def make_mandates(chain: Chain, keys: Sequence[str]) -> tuple[Mandate, ...]:
     caps = tuple(AssetCap(key, HUGE, HUGE) for key in keys)
     mandates = []
     for kind, accounts in (
+        (SpendKind.WITHDRAWAL, ()),
         (SpendKind.SWEEP, ("hot",)),
         (SpendKind.TOP_UP, ("deposits",)),
         (SpendKind.CANCELLATION, ()),
@@ -256,7 +260,10 @@ class House:
             body = document(*entries, serial=before.serial + 1, previous=before.hash, **options)
             return policies.add(conn, body, in_force_from_ns=now_ns, by="house", now_ns=now_ns)
 
-        return self.platform.db.run(apply)
+        adopted = self.platform.db.run(apply)
+        assert isinstance(self.platform.signer, KeyDesk)
+        teach(self.platform.db, self.platform.signer.book, self.platform.roster)
+        return adopted
 
     def price(self, key: str, dollars: int, *, source: str = "test") -> None:
         """Say what one whole coin is worth now."""
@@ -281,6 +288,19 @@ class House:
 def _begin_policy(conn: sa.Connection, body: bytes, now_ns: int) -> None:
     if policies.newest(conn) is None:
         policies.add(conn, body, in_force_from_ns=0, by="house", now_ns=now_ns)
+
+
+def teach(
+    db: Database, book: PoliciesInMemory, roster: Roster, persons: Sequence[str] = OFFICERS
+) -> None:
+    """Have officers publish every policy of the database to a signer, each since its time."""
+    with db.read() as conn:
+        query = sa.select(policies.policies).order_by(policies.policies.c.serial)
+        rows = list(conn.execute(query))
+    for row in rows:
+        found = parse_policy(row.body)
+        signed = tuple(sign_publication(officer_key(person), found, ()) for person in persons)
+        book.learn(Publication(row.body, (), signed), roster=roster, now_ns=row.in_force_from_ns)
 
 
 def start_engine(platform: Platform, storage: Storage) -> Sequencer:
@@ -328,7 +348,10 @@ def open_house(
     signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
     name, roster = chain.traits.chain, house_roster(chain, assets)
     notary = Notary(ATTESTATION_KEY, OwnersInMemory())
-    desk = key_desk(Shelf(storage), clock, roster, {name: (chain, signer)}, notary)
+    book, scales = PoliciesInMemory(), {(name, spec.key): spec.scale for spec in assets}
+    desk = key_desk(
+        Shelf(storage), clock, roster, {name: (chain, signer)}, notary, book=book, scales=scales
+    )
     home = ChainHome(
         chain=chain,
         keys=account_keys(signer.account_xpub),
@@ -349,6 +372,7 @@ def open_house(
     )
     prepare(platform, assets=assets, markets=markets)
     db.run(partial(_begin_policy, body=policy or document(), now_ns=clock.now_ns()))
+    teach(db, book, roster)
     sequencer = start_engine(platform, storage)
     try:
         yield House(platform, home, clock, storage, sequencer, postbox=postbox)

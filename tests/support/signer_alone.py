@@ -9,6 +9,7 @@ from pathlib import Path
 from app.bootstrap import Platform
 from app.children import Child, process_arguments
 from app.devsetup import CHAIN, OFFICERS, DevSetup
+from app.files import open_publications
 from app.opening import open_accounts
 from app.signer_client import SignerClient
 from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind
@@ -108,7 +109,8 @@ class Alone:
             withdrawal_id=f"wd_{self.names}", customer_no=1, initiator="customer:1", chain=CHAIN,
             network=network, asset_key=NATIVE, destination=PAYEE, amount=1_000 + self.names,
             fee_minor=0, network_fee_max=10**16, policy_version=1,
-            expires_ns=now_ns + 3_600 * SECOND_NS, wallet="hot", policy_hash=NO_POLICY,
+            expires_ns=now_ns + 3_600 * SECOND_NS, rule="withdrawal", wallet="hot",
+            policy_hash=open_publications(self.settings)[0].hash.hex(),
             decision_hash=NO_POLICY, excluded=(), not_before_ns=0,
         )  # fmt: skip
         keys = [load_officer_key(self.setup.officer_key_file(name)) for name in OFFICERS[:2]]

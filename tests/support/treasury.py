@@ -146,12 +146,12 @@ def treasury_on(
     keys = [house.home.public_key_of(key.account, key.index) for key in own_keys]
     wallet = contracts.wallet([*members, *map(scene.chain.address_of, keys)], threshold)
     row = row_of(contracts, wallet, members, threshold)
+    scene.house.adopt(required("treasury", wallets=["treasury"]), persons=PERSONS)
     scene.house.pin(
         officers=officers_with(devices),
         wallets=(replace(row, owners=own_keys),),
     )
     prepare(scene.house.platform, assets=(), markets=())
-    scene.house.adopt(required("treasury", wallets=["treasury"]), persons=PERSONS)
     scene.contracts.pay(wallet.address, coins * ETHER)
     customer = scene.funded(wei=5 * ETHER)
     return Treasury(scene, contracts, wallet, devices), customer

@@ -15,8 +15,9 @@ from custody.keys.authority import Allowance, Approvals, Authority, Standing
 from custody.keys.guard import SignRequest
 from custody.keys.intent import WithdrawalIntent
 from custody.keys.issued_keys import IssuedKey
+from custody.keys.publication import Publication
 from custody.keys.roster import Approval, Verdict
-from custody.keys.service import Answer, SignerStatus
+from custody.keys.service import Answer, PolicyStanding, SignerStatus
 from custody.keys.signers.base import KeyRef
 from custody.keys.signing_record import Entry
 from custody.keys.stop_order import SignedStop
@@ -94,6 +95,12 @@ class StandIn:
 
     def entries(self, after: int, limit: int) -> list[Entry]:
         return []
+
+    def learn_policy(self, publication: Publication) -> PolicyStanding:
+        return PolicyStanding(2, publication.hash, 5, 5 + len(publication.approvals))
+
+    def known_policy(self, serial: int) -> bytes:
+        return b"file of version %d" % serial
 
     def status(self) -> SignerStatus:
         return SignerStatus((ALPHA, BETA), 41, b"r" * 32)

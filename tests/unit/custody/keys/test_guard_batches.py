@@ -48,7 +48,9 @@ def findings(room: Guardroom) -> list[Finding]:
     def public_key_of(_chain: ChainId, key: KeyRef) -> bytes:
         return room.guard.signer.public_key(key)
 
-    return audit(room.entries(), Auditor(room.rosters, {CHAIN: room.chain}, public_key_of))
+    return audit(
+        room.entries(), Auditor(room.rosters, {CHAIN: room.chain}, public_key_of, room.guard.law)
+    )
 
 
 def test_a_batch_of_approved_withdrawals_is_signed_and_pays_each(any_room: Guardroom) -> None:

@@ -197,6 +197,7 @@ def test_an_auditor_finds_nothing_wrong_and_would_find_a_payment_by_retired_keys
     with pytest.raises(Refused) as caught:
         check_authority(
             authority, entry.record.spend, key=HOT, roster=after.guard.roster,
-            now_ns=entry.record.signed_at_ns, address_of_key=after.guard.address_of,
+            law=after.guard.law, now_ns=entry.record.signed_at_ns,
+            address_of_key=after.guard.address_of,
         )  # fmt: skip
     assert caught.value.reason is Reason.UNKNOWN_KEY

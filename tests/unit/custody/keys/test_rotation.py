@@ -32,6 +32,7 @@ from tests.unit.custody.keys.officers import (
     signed_by,
     spend,
 )
+from tests.unit.custody.keys.policyroom import LAW
 
 CHAIN = ChainId("devnet")
 FIRST = sealed(replace(ROSTER, issued_ns=NOW_NS))
@@ -137,6 +138,7 @@ def test_a_mandate_for_a_wallet_pays_its_present_keys() -> None:
                 replace(what, destination=to),
                 key=KeyRef("deposits", 0),
                 roster=roster,
+                law=LAW,
                 now_ns=NOW_NS,
                 address_of_key=address_of,
             )
@@ -224,6 +226,7 @@ def test_a_rotation_needs_the_quorum_and_never_who_asked() -> None:
             what,
             key=KeyRef("hot", 0),
             roster=ROTATED,
+            law=LAW,
             now_ns=NOW_NS,
             address_of_key=address_of,
         )

@@ -39,7 +39,7 @@ def findings(
         return room.guard.signer.public_key(key)
 
     auditor = Auditor(
-        rosters or room.rosters, {CHAIN: room.chain}, public_key_of, end, room.guard.law
+        rosters or room.rosters, {CHAIN: room.chain}, public_key_of, room.guard.law, end
     )
     return audit(room.entries() if entries is None else entries, auditor)
 
@@ -318,6 +318,7 @@ def test_a_removed_officer_still_counts_for_what_was_signed_before(room: Guardro
             entries[0].record.spend,
             key=KeyRef("hot", 0),
             roster=later,
+            law=room.guard.law,
             now_ns=room.clock.now_ns(),
             address_of_key=room.guard.address_of,
         )
