@@ -15,7 +15,7 @@ from app.wallet_steps import wallet_jobs
 from core.clock import SECOND_NS
 from core.errors import Unavailable
 from core.ids import ChainId
-from custody import funding, settlement, stops
+from custody import funding, publishing_step, settlement, stops
 from custody.screening import cases
 from custody.settlement import EventLog
 from custody.spending import drive
@@ -73,6 +73,7 @@ def engine_steps(
 def worker_steps(platform: Platform, note: Note) -> list[Step]:
     """Return the steps of every configured chain, and the chain-less ones."""
     steps = [
+        Step("policies.publish", Home.ANY, SECOND_NS, lambda: _publish(platform)),
         Step("withdrawals.expire", Home.ANY, 5 * SECOND_NS, lambda: _expire(platform)),
         Step("stops.tell", Home.ANY, SECOND_NS, lambda: _tell_stops(platform, note)),
     ]
@@ -175,6 +176,10 @@ def _follow(platform: Platform, home: ChainHome) -> int:
             break
         moved += 1
     return moved
+
+
+def _publish(platform: Platform) -> int:
+    return publishing_step.step(platform.db, platform.signer, clock=platform.clock)
 
 
 def _expire(platform: Platform) -> int:

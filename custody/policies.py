@@ -130,6 +130,16 @@ def get(conn: sa.Connection, policy_hash: bytes) -> Policy:
     return _checked(policy_hash, body)
 
 
+def body_of(conn: sa.Connection, policy_hash: bytes) -> bytes:
+    """Return the document of a version. Refused: not_found."""
+    body = conn.execute(
+        sa.select(policies.c.body).where(policies.c.hash == policy_hash)
+    ).scalar_one_or_none()
+    if body is None:
+        raise Refused(Reason.NOT_FOUND, policy_hash.hex())
+    return bytes(body)
+
+
 def _checked(policy_hash: bytes, body: bytes) -> Policy:
     policy = _parsed(body)
     if policy.hash != policy_hash:

@@ -17,6 +17,7 @@ from custody.keys import intent as intents
 from custody.keys.credentials import CredentialKind
 from custody.keys.passkey_answers import request_options
 from custody.keys.roster import Officer, Roster, Verdict, approval_signable, check_approval
+from custody.keys.signable import Signable
 from custody.keys.typed_approval import typed_data
 from custody.withdrawals import approvals
 from custody.withdrawals.approvals import Given
@@ -210,7 +211,11 @@ def case(
 
 
 def _to_sign(row: Withdrawal, own: list[Officer], verdict: Verdict) -> ToSignView:
-    signable = approval_signable(approvals.intent_of(row), verdict)
+    return to_sign_of(approval_signable(approvals.intent_of(row), verdict), own, verdict)
+
+
+def to_sign_of(signable: Signable, own: list[Officer], verdict: Verdict) -> ToSignView:
+    """Return what the credentials of one officer sign."""
     held = [one.passkey for one in own if one.passkey is not None]
     return ToSignView(
         verdict=verdict,

@@ -105,7 +105,7 @@ def add_approval(
     def apply(conn: sa.Connection) -> Withdrawal:
         now_ns = platform.clock.now_ns()
         row = visible(conn, WithdrawalId(withdrawal_id), caller)
-        given = _approval(asked, platform.roster, now_ns)
+        given = approval_of(asked, platform.roster, now_ns)
         officer = platform.roster.officer(given.public_key, now_ns)
         if officer.person != caller.subject:
             raise Refused(Reason.FORBIDDEN, "an officer hands in his own verdict")
@@ -114,9 +114,10 @@ def add_approval(
     return view(shop, shop.write(apply))
 
 
-def _approval(
+def approval_of(
     asked: FileKeyVerdict | WalletVerdict | PasskeyVerdict, roster: Roster, now_ns: int
 ) -> Approval:
+    """Return the verdict that was sent, on whichever rail. Refused: malformed, not_an_officer, …"""
     verdict = Verdict(asked.verdict)
     if isinstance(asked, PasskeyVerdict):
         return passkey_answers.approval_of(asked.answer, verdict, roster=roster, now_ns=now_ns)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli import policy_publish
 from app.cli.output import Exit, Output, Talk, emit, errors_as_exit_codes, fail, say
 from core.clock import SECOND_NS
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from custody.policy.world import World
 
 app = typer.Typer(help="Check, compare, explain and try policies; docs/policy.md is the guide.")
+
+policy_publish.add_to(app)
 
 RECORDS_BYTES_MAX = 1 << 30
 SHOWN_MAX = 20

@@ -13,6 +13,9 @@ On disk a version is one file of the signer's own folder, written whole or not a
 
 Opening checks every file and every signature again, with the roster of that day. A file that is
 cut off, changed, missing in between or none of ours is Corrupt.
+
+While a version's delay runs, one officer's rejection stops it for good: its file is renamed to
+dropped-<its hash>.toml, and the version is never learned again.
 """
 
 from __future__ import annotations
@@ -27,15 +30,17 @@ from typing import Protocol
 
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from custody.keys.intent import TIME_LIMIT_NS
-from custody.keys.private_file import write_private_file
+from custody.keys.private_file import sync_folder, write_private_file
 from custody.keys.publication import (
+    APPROVALS_MAX,
     PUBLICATION_BYTES_MAX,
     Publication,
     check_publication,
+    check_verdict,
     parse_publication,
     render_publication,
 )
-from custody.keys.roster import Roster
+from custody.keys.roster import Roster, Verdict
 from custody.policy.rules import Policy
 
 VERSIONS_MAX = 10_000
@@ -43,7 +48,7 @@ _TAIL = re.compile(
     rb"(.*\n)# learned (0|[1-9][0-9]{0,18}) ([0-9a-f]{64})\n# sha256 ([0-9a-f]{64})\n",
     re.ASCII | re.DOTALL,
 )
-_FILE = re.compile(r"known-([0-9]{4})\.toml", re.ASCII)
+_DROPPED = re.compile(r"dropped-([0-9a-f]{64})\.toml", re.ASCII)
 _DRAFT = re.compile(r"\.known-[0-9]{4}\.toml\.[0-9]+\.new", re.ASCII)
 RosterOf = Callable[[bytes], Roster]
 """The roster of a hash. Refused: roster_mismatch, it was never pinned."""
@@ -86,6 +91,7 @@ class PoliciesInMemory:
         self._lock = threading.Lock()
         self._versions: tuple[KnownPolicy, ...] = tuple(versions)
         self._by_hash = {one.policy.hash: one for one in versions}
+        self._dropped: set[bytes] = set()
 
     @property
     def versions(self) -> tuple[KnownPolicy, ...]:
@@ -111,18 +117,45 @@ class PoliciesInMemory:
     def learn(self, publication: Publication, *, roster: Roster, now_ns: int) -> KnownPolicy:
         """Learn the next version; one that is known already is returned as it was learned.
 
-        Refused: as check_publication; too_early (the version before is not in force yet),
-        exists_with_other_content (another version of the same serial is known).
+        Unless its delay runs and an officer rejects it: then it is dropped for good. Refused: as
+        check_publication, rejected_by_officer among them; too_early (the version before is not in
+        force yet), unknown_policy (another version of the same serial is known).
         """
         with self._lock:
             known = self._by_hash.get(publication.hash)
+            if publication.hash in self._dropped:
+                raise Refused(Reason.REJECTED_BY_OFFICER, "this version was stopped")
             if known is not None:
+                self._stop(known, publication, roster, now_ns)
                 return known
             now_ns = max(now_ns, self._versions[-1].learned_at_ns if self._versions else 0)
             known = _learned(self._versions, publication, roster, now_ns)
             self._keep(known)
             self._add(known)
             return known
+
+    def _stop(
+        self, known: KnownPolicy, publication: Publication, roster: Roster, now_ns: int
+    ) -> None:
+        """Drop a version that is not in force yet when an officer rejects it; say so."""
+        if now_ns >= known.in_force_from_ns or known is not self._versions[-1]:
+            return
+        rejections = [one for one in publication.approvals if one.verdict is Verdict.REJECT]
+        for one in rejections[:APPROVALS_MAX]:
+            try:
+                officer = check_verdict(
+                    known.policy, known.publication.authors, one, roster=roster, now_ns=now_ns
+                )
+            except Refused:
+                continue
+            self._drop(known)
+            del self._by_hash[known.policy.hash]
+            self._dropped.add(known.policy.hash)
+            self._versions = self._versions[:-1]
+            raise Refused(Reason.REJECTED_BY_OFFICER, officer.person)
+
+    def _drop(self, known: KnownPolicy) -> None:
+        """Make it durable that a version is dropped, where this book has a place for it."""
 
     def _keep(self, known: KnownPolicy) -> None:
         """Make a version durable, where this book has a place for it."""
@@ -142,6 +175,16 @@ class PolicyShelf(PoliciesInMemory):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for known in read_policies(folder, roster_of):
             self._add(known)
+        found = (_DROPPED.fullmatch(path.name) for path in folder.iterdir())
+        self._dropped = {bytes.fromhex(match[1]) for match in found if match}
+
+    def _drop(self, known: KnownPolicy) -> None:
+        path = self.folder / known_name(known.policy.serial)
+        try:
+            path.rename(self.folder / f"dropped-{known.policy.hash.hex()}.toml")
+            sync_folder(self.folder)
+        except OSError as error:
+            raise Unavailable(f"{path.name} cannot be renamed") from error
 
     def _keep(self, known: KnownPolicy) -> None:
         path = self.folder / known_name(known.policy.serial)
@@ -158,7 +201,10 @@ def read_policies(folder: Path, roster_of: RosterOf) -> list[KnownPolicy]:
 
     A draft that a crash left behind was never learned and is passed over. Corrupt: as PolicyShelf.
     """
-    names = sorted(path.name for path in folder.iterdir() if not _DRAFT.fullmatch(path.name))
+    found = (path.name for path in folder.iterdir())
+    names = sorted(
+        name for name in found if not (_DRAFT.fullmatch(name) or _DROPPED.fullmatch(name))
+    )
     known: list[KnownPolicy] = []
     for number, name in enumerate(names, 1):
         if name != known_name(number) or number > VERSIONS_MAX:

@@ -30,11 +30,16 @@ def write_private_file(path: Path, data: bytes) -> None:
             raise Refused(Reason.EXISTS_WITH_OTHER_CONTENT, str(path)) from error
     finally:
         draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def read_private_file(path: Path) -> bytes:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import Reason, Refused
 from custody.keys import canonical
-from custody.keys.intent import ROTATION_RULE
+from custody.keys.intent import KIND_OF_RULE
 from custody.keys.roster import Approval, Officer, Roster, Verdict
 from custody.keys.signable import Signable, TypedField
 from custody.policy.document import DOCUMENT_BYTES_MAX, parse_policy, policy_hash
@@ -109,8 +109,9 @@ def check_document(document: bytes, previous: Policy | None, *, name: str = "pol
     policy = parse_policy(document, name=name)
     if not document.endswith(b"\n") or MARKER in document:
         raise Refused(Reason.MALFORMED, f"{name}: a document ends with a line end")
-    if policy.rule(ROTATION_RULE) is not None:
-        raise Refused(Reason.MALFORMED, f"{name}: rule {ROTATION_RULE!r} is the roster's own")
+    for rule in policy.rules:
+        if rule.id in KIND_OF_RULE and rule.scope.admits("kinds", "withdrawal"):
+            raise Refused(Reason.MALFORMED, f"{name}: rule {rule.id!r} is the roster's own")
     follows = (1, b"") if previous is None else (previous.serial + 1, previous.hash)
     if (policy.serial, policy.previous) != follows:
         what = f"{name}: version {policy.serial} does not follow version {follows[0] - 1}"

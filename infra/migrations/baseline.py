@@ -42,6 +42,10 @@ CHAPTERS: dict[str, tuple[str, str]] = {
         screening_cases screening_answers screening_releases
         velocity_reservations velocity_totals prices stops""",
     ),
+    "policies": (
+        "The versions of the policy, and how the next one comes into force.",
+        "policies policy_drafts policy_proposals policy_approvals",
+    ),
     "keys": ("What was signed, and who may ask.", ""),
 }
 """Name -> what it is about and its tables; the last chapter has all the others."""

@@ -8,8 +8,8 @@ from alembic import op
 from custody.db import Bytes, Int64, Text
 from infra.migrations import ddl
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -18,7 +18,6 @@ def upgrade() -> None:
     """Create the tables."""
     _idempotency_keys()
     _issued_keys()
-    _policies()
     _api_keys()
 
 
@@ -56,22 +55,6 @@ def _issued_keys() -> None:
         sa.UniqueConstraint("chain", "public_key"),
         sqlite_strict=True,
     )
-
-
-def _policies() -> None:
-    op.create_table(
-        "policies",
-        sa.Column("serial", Int64, autoincrement=False, nullable=False),
-        sa.Column("hash", Bytes, nullable=False),
-        sa.Column("body", Bytes, nullable=False),
-        sa.Column("in_force_from_ns", Int64, nullable=False),
-        sa.Column("recorded_by", Text, nullable=False),
-        sa.Column("recorded_at_ns", Int64, nullable=False),
-        sa.PrimaryKeyConstraint("serial"),
-        sa.UniqueConstraint("hash"),
-        sqlite_strict=True,
-    )
-    ddl.append_only("policies", keys=[["hash"], ["serial"]])
 
 
 def _api_keys() -> None:
