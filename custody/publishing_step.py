@@ -6,11 +6,12 @@ from functools import partial
 
 from core.clock import Clock
 from core.errors import Reason, Refused
+from custody import policy_proposals as rows
 from custody import publishing
 from custody.db import Database
 from custody.keys.publication import Publication
 from custody.keys.service import KeyService
-from custody.publishing import Proposal, ProposalState
+from custody.policy_proposals import Proposal, ProposalState
 
 _LATER = frozenset({Reason.TOO_EARLY, Reason.SIGNER_CLOCK})
 """What the signer says of a version that it will take when it is asked again."""
@@ -23,12 +24,12 @@ def step(db: Database, signer: KeyService, *, clock: Clock) -> int:
     """
     moved, now_ns = 0, clock.now_ns()
     with db.read() as conn:
-        waiting = publishing.in_states(conn, {ProposalState.DUE})
+        waiting = rows.in_states(conn, {ProposalState.DUE})
     if any(row.due_ns is not None and row.due_ns <= now_ns for row in waiting):
         moved += db.run(partial(publishing.activate, now_ns=now_ns))
     with db.read() as conn:
-        rows = publishing.in_states(conn, {ProposalState.APPROVED}) + publishing.to_stop(conn)
-        handed = [(row, publishing.publication_of(conn, row)) for row in rows]
+        asked = rows.in_states(conn, {ProposalState.APPROVED}) + publishing.to_stop(conn)
+        handed = [(row, publishing.publication_of(conn, row)) for row in asked]
     return moved + sum(_hand_over(db, signer, row, said, now_ns) for row, said in handed)
 
 

@@ -16,10 +16,11 @@ from app.api.shapes import Asked, Limit, Shown
 from app.api.units import instant
 from core.errors import Reason, Refused
 from custody import policies, publishing
+from custody import policy_proposals as proposals
 from custody.keys.publication import publication_signable
 from custody.keys.roster import Verdict
 from custody.policy.document import DOCUMENT_BYTES_MAX, parse_policy
-from custody.publishing import Proposal
+from custody.policy_proposals import Proposal
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -74,7 +75,7 @@ def list_policies(shop: In, limit: Limit = 50) -> VersionsView:
     platform = shop.context.platform
     with platform.db.read() as conn:
         now = policies.in_force(conn, platform.clock.now_ns())
-        rows = publishing.all_of(conn, limit=limit)
+        rows = proposals.all_of(conn, limit=limit)
         shown = [_proposed(conn, row, now.hash) for row in rows]
         if now.hash not in {row.hash for row in rows}:
             shown.append(_first(now.hash, now.serial))
@@ -87,7 +88,7 @@ def read_policy(policy_hash: str, caller: Caller, shop: In) -> VersionDetail:
     hash_, platform = _hash(policy_hash), shop.context.platform
     with platform.db.read() as conn:
         now = policies.in_force(conn, platform.clock.now_ns())
-        row = publishing.find(conn, hash_)
+        row = proposals.find(conn, hash_)
         if row is None:
             body = policies.body_of(conn, hash_)
             found = _first(hash_, parse_policy(body).serial, is_in_force=hash_ == now.hash)
@@ -156,7 +157,7 @@ def _proposed(conn: sa.Connection, row: Proposal, in_force: bytes) -> VersionVie
         state=row.state.value,
         in_force=row.hash == in_force,
         authors=list(row.authors),
-        said=_said(publishing.verdicts(conn, row.hash)),
+        said=_said(proposals.verdicts(conn, row.hash)),
         quorum=before.publish.quorum.text,
         delay_s=before.publish.delay_ns // 10**9,
         due=None if row.due_ns is None else instant(row.due_ns),
@@ -164,7 +165,7 @@ def _proposed(conn: sa.Connection, row: Proposal, in_force: bytes) -> VersionVie
     )
 
 
-def _said(said: Sequence[publishing.Said]) -> list[SaidView]:
+def _said(said: Sequence[proposals.Said]) -> list[SaidView]:
     return [
         SaidView(person=one.person, verdict=one.approval.verdict.value, at=instant(one.at_ns))
         for one in said

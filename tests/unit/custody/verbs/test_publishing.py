@@ -13,13 +13,13 @@ from chains.base import NATIVE
 from chains.fake import FakeChain, FakeWorld
 from core.clock import SECOND_NS
 from core.errors import Reason, Refused
-from custody import policies, publishing, publishing_step
+from custody import policies, policy_proposals, publishing, publishing_step
 from custody.keys.desk import KeyDesk
 from custody.keys.publication import sign_publication
 from custody.keys.roster import Verdict
 from custody.policy.document import BadPolicy
 from custody.policy.rules import Policy
-from custody.publishing import Proposal, ProposalState
+from custody.policy_proposals import Proposal, ProposalState
 from custody.withdrawals.states import WithdrawalState
 from tests.support.house import House, officer_key, open_house
 from tests.support.policies import document, required
@@ -86,7 +86,7 @@ def step(house: House) -> int:
 
 def state(house: House, row: Proposal) -> Proposal:
     with house.platform.db.read() as conn:
-        return publishing.get(conn, row.hash)
+        return policy_proposals.get(conn, row.hash)
 
 
 def signers_policies(house: House) -> list[int]:
@@ -254,7 +254,7 @@ def test_the_signer_refuses_what_the_database_made_up(house: House) -> None:
     """Whoever writes the rows has no officers' keys: the version in force stays at the signer."""
     row = propose(house, following(house))
     say(house, row, "ada")
-    table = publishing.policy_proposals
+    table = policy_proposals.policy_proposals
     house.platform.db.run(
         lambda conn: conn.execute(
             table.update().values(state="approved", approved_at_ns=house.clock.now_ns())
