@@ -107,11 +107,19 @@ def newest(conn: sa.Connection) -> Newest | None:
     return None if row is None else Newest(row.serial, row.hash, row.in_force_from_ns)
 
 
-def in_force(conn: sa.Connection, now_ns: int) -> Policy:
-    """Return the newest version whose time has come. Refused: unknown_policy (there is none)."""
+def in_force(conn: sa.Connection, now_ns: int, *, since: bytes | None = None) -> Policy:
+    """Return the newest version whose time has come. Refused: unknown_policy (there is none).
+
+    since: the hash of one that was in force before; a clock that steps back brings no older one
+    back.
+    """
+    has_come = policies.c.in_force_from_ns <= now_ns
+    if since is not None:
+        before = sa.select(policies.c.serial).where(policies.c.hash == since).scalar_subquery()
+        has_come = sa.or_(has_come, policies.c.serial <= before)
     row = conn.execute(
         sa.select(policies.c.hash, policies.c.body)
-        .where(policies.c.in_force_from_ns <= now_ns)
+        .where(has_come)
         .order_by(policies.c.serial.desc())
         .limit(1)
     ).one_or_none()

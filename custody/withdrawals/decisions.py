@@ -73,6 +73,17 @@ def of(conn: sa.Connection, cause_id: str, *, limit: int = PER_CAUSE_MAX) -> lis
     return [_stored(row) for row in conn.execute(query)]
 
 
+def last_policy(conn: sa.Connection) -> bytes | None:
+    """Return the hash of the policy of the newest request's decision, None before the first."""
+    query = (
+        sa.select(decisions.c.policy_hash)
+        .where(decisions.c.moment == Moment.REQUEST.value)
+        .order_by(decisions.c.decision_no.desc())
+        .limit(1)
+    )
+    return conn.execute(query).scalar_one_or_none()
+
+
 def is_full(conn: sa.Connection, cause_id: str) -> bool:
     """Return whether a cause has as many decisions as are kept of what waits."""
     query = sa.select(sa.func.count()).where(decisions.c.cause_id == cause_id)

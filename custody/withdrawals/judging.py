@@ -97,7 +97,7 @@ def at_request(
 
     Refused: unknown_policy.
     """
-    policy = policies.in_force(conn, now_ns)
+    policy = _in_force(conn, now_ns)
     request, facts = _gather(conn, policy, payment, terms, now_ns, Moment.REQUEST)
     return Judged(policy, recorded(policy, request, facts))
 
@@ -126,7 +126,10 @@ def at_release(
     With the policy of its request, the newest denies and the newest price. Refused: unknown_policy.
     """
     taken = taken_of(conn, row.withdrawal_id)
-    policy, newest = policies.get(conn, taken.policy_hash), policies.in_force(conn, now_ns)
+    policy, newest = (
+        policies.get(conn, taken.policy_hash),
+        policies.in_force(conn, now_ns, since=decisions.last_policy(conn)),
+    )
     was_contract = taken.request.destination.kind is DestinationKind.CONTRACT
     payment = Payment(
         cause_id=row.withdrawal_id,
@@ -143,6 +146,11 @@ def at_release(
     request, facts = _gather(conn, policy, payment, terms, now_ns, Moment.RELEASE)
     found = recorded(policy, request, facts, newest=newest, taken=taken.decision)
     return Judged(policy, found)
+
+
+def _in_force(conn: sa.Connection, now_ns: int) -> Policy:
+    """Return the policy of now: never an older one than the last decision was taken by."""
+    return policies.in_force(conn, now_ns, since=decisions.last_policy(conn))
 
 
 def taken_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,6 +12,7 @@ from chains.fake import FakeChain, FakeWorld
 from core.clock import SECOND_NS
 from core.entropy import SeededEntropy
 from core.ids import AssetNo, MarketNo
+from core.money import format_amount
 from custody.catalogue import MarketRow
 from custody.keys.attestation import AttestationKey
 from custody.keys.intent import TIME_LIMIT_NS
@@ -27,11 +29,16 @@ from custody.keys.signers.local import LocalSigner
 from custody.policy.document import parse_policy
 from custody.withdrawals.workflow import WithdrawalTerms
 from sweeper.policy import SweepRules
-from tests.support.policies import document
+from tests.support.policies import bucket, document, required
+from tests.support.policies import denied as denied_entry
 from tests.support.rails import FileKey, PasskeyOf, Rail, WalletKey
 
 PEOPLE = ("ada", "bea", "cai")
-POLICY = document(persons=PEOPLE)
+STALE_AFTER_S = 1_200
+DELAY_S = 90
+WINDOW_S = 3_600
+CUSTOMER_CAP, GLOBAL_CAP, NATIVE_CAP = 900, 2_000, 1_400_000
+"""What each customer and everybody may take in a window, in USD; and of the native coin."""
 SEED = Secret(SeededEntropy(1, "strongroom/simulation/keys").token_bytes(32))
 ATTESTATION_KEY = AttestationKey(
     Secret(SeededEntropy(1, "strongroom/simulation/attestation").token_bytes(32))
@@ -43,6 +50,23 @@ NATIVE_NO, TOKEN_NO, ODD_NO = AssetNo(1), AssetNo(2), AssetNo(3)
 MARKET_NO = MarketNo(1)
 TICK_MINOR, LOT_MINOR = 10, 100
 MAKER_PPM, TAKER_PPM = 500, 1_500
+
+
+def policy(serial: int = 1, previous: bytes = b"", denied: Sequence[int] = ()) -> bytes:
+    """Return the policy of a run: two rules, three windows, and whom a deny names at the moment."""
+    native = {"assets": [NATIVE], "chains": ["fake"], "window_s": WINDOW_S}
+    entries = [
+        required("small", max_usd="200", expiry_s=EXPIRY_NS // SECOND_NS),
+        required("slow", max_usd="800", delay_s=DELAY_S, expiry_s=EXPIRY_NS // SECOND_NS),
+        bucket("customer", "customer", str(CUSTOMER_CAP), window_s=WINDOW_S),
+        bucket("all", "global", str(GLOBAL_CAP), window_s=WINDOW_S),
+        bucket("native", "global", format_amount(NATIVE_CAP, 9), unit="coins", **native),
+    ]
+    if denied:
+        entries.append(denied_entry("named", "named", customers=list(denied)))
+    return document(
+        *entries, serial=serial, previous=previous, persons=PEOPLE, stale_after_s=STALE_AFTER_S
+    )
 
 
 def file_key(label: str) -> FileKey:
@@ -59,7 +83,7 @@ class Cast:
     stranger: Rail
     rosters: RosterChain
     book: PoliciesInMemory
-    """The one policy of every run, since ever."""
+    """What the signer has learned: the first version since ever."""
     law: Law
     assets: tuple[AssetSpec, ...]
     token: str
@@ -109,12 +133,7 @@ def gather(world: FakeWorld) -> Cast:
         attestation_key=ATTESTATION_KEY.public_key,
     )
     roster, book = sealed(roster), PoliciesInMemory()
-    signable = publication_signable(parse_policy(POLICY), (), Verdict.APPROVE)
-    said = tuple(
-        Approval(own[-1].row(name).public_key, Verdict.APPROVE, *own[-1].sign(signable))
-        for name, own in officers.items()
-    )
-    book.learn(Publication(POLICY, (), said), roster=roster, now_ns=0)
+    book.learn(published(officers, policy()), roster=roster, now_ns=0)
     return Cast(
         officers=officers,
         stranger=file_key("stranger"),
@@ -128,6 +147,16 @@ def gather(world: FakeWorld) -> Cast:
         hot=hot,
         gas=gas,
     )
+
+
+def published(officers: Mapping[str, Sequence[Rail]], body: bytes) -> Publication:
+    """Return a version as everybody signed it, each with the newest of his credentials."""
+    signable = publication_signable(parse_policy(body), (), Verdict.APPROVE)
+    said = tuple(
+        Approval(own[-1].row(name).public_key, Verdict.APPROVE, *own[-1].sign(signable))
+        for name, own in officers.items()
+    )
+    return Publication(body, (), said)
 
 
 def markets() -> list[MarketRow]:

@@ -38,6 +38,7 @@ from tests.simulation import model, own_keys
 from tests.simulation.machine import CHAIN, ENGINE, Machine
 from tests.simulation.officers import Officers
 from tests.simulation.people import People
+from tests.simulation.rulers import Rulers
 
 ALL = 1_000_000
 
@@ -49,6 +50,7 @@ class Bench:
     machine: Machine
     people: People
     officers: Officers
+    rulers: Rulers
     db: Database
     chain: FakeChain
     keys: Mapping[str, AccountKeys]

@@ -13,7 +13,7 @@ EXPECTED_REFUSALS = frozenset(
         Reason.BELOW_MINIMUM, Reason.ZERO_AMOUNT, Reason.AMOUNT_OUT_OF_RANGE,
         Reason.ILLEGAL_TRANSITION, Reason.APPROVAL_EXPIRED, Reason.ALREADY_APPROVED,
         Reason.INITIATOR_CANNOT_APPROVE, Reason.NOT_AN_OFFICER, Reason.BAD_SIGNATURE,
-        Reason.NOT_FOUND,
+        Reason.NOT_FOUND, Reason.ISSUED_IN_FUTURE,
     }
 )  # fmt: skip
 

@@ -255,7 +255,8 @@ class People:
         elif kind == "all":
             amount = max(1_000, self.available(customer_no, asset_no) - 50)
         elif kind == "own":
-            destination = dice.pick("deposit/to", sorted(self.addresses))
+            mine = [one for one, owner in self.addresses.items() if owner == customer_no]
+            destination = dice.pick("deposit/to", sorted(mine))
         elif kind in ("small", "zero"):
             amount = 99 if kind == "small" else 0
         elif kind == "bad":

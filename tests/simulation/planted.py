@@ -17,14 +17,15 @@ import sqlalchemy as sa
 import custody.keys.roster as roster
 import engine.recovery as recovery
 from chains.base import BlockRef, BroadcastOutcome, FeeRate, Payment
-from custody import deposit_rows, deposits, funding, settlement
+from custody import deposit_rows, deposits, funding, settlement, velocity
 from custody.db import next_number
 from custody.deposit_rows import DepositState
 from custody.keys import canonical
+from custody.policy.decision import Outcome
 from custody.spending import broadcast, effects, plan, rows, sign, sweep_items
 from custody.spending.rows import SpendState
 from custody.wallets import addresses
-from custody.withdrawals import states
+from custody.withdrawals import judging, states
 from custody.withdrawals.states import WithdrawalState, WithdrawalVerb
 from engine.simulated_files import SimulatedFile
 from engine.snapshot import sound_snapshots
@@ -211,6 +212,45 @@ def _journal_not_synced() -> list[Plant]:
     return [(SimulatedFile, "sync", lambda _file: None)]
 
 
+def _release_without_a_look() -> list[Plant]:
+    """Let every approved withdrawal go, whatever the policy says by then."""
+    honest = judging.at_release
+
+    def at_release(*what: Any, **more: Any) -> judging.Judged:
+        judged = honest(*what, **more)
+        yes = replace(judged.decision, outcome=Outcome.ALLOW, code="")
+        return replace(judged, record=replace(judged.record, decision=yes))
+
+    return [(judging, "at_release", at_release), (judging, "reprice", lambda *_arguments: None)]
+
+
+def _delay_forgotten() -> list[Plant]:
+    """Let a withdrawal go as soon as its quorum is there."""
+    honest = states.advance
+
+    def advance(conn: Any, row: Any, verb: WithdrawalVerb, **more: Any) -> Any:
+        if verb is WithdrawalVerb.APPROVE:
+            more["releasable_at_ns"] = more["now_ns"]
+        return honest(conn, row, verb, **more)
+
+    return [(states, "advance", advance)]
+
+
+def _limits_read_before_the_lock() -> list[Plant]:
+    """Believe that nobody else takes anything: each request sees an empty window."""
+
+    def used(_conn: Any, charges: Any, _now_ns: int, **_more: Any) -> dict[str, int]:
+        return {charge.key: 0 for charge in charges}
+
+    def reserve(conn: Any, charges: Any, *, owner: str, now_ns: int) -> tuple[()]:
+        honest(conn, [replace(one, cap=1 << 200) for one in charges], owner=owner, now_ns=now_ns)
+        return ()
+
+    honest = velocity.reserve
+    blind = (judging, "reprice", lambda *_arguments: None)
+    return [(velocity, "used", used), (velocity, "reserve", reserve), blind]
+
+
 BUGS: dict[str, Callable[[], list[Plant]]] = {
     "cursor moved before commit": _cursor_before_deposits,
     "refund on unknown broadcast": _refund_on_unknown,
@@ -227,6 +267,9 @@ BUGS: dict[str, Callable[[], list[Plant]]] = {
     "cancel after planning": _cancel_after_planning,
     "orphan not undone": _orphans_kept,
     "answered before the journal is durable": _journal_not_synced,
+    "release does not re-check": _release_without_a_look,
+    "delay of the rule forgotten": _delay_forgotten,
+    "limits of others not counted": _limits_read_before_the_lock,
 }
 
 

@@ -19,7 +19,7 @@ from chains.base import NATIVE
 from chains.fake import FakeWorld, FaultScript
 from core.clock import SECOND_NS, ManualClock
 from core.errors import Corrupt, Unavailable
-from custody import catalogue, chain_state, decided_deposits, deposit_rows, policies, settlement
+from custody import catalogue, chain_state, decided_deposits, deposit_rows, settlement
 from custody import funding as funding_rows
 from custody.db import Database
 from custody.deposit_rows import DepositState
@@ -37,10 +37,12 @@ from tests.simulation.counting import closing, note_crash
 from tests.simulation.crash import CrashPoints, SimulatedCrash
 from tests.simulation.dice import KeyedRandom
 from tests.simulation.invariants import Bench
+from tests.simulation.limits import limits
 from tests.simulation.machine import CHAIN, ENGINE, WORKERS, Broken, Machine, Odds
 from tests.simulation.officers import Officers
 from tests.simulation.people import People
 from tests.simulation.planted import planted
+from tests.simulation.rulers import Rulers
 from tests.simulation.trouble import Trouble
 
 STEPS = 300
@@ -57,6 +59,7 @@ WEIGHTS = {
     "cancel": 16, "resolve": 12, "deep_reorg": 6, "judge": 110, "address": 3,
     "clock": 14, "reorg": 10, "node": 10, "pool": 8,
     "fees": 6, "finality": 3, "tokens": 4, "poison": 2, "disk": 4, "death": 5, "snapshot": 6,
+    "price": 16, "deny": 5,
 }  # fmt: skip
 JOBS = {
     "funding": 6, "fake.follow": 6, "fake.finality": 4, "settlement": 6, "fake.withdrawals.plan": 4,
@@ -92,6 +95,7 @@ class World:
     people: People
     officers: Officers
     trouble: Trouble
+    rulers: Rulers
     bench: Bench
     ticks: int = 0
     rounds: int = 0
@@ -108,7 +112,9 @@ class World:
             "reorg": trouble.reorg, "resolve": self.officers.resolve,
             "deep_reorg": trouble.deep_reorg, "node": trouble.node, "pool": trouble.pool,
             "fees": trouble.fees, "finality": trouble.finality, "tokens": trouble.tokens,
-            "poison": self._poison, "disk": trouble.disk, "death": trouble.death,
+            "price": self.rulers.price,
+            "deny": self.rulers.deny, "poison": self._poison, "disk": trouble.disk,
+            "death": trouble.death,
             "snapshot": lambda: (machine.run(ENGINE, machine.snapshot, "snapshot"), None)[1],
         }  # fmt: skip
 
@@ -129,7 +135,7 @@ class World:
             if self.checking and self.ticks % CHEAP_EVERY == 0:
                 self.judge(invariants.CHEAP)
             if self.checking and self.ticks % DEAR_EVERY == 0:
-                self.judge(invariants.DEAR)
+                self.judge((*invariants.DEAR, limits))
 
     def judge(self, questions: tuple[invariants.Question, ...]) -> None:
         """Ask the judges; their findings break the run."""
@@ -168,7 +174,9 @@ class World:
         for key in (who.token, who.odd):
             chain.fund(who.hot, 10**9, key)
         restless: list[str] = []
+        self.rulers.publish(())
         for round_ in range(ROUNDS_MAX):
+            self.rulers.price_everything()
             self.officers.judge_everything()
             self.officers.resolve()
             self._round()
@@ -179,7 +187,7 @@ class World:
                 break
         else:
             raise Broken(f"I18: after {ROUNDS_MAX} rounds: {'; '.join(restless[:8])}")
-        self.judge((*invariants.CHEAP, *invariants.DEAR, end_books))
+        self.judge((*invariants.CHEAP, *invariants.DEAR, limits, end_books))
 
     def _round(self) -> None:
         self.machine.run(ENGINE, self.machine.renew, "lease")
@@ -320,9 +328,6 @@ def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = Tr
     who = cast.gather(chain_world)
     judge_db = Database.open(url, clock=clock, entropy=dice.entropy("judges"))
     judge_db.create_all()
-    judge_db.run(
-        lambda conn: policies.add(conn, cast.POLICY, in_force_from_ns=0, by="ada", now_ns=0)
-    )
     machine = Machine(
         url=url, dice=dice, clock=clock, world=chain_world, cast=who,
         crash=CrashPoints(dice, crash_ppm), faults=FaultScript(entropy=dice.entropy("node")),
@@ -333,8 +338,9 @@ def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = Tr
     honest = machine.honest_chain()
     keys = account_keys(cast.local_signer(honest.traits).account_xpub)
     officers = Officers(machine)
-    bench = Bench(machine, people, officers, judge_db, honest, keys)
-    world = World(seed, machine, people, officers, trouble, bench)
+    rulers = Rulers(machine)
+    bench = Bench(machine, people, officers, rulers, judge_db, honest, keys)
+    world = World(seed, machine, people, officers, trouble, rulers, bench)
 
     def on_death() -> None:
         with judge_db.read() as conn:
@@ -342,6 +348,7 @@ def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = Tr
 
     machine.on_death = on_death
     people.arrive()
+    rulers.begin(judge_db)
     for wallet in (who.hot, who.gas):
         chain_world.fund(wallet, 3_000_000)
     if begins:

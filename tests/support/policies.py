@@ -12,7 +12,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(f'"{one}"' for one in value) + "]"
+        return "[" + ", ".join(_text(one) for one in value) + "]"
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 

@@ -57,6 +57,15 @@ def test_a_version_is_in_force_from_its_time_on(db: Database) -> None:
         assert policies.get(conn, second).serial == 2
 
 
+def test_a_clock_that_steps_back_brings_no_older_version_back(db: Database) -> None:
+    first = add(db, FIRST, at_ns=10)
+    second = add(db, BODY.format(serial=2, previous=first.hex()).encode(), at_ns=20)
+    with db.read() as conn:
+        assert policies.in_force(conn, 15).serial == 1, "the control"
+        assert policies.in_force(conn, 15, since=first).serial == 1
+        assert policies.in_force(conn, 15, since=second).serial == 2
+
+
 def test_a_version_follows_the_last_one_or_is_refused(db: Database) -> None:
     first = add(db, FIRST, at_ns=10)
     assert add(db, FIRST, at_ns=99) == first, "again changes nothing"
