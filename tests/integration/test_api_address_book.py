@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx import Response
 
 from app.notices import WAITING_MAX, FolderNotifier
 from core.clock import DAY_NS
@@ -18,6 +19,7 @@ from custody.keys.secret import Secret
 from custody.withdrawals.notices import CodeNotice
 from tests.support.api import Caller, Front, open_front, problem_of
 from tests.support.databases import Databases
+from tests.support.policies import denied, required
 
 BOOK = "/v1/address-book"
 
@@ -164,3 +166,19 @@ def test_a_folder_that_nobody_empties_or_that_is_none_sends_nothing(tmp_path: Pa
         (full / str(n)).touch()
     with pytest.raises(Unavailable, match="nobody collects"):
         FolderNotifier(full).send_code(notice())
+
+
+def test_a_contract_at_the_destination_is_known_to_the_policy(front: Front, alice: Caller) -> None:
+    deny = denied("people-only", "no_contracts", destination_kinds=["contract"])
+    front.house.adopt(required(), deny)
+
+    def ask(to: str, key: str) -> Response:
+        body = {"asset": front.asset("TOK"), "amount": "0.5", "destination": to}
+        return alice.post("/v1/withdrawals", body, key=key)
+
+    vault, account = front.world.deploy("vault"), front.world.outsider("shop")
+    with front.running():
+        blocked = problem_of(ask(vault, "w1"), 403, "policy_blocked")
+        assert "no_contracts" in blocked["detail"]
+        assert ask(account, "w2").status_code == 201, "control: the same to a person"
+        assert ask(vault, "w1").json() == blocked
