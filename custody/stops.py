@@ -28,6 +28,7 @@ from custody.keys.stop_order import (
     decode_own,
     encode_signed,
     order_of,
+    reaches,
     scopes_over,
     verify_stop,
 )
@@ -131,8 +132,8 @@ def receive(
     """Take a pause, a freeze or a resumption; the same one again changes nothing.
 
     Refused: exists_with_other_content, unknown_chain, unknown_asset, unknown_customer, not_found
-    (a resumption of a pause that is not here), illegal_transition (of a freeze), and as
-    custody.keys.stop_order.verify_stop.
+    (a resumption of a pause that is not here), illegal_transition (of a freeze), intent_mismatch
+    (of a pause outside of its scope), and as custody.keys.stop_order.verify_stop.
     """
     order = order_of(signed.statement)
     known = find(conn, order.order_id)
@@ -156,7 +157,7 @@ def receive(
         )
     )
     for lifted in order.lifts:
-        _lift(conn, lifted, by=order.order_id, now_ns=now_ns)
+        _lift(conn, lifted, by=order, now_ns=now_ns)
     audit_log.record(
         conn, actor=by, action=f"stop.{order.kind.value}", subject=order.scope,
         detail={
@@ -279,16 +280,18 @@ def _take_over(
     return taken
 
 
-def _lift(conn: sa.Connection, stop_id: str, *, by: str, now_ns: int) -> None:
+def _lift(conn: sa.Connection, stop_id: str, *, by: StopOrder, now_ns: int) -> None:
     pause = find(conn, stop_id)
     if pause is None:
         raise Refused(Reason.NOT_FOUND, f"there is no pause {stop_id}")
     if pause.order.kind is not StatementKind.PAUSE:
         raise Refused(Reason.ILLEGAL_TRANSITION, f"{stop_id} is no pause; a freeze ends by itself")
+    if not reaches(by.scope, pause.order.scope):
+        raise Refused(Reason.INTENT_MISMATCH, f"{stop_id} is of {pause.order.scope}")
     conn.execute(
         stops.update()
         .where(stops.c.stop_id == stop_id, stops.c.lifted_at_ns.is_(None))
-        .values(lifted_at_ns=now_ns, lifted_by=by)
+        .values(lifted_at_ns=now_ns, lifted_by=by.order_id)
     )
 
 

@@ -23,6 +23,7 @@ from custody.keys.stop_order import (
     decode_own,
     encode_signed,
     order_of,
+    reaches,
     scopes_over,
     verify_stop,
 )
@@ -46,7 +47,7 @@ class StopBook:
         self._orders: dict[str, StopOrder] = {}
         self._papers: dict[str, SignedStop] = {}
         self._of_scope: defaultdict[str, list[StopOrder]] = defaultdict(list)
-        self._lifted: set[str] = set()
+        self._lifted: defaultdict[str, set[str]] = defaultdict(set)  # scopes of resumptions
         self._unsaved: set[str] = set()
         self._by_key: Counter[bytes] = Counter()
         for name in [] if storage is None else storage.names():
@@ -60,8 +61,9 @@ class StopBook:
         """Take an order; when it returns, a stop holds and is on the disk.
 
         The same order again changes nothing. Refused: exists_with_other_content (an id that another
-        order has), too_large (one key signed a thousand), and as verify_stop. Unavailable: the
-        disk; a stop holds all the same until the signer ends.
+        order has), too_large (one key signed a thousand), intent_mismatch (a pause outside of a
+        resumption's scope), and as verify_stop. Unavailable: the disk; a stop holds all the same
+        until the signer ends.
         """
         order = order_of(signed.statement)
         with self._lock:
@@ -73,6 +75,9 @@ class StopBook:
             if any(self._by_key[one.public_key] >= PER_KEY_MAX for one in signed.signatures):
                 raise Refused(Reason.TOO_LARGE, f"one key signed {PER_KEY_MAX} stops already")
             verify_stop(roster, signed, now_ns=now_ns)
+            for pause in (self._orders.get(lifted) for lifted in order.lifts):
+                if pause is not None and not reaches(order.scope, pause.scope):
+                    raise Refused(Reason.INTENT_MISMATCH, f"{pause.order_id} is of {pause.scope}")
             if known is None and order.kind is not StatementKind.RESUME:
                 self._unsaved.add(order.order_id)
                 self._take(signed)  # first: a disk that fails must not keep money moving
@@ -100,13 +105,17 @@ class StopBook:
     def _holds(self, order: StopOrder, now_ns: int) -> bool:
         if order.kind is StatementKind.FREEZE:
             return now_ns < order.until_ns
-        return order.kind is StatementKind.PAUSE and order.order_id not in self._lifted
+        lifted_by = self._lifted.get(order.order_id, ())
+        return order.kind is StatementKind.PAUSE and not any(
+            reaches(scope, order.scope) for scope in lifted_by
+        )
 
     def _take(self, signed: SignedStop) -> None:
         order = order_of(signed.statement)
         self._orders[order.order_id], self._papers[order.order_id] = order, signed
         self._of_scope[order.scope].append(order)
-        self._lifted.update(order.lifts)
+        for lifted in order.lifts:
+            self._lifted[lifted].add(order.scope)
         self._by_key.update({one.public_key for one in signed.signatures})
 
     def _save(self, signed: SignedStop) -> None:

@@ -3,7 +3,8 @@
     pause    one officer; nothing that its scope covers is signed until a quorum resumes it
     freeze   one officer for at most a day, a quorum for at most thirty; ends at its time, and
              nobody can shorten it: there is no statement that says so
-    resume   a quorum; names the pauses that it lifts, so that an old one never lifts a new pause
+    resume   a quorum; names the pauses that it lifts, so that an old one never lifts a new pause;
+             its scope holds theirs, so that nobody signs for a customer and lifts the platform's
 
 The subject of a statement is the scope: `platform`, `chain:NAME`, `asset:NAME/KEY` or
 `customer:NUMBER`. Its lines are
@@ -95,6 +96,13 @@ def scopes_over(
     """Return every scope that covers a payment."""
     own = (PLATFORM, chain_scope(chain), asset_scope(chain, asset_key))
     return frozenset({*own, *map(customer_scope, customers)})
+
+
+def reaches(wide: str, scope: str) -> bool:
+    """Return whether a resumption of one scope may lift a pause of another."""
+    if wide in (PLATFORM, scope):
+        return True
+    return wide.startswith("chain:") and chain_of_scope(wide) == chain_of_scope(scope)
 
 
 def chain_of_scope(scope: str) -> ChainId | None:

@@ -86,6 +86,25 @@ def test_what_a_pause_covers_is_not_signed_until_a_quorum_resumes_it(
     assert sign_once(room.guard, waiting)
 
 
+def test_a_quorum_that_resumes_a_customer_lifts_no_pause_of_the_platform(room: Guardroom) -> None:
+    place(room, "platform")
+    now_ns, mine = room.clock.now_ns(), SCOPES["customer"]
+    narrow = resume("resume_1", ["stop_one"], ADA, BEA, now_ns=now_ns, scope=mine)
+    assert reason(room, narrow) is Reason.INTENT_MISMATCH
+    assert is_paused(room, room.request())
+    early = resume("resume_2", ["stop_two"], ADA, BEA, now_ns=now_ns, scope=mine)
+    obey(room, early)
+    place(room, "platform", "stop_two")  # and none that comes later under its id
+    obey(room, resume("resume_3", ["stop_one"], ADA, BEA, now_ns=now_ns))
+    assert is_paused(room, room.request())
+    obey(room, resume("resume_4", ["stop_two"], ADA, BEA, now_ns=now_ns))
+    place(room, SCOPES["asset"], "stop_three")
+    wide = resume("resume_5", ["stop_three"], ADA, BEA, now_ns=now_ns, scope=SCOPES["chain"])
+    assert is_paused(room, room.request())
+    obey(room, wide)
+    assert sign_once(room.guard, room.request()), "control: a chain's reaches its assets"
+
+
 ELSEWHERE = {
     "chain": "chain:other",
     "asset": asset_scope(CHAIN, "other"),

@@ -69,6 +69,22 @@ def test_a_pause_makes_what_it_covers_wait_and_nothing_else(house: House, token:
     assert found(house, None, "native") == []
 
 
+def test_a_resumption_lifts_nothing_outside_of_its_scope(house: House, token: str) -> None:
+    alice, now_ns = house.customer("alice"), house.clock.now_ns()
+    place(house, "stop_one", "platform")
+    place(house, "stop_two", customer_scope(alice))
+    both = ["stop_one", "stop_two"]
+    scope = customer_scope(alice)
+    with pytest.raises(Refused) as refused:
+        receive(house, resume("resume_1", both, ADA, BEN, now_ns=now_ns, scope=scope))
+    assert refused.value.reason is Reason.INTENT_MISMATCH
+    assert found(house, alice, token) == [WAITS, WAITS], "none of it counts"
+    receive(house, resume("resume_2", both[1:], ADA, BEN, now_ns=now_ns, scope=scope))
+    assert found(house, alice, token) == [WAITS]
+    receive(house, resume("resume_3", both[:1], ADA, BEN, now_ns=now_ns))
+    assert found(house, alice, token) == []
+
+
 def test_a_freeze_blocks_until_its_time_and_cannot_be_lifted(house: House, token: str) -> None:
     now_ns = house.clock.now_ns()
     receive(house, freeze("freeze_1", "platform", ADA, now_ns=now_ns, hours=2))
