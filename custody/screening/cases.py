@@ -99,13 +99,14 @@ append_only(screening_answers)
 
 screening_releases = table(
     "screening_releases",
+    sa.Column("statement_id", Text, primary_key=True),
     sa.Column(
-        "withdrawal_id", Text, sa.ForeignKey("screening_cases.withdrawal_id"), primary_key=True
+        "withdrawal_id", Text, sa.ForeignKey("screening_cases.withdrawal_id"), nullable=False
     ),
-    sa.Column("statement_id", Text, nullable=False),
     sa.Column("persons", Text, nullable=False),
     sa.Column("answers", Bytes, nullable=False),
     sa.Column("at_ns", Int64, nullable=False),
+    sa.Index("ix_screening_releases_withdrawal", "withdrawal_id"),
 )
 append_only(screening_releases)
 
@@ -175,6 +176,20 @@ def is_released(conn: sa.Connection, withdrawal_id: WithdrawalId) -> bool:
         screening_releases.c.withdrawal_id == withdrawal_id
     )
     return conn.execute(query).first() is not None
+
+
+def released(conn: sa.Connection, withdrawal_id: WithdrawalId) -> frozenset[str]:
+    """Return every answer that officers had before them when they released the case, as `line`s."""
+    query = sa.select(screening_releases.c.answers).where(
+        screening_releases.c.withdrawal_id == withdrawal_id
+    )
+    seen = (bytes(one).decode().split("\n")[1:] for one in conn.execute(query).scalars())
+    return frozenset(each for lines in seen for each in lines)
+
+
+def line(provider: str, answer: Answer) -> str:
+    """Return an answer as officers sign it."""
+    return f"{provider} {answer.outcome} {answer.reference}"
 
 
 def step(
@@ -278,7 +293,7 @@ def statement_of(conn: sa.Connection, withdrawal_id: WithdrawalId, *, expires_ns
     if Outcome.FREEZE in outcomes or Outcome.HOLD not in outcomes:
         raise Refused(Reason.ILLEGAL_TRANSITION, "only a hold is released, and no freeze")
     lines = [f"{case.chain} {case.asset_key} {case.amount} to {case.address}"]
-    lines += [f"{name} {answer.outcome} {answer.reference}" for name, answer in said.items()]
+    lines += [line(name, answer) for name, answer in said.items()]
     name = derived_id("stmt", withdrawal_id, *lines)
     return Statement(name, StatementKind.RELEASE_SCREENING, withdrawal_id, tuple(lines), expires_ns)
 
@@ -299,7 +314,8 @@ def release(
     if statement != statement_of(conn, withdrawal_id, expires_ns=statement.expires_ns):
         raise Refused(Reason.INTENT_MISMATCH, "the case is another one than was signed")
     persons = verify_statement(roster, statement, signatures, now_ns=now_ns)
-    if is_released(conn, withdrawal_id):
+    same = screening_releases.c.statement_id == statement.statement_id
+    if conn.execute(sa.select(screening_releases.c.at_ns).where(same)).first() is not None:
         return
     conn.execute(
         screening_releases.insert().values(

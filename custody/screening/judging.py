@@ -123,7 +123,7 @@ def _by_providers(
     if not terms.providers:
         return []
     said = cases.answers(conn, withdrawal_id)
-    released = cases.is_released(conn, withdrawal_id)
+    released = cases.released(conn, withdrawal_id)
     found = []
     for name in terms.providers:
         answer = said.get(name)
@@ -132,6 +132,6 @@ def _by_providers(
             found.append(waiting)
         elif answer.outcome is Outcome.FREEZE:
             found.append(Finding(Verdict.BLOCK, FROZEN, name))
-        elif answer.outcome is Outcome.HOLD and not released:
+        elif answer.outcome is Outcome.HOLD and cases.line(name, answer) not in released:
             found.append(Finding(Verdict.WAIT, Reason.SCREENING_HOLD.value, f"{name} holds it"))
     return found

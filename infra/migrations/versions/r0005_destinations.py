@@ -300,16 +300,17 @@ def _screening_answers() -> None:
 def _screening_releases() -> None:
     op.create_table(
         "screening_releases",
-        sa.Column("withdrawal_id", Text, nullable=False),
         sa.Column("statement_id", Text, nullable=False),
+        sa.Column("withdrawal_id", Text, nullable=False),
         sa.Column("persons", Text, nullable=False),
         sa.Column("answers", Bytes, nullable=False),
         sa.Column("at_ns", Int64, nullable=False),
         sa.ForeignKeyConstraint(["withdrawal_id"], ["screening_cases.withdrawal_id"]),
-        sa.PrimaryKeyConstraint("withdrawal_id"),
+        sa.PrimaryKeyConstraint("statement_id"),
         sqlite_strict=True,
     )
-    ddl.append_only("screening_releases", keys=[["withdrawal_id"]])
+    op.create_index("ix_screening_releases_withdrawal", "screening_releases", ["withdrawal_id"])
+    ddl.append_only("screening_releases", keys=[["statement_id"]])
 
 
 def _travel_records() -> None:

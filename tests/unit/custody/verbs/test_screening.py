@@ -256,6 +256,34 @@ def test_officers_release_a_hold_and_only_the_one_they_saw(house: House, row: Wi
     assert found_of(house, subject_of(row), TERMS) == []
 
 
+def test_a_hold_that_comes_after_a_release_needs_a_release_of_its_own(
+    house: House, row: Withdrawal
+) -> None:
+    one, two, db = Oracle(Outcome.HOLD), Oracle(says=None), house.platform.db
+    begin(house, subject_of(row), TERMS)
+
+    def release() -> None:
+        with db.read() as conn:
+            seen = cases.statement_of(conn, row.withdrawal_id, expires_ns=1 << 62)
+        signed = [sign_statement(officer_key(person), seen) for person in ("ada", "ben")]
+        db.run(
+            partial(
+                cases.release, statement=seen, signatures=signed,
+                roster=house.platform.roster, now_ns=house.clock.now_ns(),
+            )
+        )  # fmt: skip
+
+    ask(house, one=one, two=two)
+    release()
+    assert found_of(house, subject_of(row), TERMS) == [WAIT_HOLD], "the other has not answered"
+    two.says = Outcome.HOLD
+    house.clock.advance(DAY_NS)
+    ask(house, one=one, two=two)
+    assert found_of(house, subject_of(row), TERMS) == [WAIT_HOLD], "nobody saw this one"
+    release()
+    assert found_of(house, subject_of(row), TERMS) == []
+
+
 # ---- the travel rule
 
 TRAVEL = ScreeningTerms(travel_threshold_usd=1_000 * USD)
