@@ -33,13 +33,15 @@ from custody.policy.request import (
     Finding,
     Movement,
     PolicyRequest,
+    Verdict,
 )
 from custody.policy.rules import Policy
 from custody.policy.scope import price_state, usd_value
 from custody.screening import judging as screening
 from custody.screening.judging import Subject
 from custody.wallets import addresses
-from custody.withdrawals import addressbook, decisions, security
+from custody.withdrawals import addressbook, book_rows, decisions, security
+from custody.withdrawals.book_rows import EntryState
 from custody.withdrawals.decisions import Stored
 from custody.withdrawals.states import INSIDE, Withdrawal
 from custody.withdrawals.terms import WithdrawalTerms
@@ -144,6 +146,8 @@ def at_release(
         standing=Standing.CONTRACT if was_contract else None,
     )
     request, facts = _gather(conn, policy, payment, terms, now_ns, Moment.RELEASE)
+    if (gone := _entry_gone(conn, row.customer_no, taken.request.destination)) is not None:
+        facts = replace(facts, destination=(*facts.destination, gone))
     found = recorded(policy, request, facts, newest=newest, taken=taken.decision)
     return Judged(policy, found)
 
@@ -151,6 +155,21 @@ def at_release(
 def _in_force(conn: sa.Connection, now_ns: int) -> Policy:
     """Return the policy of now: never an older one than the last decision was taken by."""
     return policies.in_force(conn, now_ns, since=decisions.last_policy(conn))
+
+
+def _entry_gone(
+    conn: sa.Connection, customer_no: CustomerNo, destination: Destination
+) -> Finding | None:
+    """Return a block when the entry that a payment was decided by was removed since.
+
+    Whether the book is obligatory does not matter: its rule may have asked for less because of it.
+    """
+    if destination.entry is None:
+        return None
+    if book_rows.get(conn, customer_no, destination.entry).state is EntryState.CONFIRMED:
+        return None
+    detail = f"{destination.entry} was removed"
+    return Finding(Verdict.BLOCK, Reason.NOT_IN_ADDRESS_BOOK.value, detail)
 
 
 def taken_of(conn: sa.Connection, withdrawal_id: WithdrawalId) -> Record:

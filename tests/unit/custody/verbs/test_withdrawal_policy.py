@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from chains.base import NATIVE, SpendKind
 from chains.fake import FakeWorld
@@ -20,7 +21,8 @@ from custody.keys.roster import Verdict
 from custody.policy.decision import Charge
 from custody.policy.record import decode_record, repeated
 from custody.spending import rows as spending_rows
-from custody.withdrawals import decisions, workflow
+from custody.withdrawals import addressbook, decisions, workflow
+from custody.withdrawals.book_rows import BookTerms, NewEntry
 from custody.withdrawals.states import Withdrawal, WithdrawalState
 from tests.support.house import House
 from tests.support.policies import allowed, bucket, denied, required
@@ -355,3 +357,35 @@ def test_a_price_that_rose_above_the_limit_blocks_the_release(
     last = house.decisions(row.withdrawal_id)[-1]
     assert (last.outcome, last.code) == ("block", "above_cap")
     assert house.withdrawal(row.withdrawal_id).state is WithdrawalState.REJECTED
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_an_entry_that_a_rule_relied_on_and_that_is_removed_ends_the_payment(
+    house: House, world: FakeWorld, alice: CustomerNo, removed: bool
+) -> None:
+    """The book is not obligatory, but the rule asks for nobody because of the entry."""
+    house.adopt(allowed(in_book=True), required())
+    db, address = house.platform.db, world.outsider("shop")
+    entry = NewEntry("e1", alice, house.home.chain.traits.chain, address, "shop", "alice")
+    made = db.run(
+        lambda conn: addressbook.create(
+            conn, entry, terms=BookTerms(), entropy=house.platform.entropy, now_ns=0
+        )
+    )
+    entry_id = made.entry.entry_id
+
+    def confirmed(conn: sa.Connection) -> None:
+        assert made.notice is not None
+        addressbook.confirm(conn, alice, entry_id, made.notice.code, now_ns=0).checked()
+
+    db.run(confirmed)
+    house.clock.advance(4 * DAY_NS)
+    row = asked(house, world, alice, "shop")
+    assert row.state is WithdrawalState.APPROVED
+    if removed:
+        now_ns = house.clock.now_ns()
+        db.run(lambda conn: addressbook.remove(conn, alice, entry_id, by="alice", now_ns=now_ns))
+    house.step("withdrawals.plan")
+    row = house.withdrawal(row.withdrawal_id)
+    gone, there = (WithdrawalState.REJECTED, "not_in_address_book"), (WithdrawalState.PLANNED, None)
+    assert (row.state, row.reason) == (gone if removed else there)
