@@ -2,7 +2,8 @@
 
 A reservation counts from `reserve` until its window after `release` (the payment's first
 signature), or until `free` (nothing can be paid any more). For every t the sum of what counts at t
-stays within the cap of each charge that was accepted:
+stays within the cap of each charge that was accepted (but what left a window and is held again,
+because what was signed of it is dead, is back in it):
 
     reserved ........................ released ......... released + window
     |------------------- counts -----------------------|
@@ -183,6 +184,33 @@ def release(conn: sa.Connection, owner: str, now_ns: int) -> None:
         .where(mine, unreleased, velocity_reservations.c.freed_at_ns.is_(None))
         .values(released_at_ns=now_ns)
     )
+
+
+def hold_again(conn: sa.Connection, owner: str, now_ns: int) -> None:
+    """Take an owner's release back: what was signed is proven dead, and it will be paid otherwise.
+
+    It counts as from its reservation, until it is released once more. Of one that holds nothing,
+    was freed or is not released: changes nothing.
+    """
+    take_turn(conn)
+    held = {
+        key: row
+        for key, row in _held(conn, owner).items()
+        if row.released_at_ns is not None and row.freed_at_ns is None
+    }
+    if not held:
+        return
+    totals = _totals(conn, set(), held, now_ns)
+    for each in totals.values():
+        each.total += int(held[each.key].amount) - _counted(held[each.key], each)
+    conn.execute(
+        velocity_reservations.update()
+        .where(
+            velocity_reservations.c.owner == owner, velocity_reservations.c.freed_at_ns.is_(None)
+        )
+        .values(released_at_ns=None)
+    )
+    _store(conn, totals)
 
 
 def free(conn: sa.Connection, owner: str, now_ns: int) -> None:

@@ -181,6 +181,7 @@ def _end_batch(
         if arrived is None:
             batch_items.end(conn, item, ItemOutcome.PUT_BACK, fee=cost)
             _advance(conn, payment, WithdrawalVerb.PUT_BACK, now_ns)
+            velocity.hold_again(conn, payment.withdrawal_id, now_ns)
         else:
             batch_items.end(conn, item, ItemOutcome.FAILED, fee=cost)
             workflow.fail(conn, payment.withdrawal_id, reason=ITEM_FAILED, now_ns=now_ns)

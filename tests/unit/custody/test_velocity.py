@@ -147,3 +147,27 @@ def test_amounts_of_any_size_are_summed_exactly(conn: sa.Connection) -> None:
     rest = charge((1 << 254) - 1, cap=cap)
     assert velocity.reserve(conn, [rest], owner="c", now_ns=NOW) == ()
     assert used(conn, NOW) == cap
+
+
+def test_what_was_signed_and_is_dead_is_held_again_until_it_is_released_once_more(
+    conn: sa.Connection,
+) -> None:
+    assert reserve(conn, "a", 6)
+    velocity.release(conn, "a", NOW)
+    assert used(conn, NOW + WINDOW) == 0, "control: it would have left"
+    velocity.hold_again(conn, "a", NOW + WINDOW)
+    velocity.hold_again(conn, "a", NOW + WINDOW)
+    assert used(conn, NOW + 9 * WINDOW) == 6
+    assert velocity.reprice(conn, [charge(7)], owner="a", now_ns=NOW + 9 * WINDOW) == ()
+    velocity.release(conn, "a", NOW + 9 * WINDOW)
+    assert (used(conn, NOW + 10 * WINDOW - 1), used(conn, NOW + 10 * WINDOW)) == (7, 0)
+    velocity.free(conn, "a", NOW + 10 * WINDOW)
+    velocity.hold_again(conn, "a", NOW + 10 * WINDOW)
+    assert used(conn, NOW + 10 * WINDOW) == 0, "what is freed stays free"
+
+
+def test_what_is_held_again_inside_its_window_counts_once(conn: sa.Connection) -> None:
+    assert reserve(conn, "a", 6)
+    velocity.release(conn, "a", NOW)
+    velocity.hold_again(conn, "a", NOW + 1)
+    assert used(conn, NOW + 1) == 6

@@ -22,6 +22,7 @@ from custody.spending.rows import Spend, SpendState
 from custody.withdrawals import workflow
 from custody.withdrawals.states import Withdrawal, WithdrawalState
 from tests.support.house import House, open_house
+from tests.support.policies import bucket, required
 
 DEPOSIT = 10**6
 FEE = 50
@@ -307,10 +308,16 @@ def test_one_that_may_not_be_paid_makes_the_others_be_paid_alone(scene: Scene) -
     scene.check_books()
 
 
+@pytest.mark.parametrize("counted", [False, True])
 def test_a_batch_that_was_sent_and_can_be_paid_no_dearer_is_cancelled_and_paid_alone(
     scene: Scene,
+    counted: bool,
 ) -> None:
     """The approvals of one expire while it waits; all leave the batch, and the others are paid."""
+    if counted:
+        assets, chains = [scene.token], ["fake"]
+        day = bucket("day", "customer", "1000000", unit="coins", assets=assets, chains=chains)
+        scene.house.adopt(required(), day)
     asked = scene.asks("bob", "carol")
     scene.house.clock.advance(scene.house.home.terms.expiry_ns - 60 * SECOND_NS)
     late = scene.asks("dora", "emil")
