@@ -41,7 +41,9 @@ class FaultKind(enum.StrEnum):
 
 
 _READS = frozenset({"head", "final_head", "block_at", "payments_in", "balance_of", "used_nonces"})
-_ASKS = _READS | {"fee_rate", "tx_status", "check_identity", "simulate", "standing_of"}
+_ASKS = _READS | {
+    "fee_rate", "tx_status", "check_identity", "simulate", "standing_of", "payable_items",
+}  # fmt: skip
 
 APPLIES: Mapping[FaultKind, frozenset[str]] = {
     FaultKind.UNAVAILABLE: _ASKS | {"broadcast"},

@@ -71,8 +71,9 @@ def test_a_batch_is_its_own_accounts_call_and_nobody_elses() -> None:
     decoded = silent_chain().decode(payload(data), sender=PAYER)
     assert (decoded.is_batch, decoded.runs_own_code) == (True, True)
     assert [effect.destination for effect in decoded.effects] == [CUSTOMER, THIEF]
-    assert refused(payload(data), CUSTOMER) is Reason.UNKNOWN_CALL
-    assert refused(payload(data, to=raw_address(GOLD))) is Reason.UNKNOWN_CALL
+    assert refused(payload(data, gas=400_000), CUSTOMER) is Reason.UNKNOWN_CALL
+    elsewhere = payload(data, gas=400_000, to=raw_address(GOLD))
+    assert refused(elsewhere) is Reason.UNKNOWN_CALL
 
 
 def changed(place: int, word: int, data: bytes) -> bytes:
@@ -100,7 +101,7 @@ def changed(place: int, word: int, data: bytes) -> bytes:
     ],
 )
 def test_call_data_with_anything_out_of_place_is_refused(change: Any, reason: Reason) -> None:
-    assert refused(payload(change(pay_call(batch(*ITEMS))))) is reason
+    assert refused(payload(change(pay_call(batch(*ITEMS))), gas=400_000)) is reason
 
 
 def test_a_batch_has_at_most_sixty_four_items() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chains.base import NATIVE, BroadcastOutcome, Chain, FeeRate
+from chains.base import NATIVE, BroadcastOutcome, Chain, FeeRate, SpendItem, SpendKind
 from chains.fake import FakeChain, FakeWorld, Fault, FaultKind, FaultScript, open_fake
 from chains.fake.faults import APPLIES
 from chains.registry import ChainConfig, open_chain
@@ -52,6 +52,10 @@ def test_every_read_may_stay_without_answer(
     head, bob = world.mine(), world.outsider("bob")
     block = chain.block_at(1)
     assert block is not None
+    alice = Wallet(world)
+    unsigned = alice.unsigned(bob, 5, rate=FeeRate(max_rate=20, tip_rate=2))
+    single = alice.intent(alice.address, 5)
+    batch = replace(single, kind=SpendKind.BATCH, items=(SpendItem("wd_1", bob, 5),))
     calls = {
         "head": chain.head,
         "final_head": chain.final_head,
@@ -62,6 +66,9 @@ def test_every_read_may_stay_without_answer(
         "fee_rate": chain.fee_rate,
         "tx_status": lambda: chain.tx_status("00"),
         "check_identity": chain.check_identity,
+        "simulate": lambda: chain.simulate(unsigned),
+        "standing_of": lambda: chain.standing_of(bob, asset_key=NATIVE),
+        "payable_items": lambda: chain.payable_items(batch),
     }
     assert set(calls) == APPLIES[kind] - {"broadcast"}
     for name, call in calls.items():
