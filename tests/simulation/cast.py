@@ -44,6 +44,8 @@ ATTESTATION_KEY = AttestationKey(
     Secret(SeededEntropy(1, "strongroom/simulation/attestation").token_bytes(32))
 )
 EXPIRY_NS = 3_600 * SECOND_NS
+BATCH_MAX = 3
+"""Withdrawals in one transaction: some leave together, some alone."""
 TERMS = WithdrawalTerms(network_fee_max=60_000, expiry_ns=EXPIRY_NS)
 RULES = SweepRules(cost_multiple=3, fee_max=40_000, top_up_max=60_000, rate_max=200)
 NATIVE_NO, TOKEN_NO, ODD_NO = AssetNo(1), AssetNo(2), AssetNo(3)

@@ -7,7 +7,7 @@ from collections import Counter
 import sqlalchemy as sa
 
 from custody import deposit_rows
-from custody.spending import rows
+from custody.spending import batch_items, rows
 from custody.spending.rows import SpendState
 from custody.withdrawals import states
 from engine.types import Trade
@@ -17,7 +17,8 @@ from tests.simulation.machine import CHAIN
 REQUIRED = (
     "withdrawals signed", "crashes while money was in flight", "reorged deposits",
     "lost broadcasts", "sweeps", "top-ups", "bumps", "trades", "power losses", "overtaken",
-    "failed payments", "commit answers lost", "deep reorgs", "resolutions",
+    "failed payments", "commit answers lost", "deep reorgs", "resolutions", "batches signed",
+    "items of batches paid",
 )  # fmt: skip
 """What happens several times in any fifty seeds."""
 RARE = ("cancelled spends", "deposits taken back", "disk_freed")
@@ -46,6 +47,9 @@ def closing(bench: Bench) -> Counter[str]:
     kinds = Counter(entry.record.kind for entry in machine.shelf.entries())
     with bench.db.read() as conn:
         found["withdrawals signed"] = kinds["withdrawal"]
+        found["batches signed"] = kinds["batch"]
+        ends = conn.execute(sa.select(batch_items.batch_items.c.outcome)).scalars()
+        found.update(f"items of batches {end}" for end in ends if end is not None)
         spends = rows.all_of(conn, CHAIN)
         found["reservations of nonces"] = len(spends)
         done = Counter(spend.kind.value for spend in spends if spend.state is SpendState.CONFIRMED)

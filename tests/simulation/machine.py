@@ -162,7 +162,7 @@ class Machine:
         self.processes[name] = process
 
     def _platform(self, name: str, db: SeamDatabase, gate: Gate) -> Platform:
-        chain = SeamChain(self.world, faults=self.faults)
+        chain = SeamChain(self.world, faults=self.faults, batch_max=cast.BATCH_MAX)
         chain.gate = gate
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
         notary = Notary(cast.ATTESTATION_KEY, self.owners)

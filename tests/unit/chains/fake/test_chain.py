@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -56,7 +57,7 @@ def test_every_read_may_stay_without_answer(
     unsigned = alice.unsigned(bob, 5, rate=FeeRate(max_rate=20, tip_rate=2))
     single = alice.intent(alice.address, 5)
     batch = replace(single, kind=SpendKind.BATCH, items=(SpendItem("wd_1", bob, 5),))
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "head": chain.head,
         "final_head": chain.final_head,
         "block_at": lambda: chain.block_at(1),

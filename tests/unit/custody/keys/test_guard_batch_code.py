@@ -6,7 +6,7 @@ import pytest
 
 from chains.base import BlockRef, FeeRate, SpendItem, SpendKind
 from core.errors import Reason, Refused
-from custody.keys.authority import Together
+from custody.keys.authority import Allowance, Together
 from custody.keys.guard import SignRequest, sign_once
 from tests.unit.custody.keys.conftest import shelf_in_memory
 from tests.unit.custody.keys.evmroom import (
@@ -21,6 +21,9 @@ from tests.unit.custody.keys.evmroom import (
     room_of,
     silent_chain,
 )
+from tests.unit.custody.keys.tampered_policies import allowed
+
+RATE = FeeRate(10 * 10**9, 10**9)
 
 
 class Running(SilentChain):
@@ -78,3 +81,37 @@ def test_a_batch_is_signed_only_while_the_account_runs_code_of_the_roster(
         sign_once(room.guard, request)
     assert refused.value.reason is reason
     assert room.entries() == []
+
+
+def allowed_batch(room: EvmRoom, *names: str, nonce: int = 0, rate: FeeRate = RATE) -> SignRequest:
+    """Return a batch of payments that a rule allows without approvals."""
+    parts = [allowed(room, name).authority for name in names]
+    intents = [part.withdrawal for part in parts if isinstance(part, Allowance)]
+    items = tuple(SpendItem(i.withdrawal_id, i.destination, i.amount) for i in intents)
+    source = room.address(HOT)
+    spend = room.spend(
+        intents[0], source, spend_id=f"sp_{nonce}", kind=SpendKind.BATCH, cause_id=f"batch_{nonce}",
+        destination=source, amount=sum(item.amount for item in items), fee_max=10**16, items=items,
+    )  # fmt: skip
+    unsigned = room.guard.chain.build(spend, nonce=nonce, rate=rate, units=300_000)
+    return SignRequest(spend, Together(tuple(i for i in parts if isinstance(i, Allowance))),
+                       unsigned, HOT)  # fmt: skip
+
+
+def test_the_window_of_a_mandate_counts_every_payment_of_a_batch() -> None:
+    """Room for two in a day, whether alone or together; a replacement takes nothing more."""
+    room = room_of(shelf_in_memory()).with_guard(chain=silent_chain(kind=Running))
+
+    def refused(request: SignRequest) -> Reason:
+        with pytest.raises(Refused) as found:
+            sign_once(room.guard, request)
+        return found.value.reason
+
+    assert refused(allowed_batch(room, "wd_1", "wd_2", "wd_3")) is Reason.POLICY_BLOCKED
+    sign_once(room.guard, allowed_batch(room, "wd_1", "wd_2"))
+    (entry,) = room.entries()
+    assert entry.record.authority == "mandate,mandate"
+    dearer = FeeRate(12 * 10**9, 2 * 10**9)
+    sign_once(room.guard, allowed_batch(room, "wd_1", "wd_2", rate=dearer))
+    assert refused(allowed(room, "wd_3", nonce=1)) is Reason.POLICY_BLOCKED
+    assert refused(allowed_batch(room, "wd_3", nonce=1)) is Reason.POLICY_BLOCKED
