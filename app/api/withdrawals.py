@@ -214,7 +214,10 @@ def _survey(
             return None
         if states.by_client_id(conn, owner, client_id) is not None:
             return None
-    return destinations.survey(home.chain, asked.destination, asset_key=asset.spec.key)
+    return destinations.survey(
+        home.chain, asked.destination, asset_key=asset.spec.key,
+        roster=shop.context.platform.roster,
+    )  # fmt: skip
 
 
 async def _outcome(shop: Shop, row: Withdrawal | None) -> Withdrawal:

@@ -13,10 +13,11 @@ import re
 import sqlalchemy as sa
 
 from chains.base import Chain, Standing
-from core.errors import Reason
+from core.errors import Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody import catalogue, chain_state
 from custody.db import Int64, Text, next_number, table
+from custody.keys.roster import Roster
 from custody.policy.request import DestinationKind, Finding, Verdict
 from custody.wallets import addresses
 
@@ -37,12 +38,16 @@ used_destinations = table(
 """Where each customer's money was to go, in the order in which addresses were first used."""
 
 
-def survey(chain: Chain, address: str, *, asset_key: str) -> Standing:
+def survey(chain: Chain, address: str, *, asset_key: str, roster: Roster | None = None) -> Standing:
     """Ask the nodes what stands at an address; before any transaction.
 
-    Refused: as parse_address. Unavailable: nobody answered, and then nothing may be held for it.
+    roster: names the contracts that accounts of ours run, where money would be lost. Refused: as
+    parse_address. Unavailable: nobody answered, and then nothing may be held for it.
     """
-    return chain.standing_of(chain.parse_address(address), asset_key=asset_key)
+    canonical = chain.parse_address(address)
+    if roster is not None and roster.allows_delegate(chain.traits.chain, canonical):
+        raise Refused(Reason.FORBIDDEN_DESTINATION, "a contract that accounts of ours run")
+    return chain.standing_of(canonical, asset_key=asset_key)
 
 
 def judge(

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from chains.base import NATIVE, Standing
-from chains.fake import FakeWorld
+from chains.fake import FakeChain, FakeWorld
 from core.clock import DAY_NS, ManualClock
 from core.entropy import SeededEntropy
 from core.errors import Reason, Refused
@@ -17,6 +17,7 @@ from core.ids import ChainId, CustomerNo
 from custody import audit_log, catalogue, chain_state
 from custody.access import Role, issue
 from custody.db import Database
+from custody.keys.roster import Delegate
 from custody.keys.secret import Secret
 from custody.policy.request import Destination, DestinationKind, Finding, Verdict
 from custody.withdrawals import addressbook, book_rows, destinations, security
@@ -24,6 +25,7 @@ from custody.withdrawals.addressbook import Created
 from custody.withdrawals.book_rows import BookTerms, Entry, EntryState, NewEntry
 from custody.withdrawals.destinations import likeness
 from custody.withdrawals.security import SecurityChange
+from tests.support.house import make_roster
 
 CHAIN = ChainId("fake")
 TERMS = BookTerms(tries_max=3, codes_max=2, entries_max=4)
@@ -369,6 +371,15 @@ def test_what_the_node_found_decides_the_kind(
 ) -> None:
     destination, against = seen(db, alice, SHOP, 0, standing=standing)
     assert (destination.kind, against) == (kind, codes)
+
+
+def test_the_contracts_that_our_accounts_run_are_no_destination() -> None:
+    world = FakeWorld()
+    chain, ours, other = FakeChain(world), world.deploy("delegate"), world.deploy("other")
+    roster = make_roster(delegates=(Delegate(chain.traits.chain, ours),))
+    survey = partial(destinations.survey, chain, asset_key=NATIVE, roster=roster)
+    assert refusal(lambda: survey(ours)) is Reason.FORBIDDEN_DESTINATION
+    assert survey(other) is Standing.CONTRACT, "control"
 
 
 def test_every_listed_tokens_contract_is_forbidden(db: Database, alice: CustomerNo) -> None:
