@@ -30,7 +30,7 @@ approvals = table(
     sa.Column("signature", Bytes, nullable=False),
     sa.Column("evidence", Bytes, nullable=False),
     sa.Column("at_ns", Int64, nullable=False),
-    sa.UniqueConstraint("withdrawal_id", "public_key"),
+    sa.UniqueConstraint("withdrawal_id", "public_key", "signature"),
 )
 append_only(approvals)
 

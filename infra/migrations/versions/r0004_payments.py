@@ -221,10 +221,12 @@ def _approvals() -> None:
         sa.Column("at_ns", Int64, nullable=False),
         sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawals.withdrawal_id"]),
         sa.PrimaryKeyConstraint("approval_no"),
-        sa.UniqueConstraint("withdrawal_id", "public_key"),
+        sa.UniqueConstraint("withdrawal_id", "public_key", "signature"),
         sqlite_strict=True,
     )
-    ddl.append_only("approvals", keys=[["approval_no"], ["withdrawal_id", "public_key"]])
+    ddl.append_only(
+        "approvals", keys=[["approval_no"], ["withdrawal_id", "public_key", "signature"]]
+    )
 
 
 def _batch_items() -> None:
