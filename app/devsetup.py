@@ -278,6 +278,7 @@ def _write_files(
     tables: dict[str, dict[str, object]] = {
         "database": {"url": database_url or f"sqlite:///{folder.resolve() / 'strongroom.db'}"},
         "data": {"folder": "data"},
+        "address_book": {"notices_folder": "notices"},
         "http": {"host": setup.http_host, "port": setup.http_port},
         "catalogue": {"assets_file": "assets.toml", "markets_file": "markets.toml"},
         "officers": {
