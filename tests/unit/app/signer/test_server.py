@@ -22,6 +22,7 @@ from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import CustomerNo
 from custody.keys.attestation import AddressClaim
 from custody.keys.guard import SignRequest
+from custody.keys.publication import Publication
 from custody.keys.service import SignerAway, SignerStatus
 from custody.keys.signers.base import KeyRef
 from tests.unit.app.signer.door import OWN, QUICK, Door, Open
@@ -41,6 +42,9 @@ def test_every_verb_comes_through(door: Door) -> None:
     proof = (ALPHA, KeyRef("hot", 0), "0xabc", b"challenge")
     assert client.prove_control(*proof) == service.prove_control(*proof)
     assert client.entries(0, 10) == []
+    publication = Publication(b"version = 1\n", ("ada",))
+    assert client.learn_policy(publication) == service.learn_policy(publication)
+    assert client.known_policy(3) == service.known_policy(3)
     assert client.status() == SignerStatus((ALPHA, BETA), 41, b"r" * 32)
     client.check()
 

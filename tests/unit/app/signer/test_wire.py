@@ -13,6 +13,8 @@ from app.signer_frames import (
     FRAME_BYTES_MAX,
     Attest,
     Entries,
+    Learned,
+    LearnPolicy,
     Sign,
     Status,
     body_bytes,
@@ -26,8 +28,12 @@ from app.signer_wire import (
     attest_of,
     claim_of,
     error_of_told,
+    learn_of,
+    learned_of,
+    publication_of,
     request_of,
     signed_of,
+    standing_of,
     state_of,
     status_of,
     told_of_error,
@@ -35,7 +41,9 @@ from app.signer_wire import (
 from core.errors import Corrupt, Reason, Refused, StrongroomError, Unavailable
 from core.ids import ChainId, CustomerNo
 from custody.keys.attestation import AddressClaim
-from custody.keys.service import SignerStatus
+from custody.keys.publication import Publication
+from custody.keys.roster import Approval, Verdict
+from custody.keys.service import PolicyStanding, SignerStatus
 from tests.unit.app.signer.stand_in import request
 
 
@@ -51,6 +59,21 @@ def test_a_request_crosses_whole(by: str) -> None:
     asked = request(by=by)
     (crossed,) = read_ask(body(Sign([request_of(asked)]))).requests  # type: ignore[union-attr]
     assert asked_of(crossed) == asked
+
+
+def test_a_publication_and_its_answer_cross_whole() -> None:
+    said = (
+        Approval(b"k" * 33, Verdict.APPROVE, b"s" * 70, b"{}"),
+        Approval(b"w" * 20, Verdict.REJECT, b"t" * 65),
+    )
+    publication = Publication(b"version = 1\n" * 9, ("ada", "ben"), said)
+    crossed = read_ask(body(learn_of(publication)))
+    assert isinstance(crossed, LearnPolicy)
+    assert publication_of(crossed) == publication
+    standing = PolicyStanding(7, b"h" * 32, 5, 1 << 62)
+    told = read_told(body(learned_of(standing)))
+    assert isinstance(told, Learned)
+    assert standing_of(told) == standing
 
 
 @pytest.mark.parametrize("owner", [None, CustomerNo(7)])

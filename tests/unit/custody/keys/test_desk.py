@@ -6,14 +6,20 @@ from dataclasses import replace
 
 import pytest
 
+from core.clock import DAY_NS, ManualClock
 from core.errors import Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody.keys.attestation import AddressClaim, AttestationKey, check_attestation
 from custody.keys.desk import KeyDesk, Notary
 from custody.keys.owners import OwnersInMemory
+from custody.keys.policy_book import PoliciesInMemory
+from custody.keys.policy_export import learned_by
+from custody.keys.ruling import Law
 from custody.keys.secret import Secret
-from custody.keys.service import REQUESTS_MAX, sign_one
+from custody.keys.service import REQUESTS_MAX, PolicyStanding, sign_one
 from tests.unit.custody.keys.guardroom import CHAIN, HOT, Guardroom
+from tests.unit.custody.keys.officers import ADA, BEA
+from tests.unit.custody.keys.policyroom import DOCUMENT, POLICY, published
 
 
 @pytest.fixture
@@ -99,3 +105,37 @@ def test_public_keys_come_in_their_order_and_control_is_proven(
         desk.prove_control(CHAIN, HOT, room.address("gas"), challenge)
     desk.check()
     desk.close()
+
+
+def test_a_desk_teaches_all_its_guards_one_policy_and_hands_out_what_it_learned(
+    room: Guardroom,
+) -> None:
+    book = PoliciesInMemory()
+    law = Law(book)
+    desk = KeyDesk({CHAIN: room.with_guard(law=law).guard}, book=book)
+    request = room.request()
+    assert refused(desk.sign([request])[0]) is Reason.UNKNOWN_POLICY
+    with pytest.raises(Refused) as caught:
+        desk.learn_policy(published(DOCUMENT, ADA))
+    assert caught.value.reason is Reason.QUORUM_NOT_MET
+    standing = desk.learn_policy(published(DOCUMENT, ADA, BEA))
+    now_ns = room.clock.now_ns()
+    assert standing == PolicyStanding(1, POLICY.hash, now_ns, now_ns)
+    assert len(sign_one(desk, request)) == 65
+    again = learned_by(desk, room.rosters.by_hash)
+    assert again.versions == book.versions
+    with pytest.raises(Refused) as caught:
+        desk.known_policy(2)
+    assert caught.value.reason is Reason.UNKNOWN_POLICY
+
+
+def test_a_signer_whose_clock_stepped_back_learns_nothing(room: Guardroom) -> None:
+    """It would count a delay from yesterday."""
+    book = PoliciesInMemory()
+    desk = KeyDesk({CHAIN: room.guard}, book=book)
+    room.sign(room.request())
+    past = room.with_guard(clock=ManualClock(room.clock.now_ns() - DAY_NS))
+    with pytest.raises(Refused) as caught:
+        KeyDesk({CHAIN: past.guard}, book=book).learn_policy(published(DOCUMENT, ADA, BEA))
+    assert (caught.value.reason, book.versions) == (Reason.SIGNER_CLOCK, ())
+    assert desk.learn_policy(published(DOCUMENT, ADA, BEA)).serial == 1

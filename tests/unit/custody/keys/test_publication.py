@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import SECOND_NS
 from core.errors import Corrupt, Reason, Refused
-from custody.keys.policy_book import PoliciesInMemory, PolicyShelf, read_policies
+from custody.keys.policy_book import KnownPolicy, PoliciesInMemory, PolicyShelf, read_policies
 from custody.keys.publication import (
     MARKER,
     Publication,
@@ -319,6 +319,46 @@ def test_a_file_that_is_cut_off_or_changed_anywhere_is_corrupt(shelf: PolicyShel
             read_policies(shelf.folder, roster_by_hash)
     path.write_bytes(whole)
     assert len(read_policies(shelf.folder, roster_by_hash)) == 2
+
+
+def rejected(known: KnownPolicy, *names: str) -> Publication:
+    noes = tuple(
+        sign_publication(officer_key(name), known.policy, known.publication.authors, Verdict.REJECT)
+        for name in names
+    )
+    return replace(known.publication, approvals=(*known.publication.approvals, *noes))
+
+
+def test_an_officer_stops_a_version_while_its_delay_runs(shelf: PolicyShelf) -> None:
+    second = shelf.versions[1]
+
+    def learn(said: Publication, now_ns: int) -> Reason | None:
+        try:
+            shelf.learn(said, roster=ROSTER, now_ns=now_ns)
+        except Refused as refused:
+            return refused.reason
+        return None
+
+    assert learn(rejected(second, "eve"), NOW_NS + 2) is None  # nobody of ours
+    forged = replace(rejected(second, "ada").approvals[-1], signature=b"s" * 64)
+    assert learn(replace(second.publication, approvals=(forged,)), NOW_NS + 2) is None
+    assert len(shelf.versions) == 2
+    assert learn(rejected(second, "cai"), NOW_NS + 2) is Reason.REJECTED_BY_OFFICER
+    for book in (shelf, PolicyShelf(shelf.folder, roster_by_hash)):
+        assert [one.policy.serial for one in book.versions] == [1]
+        with pytest.raises(Refused) as refused:
+            book.learn(second.publication, roster=ROSTER, now_ns=NOW_NS + 3)
+        assert refused.value.reason is Reason.REJECTED_BY_OFFICER
+    other = document((), after=shelf.versions[0].policy)
+    shelf.learn(published(other, ADA, BEA), roster=ROSTER, now_ns=NOW_NS + 3)
+    assert len(PolicyShelf(shelf.folder, roster_by_hash).versions) == 2
+
+
+def test_a_version_in_force_is_not_stopped_any_more(shelf: PolicyShelf) -> None:
+    second = shelf.versions[1]
+    late = second.in_force_from_ns
+    assert shelf.learn(rejected(second, "cai"), roster=ROSTER, now_ns=late) == second
+    assert len(shelf.versions) == 2
 
 
 def test_a_file_made_by_hand_needs_the_quorum_too(shelf: PolicyShelf) -> None:
