@@ -16,11 +16,13 @@ import sqlalchemy as sa
 
 import custody.keys.roster as roster
 import engine.recovery as recovery
+import tests.support.rails as rails
 from chains.base import BlockRef, BroadcastOutcome, FeeRate, Payment
 from custody import deposit_rows, deposits, funding, settlement, velocity
 from custody.db import next_number
 from custody.deposit_rows import DepositState
 from custody.keys import canonical
+from custody.keys.signable import Signable, TypedField
 from custody.policy.decision import Outcome
 from custody.spending import broadcast, effects, plan, rows, sign, sweep_items
 from custody.spending.rows import SpendState
@@ -187,10 +189,12 @@ def _sweep_of_undecided() -> list[Plant]:
 def _approval_of_anything() -> list[Plant]:
     """Have officers sign their verdict alone: it fits every withdrawal."""
 
-    def message(_intent: Any, verdict: roster.Verdict) -> bytes:
-        return canonical.encode(roster.APPROVAL_TAG, 1, (roster.Verdict(verdict).value,))
+    def signable(_intent: Any, verdict: roster.Verdict) -> Signable:
+        said = roster.Verdict(verdict).value
+        message = canonical.encode(roster.APPROVAL_TAG, 1, (said,))
+        return Signable(message, "Approval", (TypedField("verdict", "string", said),))
 
-    return [(roster, "approval_message", message)]
+    return [(owner, "approval_signable", signable) for owner in (roster, rails)]
 
 
 def _cancel_after_planning() -> list[Plant]:
