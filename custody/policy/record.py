@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ from custody.policy.rules import Policy
 
 RECORD_VERSION = 1
 RECORD_BYTES_MAX = 1 << 20
+DEPTH_MAX = 64
+_BRACKETS = re.compile(r"[][{}]")
 
 
 class Moment(enum.StrEnum):
@@ -120,6 +123,8 @@ def decode_record(text: str) -> Record:
     """Read a record back. Refused: malformed (also another spelling), unknown_version."""
     if len(text) > RECORD_BYTES_MAX:
         raise Refused(Reason.TOO_LARGE, "a record has at most 1 MiB")
+    if _is_deep(text):
+        raise Refused(Reason.MALFORMED, "a record of a decision is no deeper than its fields")
     try:
         page = json.loads(text)
         if page.get("version") != RECORD_VERSION:
@@ -331,3 +336,17 @@ def _text(number: int | None) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return None if text is None else int(text)
+
+
+def _is_deep(text: str) -> bool:
+    """Return whether brackets nest deeper than any record's.
+
+    Some libraries raise the interpreter's limit of recursion so far that a deep text would end the
+    process instead of raising an error.
+    """
+    depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > DEPTH_MAX:
+            return True
+    return False
