@@ -20,6 +20,7 @@ from custody.keys.roster import Roster
 from custody.policy.document import parse_policy
 from custody.policy.rules import Policy
 
+FIRST_SERIAL = 1
 CACHED = 64
 """Versions kept parsed."""
 
@@ -111,9 +112,9 @@ def in_force(conn: sa.Connection, now_ns: int, *, since: bytes | None = None) ->
     """Return the newest version whose time has come. Refused: unknown_policy (there is none).
 
     since: the hash of one that was in force before; a clock that steps back brings no older one
-    back.
+    back. The first version has no delay: it is in force wherever the clock stands.
     """
-    has_come = policies.c.in_force_from_ns <= now_ns
+    has_come = sa.or_(policies.c.in_force_from_ns <= now_ns, policies.c.serial == FIRST_SERIAL)
     if since is not None:
         before = sa.select(policies.c.serial).where(policies.c.hash == since).scalar_subquery()
         has_come = sa.or_(has_come, policies.c.serial <= before)

@@ -45,13 +45,13 @@ def serial(db: Database, now_ns: int) -> int:
         return policies.in_force(conn, now_ns).serial
 
 
-def test_a_version_is_in_force_from_its_time_on(db: Database) -> None:
-    first = add(db, FIRST, at_ns=10)
-    second = add(db, BODY.format(serial=2, previous=first.hex()).encode(), at_ns=20)
+def test_a_version_is_in_force_from_its_time_on_and_the_first_at_once(db: Database) -> None:
     with pytest.raises(Refused) as refused:
         serial(db, 9)
     assert refused.value.reason is Reason.UNKNOWN_POLICY
-    assert [serial(db, now_ns) for now_ns in (10, 19, 20, 99)] == [1, 1, 2, 2]
+    first = add(db, FIRST, at_ns=10)
+    second = add(db, BODY.format(serial=2, previous=first.hex()).encode(), at_ns=20)
+    assert [serial(db, now_ns) for now_ns in (9, 10, 19, 20, 99)] == [1, 1, 1, 2, 2]
     with db.read() as conn:
         assert policies.get(conn, first).serial == 1
         assert policies.get(conn, second).serial == 2
