@@ -13,8 +13,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from app.files import publication_name
-from app.opening import list_everything, open_platform
+from app.markets import assets_of
+from app.opening import open_database
 from app.settings import Settings
+from chains.assets import load_assets
 from core.clock import Clock
 from custody import catalogue, prices
 from custody.keys.officer_keys import load_officer_key
@@ -138,17 +140,18 @@ def write_dev_policy(folder: Path, document: bytes, key_files: Sequence[Path]) -
 
 
 def begin_dev_policy(settings: Settings, *, clock: Clock) -> None:
-    """List the assets, put the first policy in force, and say what every coin is worth."""
+    """List the assets and say what every coin is worth; nothing is asked of a signer or a node."""
     now_ns = clock.now_ns()
-    platform = open_platform(settings, clock=clock)
+    specs = assets_of(load_assets(settings.catalogue.assets_file), list(settings.chains))
+    db = open_database(settings)
 
     def apply(conn: sa.Connection) -> None:
-        for asset in catalogue.all_assets(conn):
-            said = Price(PRICES_USD[asset.spec.symbol] * 10**PRICE_SCALE, now_ns, "dev")
+        for spec in specs:
+            asset = catalogue.list_asset(conn, spec, now_ns=now_ns)
+            said = Price(PRICES_USD[spec.symbol] * 10**PRICE_SCALE, now_ns, "dev")
             prices.record(conn, asset.asset_no, said, by="dev", now_ns=now_ns)
 
     try:
-        list_everything(settings, platform)
-        platform.db.run(apply)
+        db.run(apply)
     finally:
-        platform.close()
+        db.close()
