@@ -12,17 +12,18 @@ answer is missing, incomplete or contradicts another one (the caller tries again
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from chains.incoming import BalanceChange, Block, Payment, Simulation, Standing
 from chains.multisig import Wallets
 from chains.outgoing import (
     BATCH_ITEMS_MAX,
     BlockRef,
     BroadcastOutcome,
     BroadcastResult,
+    Coin,
     Decoded,
     Effect,
     FeeRate,
@@ -83,81 +84,12 @@ class ChainTraits:
     """First step of derivation paths: 44, or 84 where witness programs are paid to."""
     spends_coins: bool = False
     """A transaction uses up coins (outpoints) of its sender instead of one nonce."""
+    uses_tickets: bool = False
+    """A transaction uses up a ticket (Decoded.ticket) instead of a nonce (ChainReader.tickets)."""
     batch_max: int = 0
     """Most payments that one transaction may make, each for itself; 0: there are no batches."""
     batches_coin: bool = True
     """Payments of the native coin are cheaper together than alone, whoever gets them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A header whose link to its parent is known. `body` belongs to the chain that made it."""
-
-    ref: BlockRef
-    parent_hash: str
-    time_s: int
-    body: object = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """Money that reached a watched address in one block.
-
-    Key: (chain, tx_id, position, asset_key).
-    """
-
-    tx_id: str
-    position: str
-    """Where in the transaction: log index, output, or path of the call frame."""
-    asset_key: str
-    to_address: str
-    from_address: str | None
-    amount: int
-    """Delivered, which is what counts."""
-    claimed: int
-    """What the event said; differs from amount only with an anomaly."""
-    anomaly: str | None = None
-    """Why a person should look (`delivered_less`, `not_delivered`, …).
-
-    The amount is still the delivered one.
-    """
-
-
-class Standing(enum.StrEnum):
-    """What stands at an address."""
-
-    ACCOUNT = "account"
-    """No code: whoever has the key, if anybody."""
-    CONTRACT = "contract"
-    """Code, which takes the asset as far as a simulation can tell."""
-    REFUSES = "refuses"
-    """Code that has no way to take the asset: a payment would fail."""
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceChange:
-    """One balance of a transaction's sender or receiver before and after it."""
-
-    address: str
-    asset_key: str
-    before: int
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What a transaction would do, as nodes ran it on the state after one block.
-
-    Fees are left out: they are not known before the transaction is included.
-    """
-
-    at: BlockRef
-    succeeded: bool
-    changes: tuple[BalanceChange, ...] = ()
-    others: tuple[str, ...] = ()
-    """Everything else that would change, in words; empty is what an honest payment has."""
-    detail: str = ""
-    """Why it would fail, in the node's words."""
 
 
 class ChainReader(Protocol):
@@ -192,8 +124,29 @@ class ChainReader(Protocol):
         """
         ...
 
+    def used_in(self, block: Block, outpoints: Collection[str]) -> Mapping[str, str]:
+        """Return which of these coins exactly this block uses up, and in which transaction.
+
+        Empty on chains without coins. Unavailable: as payments_in.
+        """
+        ...
+
+    def pending(self, watched: Collection[str]) -> Sequence[Payment]:
+        """Return the payments to watched addresses that wait for a block, as one node sees them.
+
+        To be shown and never counted: they may be replaced or forgotten at any moment. Empty on
+        chains whose waiting transactions nobody needs to see.
+        """
+        ...
+
     def balance_of(self, address: str, asset_key: str, at: BlockRef) -> int:
         """Return a balance in the state after exactly this block."""
+        ...
+
+    def balances_of(
+        self, addresses: Sequence[str], asset_key: str, at: BlockRef
+    ) -> Mapping[str, int]:
+        """Return the balances of many addresses in the state after exactly this block."""
         ...
 
     def standing_of(self, address: str, *, asset_key: str) -> Standing:
@@ -210,7 +163,15 @@ class ChainReader(Protocol):
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:
         """Return which of these coins are spent in the state after exactly this block.
 
-        None on chains without coins. Unavailable: a coin that no node has ever seen.
+        None on chains without coins. Tickets are asked for in the same way. Unavailable: a coin
+        that no node has ever seen.
+        """
+        ...
+
+    def tickets(self, sender: str, at: BlockRef) -> Sequence[str]:
+        """Return the tickets that a sender may use in the state after exactly this block.
+
+        A new transaction takes one that no other one of ours holds. Empty on chains without.
         """
         ...
 
@@ -233,10 +194,24 @@ class ChainWriter(Protocol):
         """Return the rate to pay now, clamped between the configured floor and cap."""
         ...
 
-    def fee_units(self, intent: SpendIntent) -> int:
+    def fee_units(self, intent: SpendIntent, coins: Sequence[Coin] = ()) -> int:
         """Return how many units (gas, virtual bytes) the transaction may use.
 
-        With its safety margin. Unavailable: it would fail as a whole.
+        With its safety margin; where coins are spent, with these as inputs (none: with as few as
+        can be). Unavailable: it would fail as a whole.
+        """
+        ...
+
+    def fee_extra(self, intent: SpendIntent) -> int:
+        """Return the native units that it costs at any rate: signatures, rent of what it opens."""
+        ...
+
+    def choose(
+        self, intent: SpendIntent, coins: Sequence[Coin], *, rate: FeeRate
+    ) -> tuple[Coin, ...]:
+        """Return the coins to carry out an intent with, of those that are free.
+
+        Refused: exceeds_available. A sweep takes all coins it is offered that are worth their fee.
         """
         ...
 
@@ -251,8 +226,22 @@ class ChainWriter(Protocol):
         """Return how many nonces of a sender are spent in the state after exactly this block."""
         ...
 
-    def build(self, intent: SpendIntent, *, nonce: int, rate: FeeRate, units: int) -> UnsignedTx:
-        """Build the one transaction that carries out the intent. Refused: fee_above_cap."""
+    def build(
+        self,
+        intent: SpendIntent,
+        *,
+        nonce: int,
+        rate: FeeRate,
+        units: int,
+        coins: Sequence[Coin] = (),
+        ticket: str = "",
+    ) -> UnsignedTx:
+        """Build the one transaction that carries out the intent.
+
+        Where coins are spent it uses all of these and no other, and what is left goes back to the
+        intent's source; where tickets are used, this one. Neither has a nonce: it is 0 in what is
+        built. Refused: fee_above_cap, exceeds_available (the coins do not pay for it).
+        """
         ...
 
     def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
@@ -294,8 +283,8 @@ class ChainWriter(Protocol):
         """Return what wallets of several owners need, None on a chain without them."""
         ...
 
-    def control_digest(self, challenge: bytes) -> bytes:
-        """Return the 32 bytes that prove control of an address once signed (EIP-191, …)."""
+    def control_digest(self, challenge: bytes, *, address: str) -> bytes:
+        """Return the bytes that prove control of an address once signed (EIP-191, BIP-322, …)."""
         ...
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
@@ -314,6 +303,7 @@ class Chain(ChainReader, ChainWriter, Protocol):
 __all__ = [
     "AssetSpec",
     "BATCH_ITEMS_MAX",
+    "BalanceChange",
     "Block",
     "BlockRef",
     "BroadcastOutcome",
@@ -323,6 +313,7 @@ __all__ = [
     "ChainReader",
     "ChainTraits",
     "ChainWriter",
+    "Coin",
     "Decoded",
     "Effect",
     "FeeRate",
@@ -331,6 +322,7 @@ __all__ = [
     "NATIVE",
     "Payment",
     "SignedTx",
+    "Simulation",
     "SpendIntent",
     "SpendItem",
     "SpendKind",

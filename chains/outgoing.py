@@ -92,6 +92,17 @@ def check_batch(intent: SpendIntent) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Coin:
+    """A coin of ours, which one transaction uses up. Only on chains that spend coins."""
+
+    outpoint: str
+    """Its name: the transaction that made it, and where in there."""
+    owner: str
+    """Address whose key must sign."""
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeeRate:
     """Price of one unit of transaction space, in native units.
 
@@ -164,14 +175,22 @@ class Decoded:
     """What it does depends on the code that its sender runs (ChainReader.delegate_of)."""
     relayed: Relayed | None = None
     """The effects are those of a wallet's transaction that travels inside this one."""
+    ticket: str = ""
+    """What it uses up, on chains where that is neither a number nor a coin: a value that stands on
+    the chain until one transaction, whether it succeeds or fails, replaces it."""
+    signers: tuple[str, ...] = ()
+    """Who signs `digest`, in the order of the signatures, where it is not the sender alone. The
+    first one pays the fee."""
 
     def claims(self, sender: str) -> tuple[str, ...]:
-        """Return what two transactions cannot both use: the sender's nonce, or the coins.
+        """Return what two transactions cannot both use: the sender's nonce, the coins, the ticket.
 
         Where a wallet's transaction is relayed, the wallet's nonce too.
         """
         if self.inputs:
             return tuple(one.outpoint for one in self.inputs)
+        if self.ticket:
+            return (self.ticket,)
         own = f"{sender}/{self.nonce}"
         inner = self.relayed
         return (own,) if inner is None else (own, f"{inner.wallet}/{inner.nonce}")

@@ -28,9 +28,15 @@ class ChainConfig:
     assets: tuple[AssetSpec, ...] = ()
     """The listed assets of this chain."""
     units_cap: int = 500_000
+    """Most units (gas, virtual bytes) one transaction may use."""
     batch_max: int = 0
     """Most payments in one transaction; 0: each is one of its own."""
-    """Most units (gas, virtual bytes) one transaction may use."""
+    confirmations: int = 6
+    """Blocks, its own included, that make one final where no rule of the chain says it."""
+    bands: tuple[tuple[int, int], ...] = ()
+    """(native amount, confirmations), rising: payments of at least so much wait for so many."""
+    tickets: tuple[str, ...] = ()
+    """Accounts on the chain that hold the tickets of our own senders."""
     reorg_limit: int = 128
     timeout_ms: int = 10_000
 

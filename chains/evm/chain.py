@@ -12,6 +12,7 @@ from chains.base import (
     BlockRef,
     BroadcastOutcome,
     BroadcastResult,
+    Coin,
     Decoded,
     FeeRate,
     SignedTx,
@@ -85,7 +86,7 @@ class EvmChain(EvmReader):
         votes = self._nodes.votes(lambda node: fees.base_fee_of(node.fee_history()), "fee history")
         return fees.plan_rate([vote.value for vote in votes], self._params)
 
-    def fee_units(self, intent: SpendIntent) -> int:
+    def fee_units(self, intent: SpendIntent, coins: Sequence[Coin] = ()) -> int:  # noqa: ARG002
         """Return the gas limit.
 
         Unavailable: would_revert (the simulation fails), an absurd estimate.
@@ -140,7 +141,16 @@ class EvmChain(EvmReader):
         owner = raw_address(sender)
         return self._nodes.agree(lambda node: node.used_nonces(owner, at.hash), "nonces")
 
-    def build(self, intent: SpendIntent, *, nonce: int, rate: FeeRate, units: int) -> UnsignedTx:
+    def build(
+        self,
+        intent: SpendIntent,
+        *,
+        nonce: int,
+        rate: FeeRate,
+        units: int,
+        coins: Sequence[Coin] = (),  # noqa: ARG002
+        ticket: str = "",  # noqa: ARG002
+    ) -> UnsignedTx:
         """Build the one transaction that carries out the intent.
 
         Refused: fee_above_cap, intent_mismatch, zero_amount, invalid_address,
@@ -227,7 +237,7 @@ class EvmChain(EvmReader):
                     )
         return TxStatus(known=any(vote.value[0] for vote in votes))
 
-    def control_digest(self, challenge: bytes) -> bytes:
+    def control_digest(self, challenge: bytes, *, address: str) -> bytes:  # noqa: ARG002
         """Return the EIP-191 personal-message digest of a challenge."""
         return personal_digest(challenge)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 
+from chains.accounts import AccountChain
 from chains.base import (
     BATCH_ITEMS_MAX,
     NATIVE,
@@ -41,7 +42,7 @@ DELEGATED = bytes.fromhex("ef0100")
 """How the code of an account begins that runs a contract's code. Source: EIP-7702."""
 
 
-class EvmReader:
+class EvmReader(AccountChain):
     """The reading half of one network."""
 
     def __init__(
@@ -146,10 +147,6 @@ class EvmReader:
         payments += self._token_payments(contents, is_watched)
         order = {tx.tx_id: place for place, tx in enumerate(contents.transactions)}
         return tuple(sorted(payments, key=lambda payment: order.get(payment.tx_id, len(order))))
-
-    def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:  # noqa: ARG002
-        """Return none: there are no coins here."""
-        return frozenset()
 
     def balance_of(self, address: str, asset_key: str, at: BlockRef) -> int:
         """Return what a quorum says an address holds after one block."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from chains.accounts import AccountChain
 from chains.base import (
     NATIVE,
     Block,
@@ -16,6 +17,7 @@ from chains.base import (
     BroadcastOutcome,
     BroadcastResult,
     ChainTraits,
+    Coin,
     Decoded,
     Effect,
     FeeRate,
@@ -43,7 +45,7 @@ UNITS_MARGIN = 15
 RATE_LIMIT = 1 << 64
 
 
-class FakeChain:
+class FakeChain(AccountChain):
     """One platform's connection to a world; throw it away and make another one after a crash.
 
     lying=True passes an INCOMPLETE list on as an empty one, which only a planted bug would do.
@@ -152,10 +154,6 @@ class FakeChain:
         """Return None: accounts run no code here, the chain itself has batches."""
         return None
 
-    def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:  # noqa: ARG002
-        """Return none: there are no coins here."""
-        return frozenset()
-
     def used_nonces(self, sender: str, at: BlockRef) -> int:
         """Return how many nonces are spent after exactly this block. Unavailable: unknown_block."""
         fault, top = self._ask("used_nonces")
@@ -209,7 +207,7 @@ class FakeChain:
             raise Refused(Reason.FORBIDDEN_DESTINATION, "a token contract")
         return text
 
-    def fee_units(self, intent: SpendIntent) -> int:
+    def fee_units(self, intent: SpendIntent, coins: Sequence[Coin] = ()) -> int:  # noqa: ARG002
         """Return how many units the transaction may use; tokens with a margin."""
         needed = units_of(intent.asset_key, len(intent.items))
         return needed if intent.asset_key == NATIVE else needed + UNITS_MARGIN
@@ -220,7 +218,16 @@ class FakeChain:
         self._check_intent(intent)
         return payable(intent, self._world.block(top).state.copy(), self._world.laws)
 
-    def build(self, intent: SpendIntent, *, nonce: int, rate: FeeRate, units: int) -> UnsignedTx:
+    def build(
+        self,
+        intent: SpendIntent,
+        *,
+        nonce: int,
+        rate: FeeRate,
+        units: int,
+        coins: Sequence[Coin] = (),  # noqa: ARG002
+        ticket: str = "",  # noqa: ARG002
+    ) -> UnsignedTx:
         """Build the one transaction that carries out the intent.
 
         Refused: intent_mismatch (another chain or network, a cancellation that pays),
@@ -318,13 +325,13 @@ class FakeChain:
         """Return None: there are no wallets of several owners."""
         return None
 
-    def control_digest(self, challenge: bytes) -> bytes:
+    def control_digest(self, challenge: bytes, *, address: str) -> bytes:  # noqa: ARG002
         """Return the 32 bytes that prove control of an address when signed."""
         return tx.control_digest_of(challenge, self._traits.network)
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
         """Return the 65-byte recoverable signature. Refused: bad_signature."""
-        digest = self.control_digest(challenge)
+        digest = self.control_digest(challenge, address=address)
         return tx.checked(signature, digest, signer=address, network=self._traits.network)
 
     def _check_intent(self, intent: SpendIntent) -> None:

@@ -29,7 +29,7 @@ def prove_control(
     public_key = signer.public_key(key)
     if chain.address_of(public_key) != address:
         raise Refused(Reason.UNKNOWN_KEY, address)
-    digest = chain.control_digest(challenge)
+    digest = chain.control_digest(challenge, address=address)
     check_digest(digest)
     signature = signer.sign(key, digest)
     check_signature(signature, digest, public_key)

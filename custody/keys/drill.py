@@ -223,7 +223,7 @@ def _checked_by(chain: Chain, target: Target, challenge: bytes, proof: bytes) ->
         pass
     if chain.address_of(target.public_key) != target.address.address:
         return None
-    digest = chain.control_digest(challenge)
+    digest = chain.control_digest(challenge, address=target.address.address)
     shapes = (proof,) if len(target.public_key) == 32 else (proof[:64], proof[1:65])
     if any(_verifies(target.public_key, digest, shape) for shape in shapes):
         return "openssl, derived public key"

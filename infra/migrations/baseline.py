@@ -23,7 +23,7 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     ),
     "chains": (
         "Followed chains, own addresses, and what arrived at them.",
-        "chain_states blocks incidents addresses deposits",
+        "chain_states blocks incidents addresses coins deposits",
     ),
     "engine": (
         "The road to the engine and back: funding, projector, lease, orders.",
@@ -32,7 +32,7 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     "payments": (
         "Withdrawals, and everything that leaves.",
         """decisions withdrawals withdrawal_events approvals lanes
-        spends spend_attempts spend_drafts sweep_items batch_items rotations
+        spends spend_attempts spend_drafts spend_claims sweep_items batch_items rotations
         wallet_proposals cosignatures wallet_pins""",
     ),
     "destinations": (

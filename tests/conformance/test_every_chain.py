@@ -257,12 +257,16 @@ def test_what_is_no_destination_is_refused_with_its_reason(harness: ChainHarness
 def test_a_proof_of_control_holds_for_one_address_and_challenge(harness: ChainHarness) -> None:
     alice, bob = wallet(harness, coins=0), wallet(harness, "bob", coins=0)
     chain, challenge = harness.chain, b"strongroom reserves 2027-01-01"
-    signature = alice.sign(chain.control_digest(challenge))
+    signature = alice.sign(chain.control_digest(challenge, address=alice.address))
     assert chain.control_proof(challenge, signature, address=alice.address)
     for words, signed, address in (
         (challenge, signature, bob.address),
         (challenge + b"!", signature, alice.address),
-        (challenge, bob.sign(chain.control_digest(challenge)), alice.address),
+        (
+            challenge,
+            bob.sign(chain.control_digest(challenge, address=alice.address)),
+            alice.address,
+        ),
         (challenge, signature[:-2], alice.address),
         (challenge, b"", alice.address),
     ):
@@ -275,5 +279,6 @@ def test_a_challenge_that_looks_like_a_transaction_has_another_digest(
 ) -> None:
     alice = wallet(harness, coins=0)
     unsigned = alice.unsigned(alice.intent(harness.outsider("bob"), 5))
-    assert harness.chain.control_digest(unsigned.payload) != unsigned.digest
-    assert harness.chain.control_digest(unsigned.digest) != unsigned.digest
+    for challenge in (unsigned.payload, unsigned.digest):
+        digest = harness.chain.control_digest(challenge, address=alice.address)
+        assert digest != unsigned.digest

@@ -185,7 +185,7 @@ def test_a_customer_takes_his_own_proof_home_and_it_verifies(
         platform, home = front.house.platform, front.house.home
 
         def signer(challenge: bytes, proof: bytes) -> str:
-            digest = home.chain.control_digest(challenge)
+            digest = home.chain.control_digest(challenge, address="")
             key = coincurve.PublicKey.from_signature_and_message(proof, digest, hasher=None)
             return home.chain.address_of(key.format())
 

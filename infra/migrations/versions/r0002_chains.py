@@ -20,6 +20,7 @@ def upgrade() -> None:
     _incidents()
     _addresses()
     _blocks()
+    _coins()
     _deposits()
 
 
@@ -101,6 +102,26 @@ def _blocks() -> None:
         sa.UniqueConstraint("chain", "hash"),
         sqlite_strict=True,
     )
+
+
+def _coins() -> None:
+    op.create_table(
+        "coins",
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("outpoint", Text, nullable=False),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("account", Text, nullable=False),
+        sa.Column("amount", Amount, nullable=False),
+        sa.Column("height", Int64, nullable=False),
+        sa.Column("used_tx", Text, nullable=True),
+        sa.Column("used_height", Int64, nullable=True),
+        sa.ForeignKeyConstraint(["chain", "address"], ["addresses.chain", "addresses.address"]),
+        sa.PrimaryKeyConstraint("chain", "outpoint"),
+        *amount_check("amount"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_coins_account", "coins", ["chain", "account", "used_height", "height"])
+    op.create_index("ix_coins_used", "coins", ["chain", "used_height"])
 
 
 def _deposits() -> None:

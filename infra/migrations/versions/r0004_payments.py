@@ -27,6 +27,7 @@ def upgrade() -> None:
     _batch_items()
     _cosignatures()
     _spend_attempts()
+    _spend_claims()
     _spend_drafts()
     _withdrawal_events()
     _sweep_items()
@@ -285,6 +286,20 @@ def _spend_attempts() -> None:
         sa.PrimaryKeyConstraint("spend_id", "attempt_no"),
         sa.UniqueConstraint("chain", "tx_id"),
         sa.CheckConstraint("cancels IN (0, 1)", name="cancels_flag").ddl_if(dialect="sqlite"),
+        sqlite_strict=True,
+    )
+
+
+def _spend_claims() -> None:
+    op.create_table(
+        "spend_claims",
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("claim", Text, nullable=False),
+        sa.Column("spend_id", Text, nullable=False),
+        sa.Column("claim_no", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["spend_id"], ["spends.spend_id"]),
+        sa.PrimaryKeyConstraint("chain", "claim"),
+        sa.UniqueConstraint("spend_id", "claim_no"),
         sqlite_strict=True,
     )
 

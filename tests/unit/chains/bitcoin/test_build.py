@@ -216,7 +216,7 @@ def test_signatures_have_the_encoding_of_bip_66(r: int, s: int) -> None:
 
 def test_another_library_verifies_a_proof_of_control() -> None:
     challenge = b"strongroom proof of control " + bytes(range(32)).hex().encode()
-    signature = SIGNER.sign(HOT, OFFLINE.control_digest(challenge))
+    signature = SIGNER.sign(HOT, OFFLINE.control_digest(challenge, address=address_of(HOT)))
     proof = OFFLINE.control_proof(challenge, signature, address=address_of(HOT))
     assert bms.verify(challenge, address_of(HOT), bms.Sig.parse(proof))
     assert not bms.verify(challenge + b"!", address_of(HOT), bms.Sig.parse(proof))
@@ -229,6 +229,6 @@ def test_a_message_never_has_the_digest_of_an_input() -> None:
     unsigned = Wallet().draft().unsigned()
     decoded = OFFLINE.decode(unsigned.payload, sender=unsigned.sender)
     parts = [unsigned.payload, unsigned.digest, *(one.digest for one in decoded.inputs)]
-    found = {OFFLINE.control_digest(part) for part in parts}
+    found = {OFFLINE.control_digest(part, address="") for part in parts}
     assert not found & {unsigned.digest, *(one.digest for one in decoded.inputs)}
     assert all(a != b for a, b in itertools.combinations(sorted(found), 2))

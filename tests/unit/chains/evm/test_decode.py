@@ -340,15 +340,19 @@ def test_control_of_an_address_is_proven_as_wallets_do_it(chain: EvmChain) -> No
     from eth_account.messages import encode_defunct
 
     challenge = b"strongroom reserves 2026-11-20"
-    signature = FIRST.sign(chain.control_digest(challenge))
+    signature = FIRST.sign(chain.control_digest(challenge, address=SENDER))
     proof = chain.control_proof(challenge, signature, address=SENDER)
     assert Account.recover_message(encode_defunct(challenge), signature=proof) == SENDER
     with pytest.raises(Refused) as refusal:
-        chain.control_proof(challenge, SECOND.sign(chain.control_digest(challenge)), address=SENDER)
+        chain.control_proof(
+            challenge, SECOND.sign(chain.control_digest(challenge, address=SENDER)), address=SENDER
+        )
     assert refusal.value.reason is Reason.BAD_SIGNATURE
     with pytest.raises(Refused):
         chain.control_proof(challenge + b"!", signature, address=SENDER)
 
 
 def test_S09_a_challenge_that_is_a_transaction_signs_something_else(chain: EvmChain) -> None:
-    assert chain.control_digest(TYPE_2) != chain.decode(TYPE_2, sender=SENDER).digest
+    assert (
+        chain.control_digest(TYPE_2, address=SENDER) != chain.decode(TYPE_2, sender=SENDER).digest
+    )
