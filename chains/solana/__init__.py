@@ -1,0 +1,1 @@
+"""Solana and networks that run its programs."""
