@@ -7,7 +7,7 @@ million USD in any 24 hours, everybody together ten millions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -29,8 +29,6 @@ from custody.keys.publication import (
 from custody.policy.document import parse_policy
 from custody.policy.request import PRICE_SCALE, Price
 
-PRICES_USD = {"ETH": 3_000, "DUSD": 1, "DGLD": 2_000}
-"""What one whole coin of the development chain is said to be worth."""
 STALE_AFTER_S = 10 * 365 * 86_400
 """Nothing feeds prices on a developer's machine: the first ones stay good."""
 _POLICY = """\
@@ -139,8 +137,11 @@ def write_dev_policy(folder: Path, document: bytes, key_files: Sequence[Path]) -
     (folder / publication_name(policy.serial)).write_bytes(render_publication(publication))
 
 
-def begin_dev_policy(settings: Settings, *, clock: Clock) -> None:
-    """List the assets and say what every coin is worth; nothing is asked of a signer or a node."""
+def begin_dev_policy(settings: Settings, prices_usd: Mapping[str, int], *, clock: Clock) -> None:
+    """List the assets and say what every coin is worth; nothing is asked of a signer or a node.
+
+    prices_usd: of one whole coin, by symbol.
+    """
     now_ns = clock.now_ns()
     specs = assets_of(load_assets(settings.catalogue.assets_file), list(settings.chains))
     db = open_database(settings)
@@ -148,7 +149,7 @@ def begin_dev_policy(settings: Settings, *, clock: Clock) -> None:
     def apply(conn: sa.Connection) -> None:
         for spec in specs:
             asset = catalogue.list_asset(conn, spec, now_ns=now_ns)
-            said = Price(PRICES_USD[spec.symbol] * 10**PRICE_SCALE, now_ns, "dev")
+            said = Price(prices_usd[spec.symbol] * 10**PRICE_SCALE, now_ns, "dev")
             prices.record(conn, asset.asset_no, said, by="dev", now_ns=now_ns)
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from chains.base import NATIVE, ChainTraits, SpendKind
@@ -22,30 +23,65 @@ FEES = 10_000
 """Spends of the highest allowed fee that fit into a day."""
 
 
+@dataclass(frozen=True, slots=True)
+class DevChain:
+    """What the roster says of one development chain. `scales` are the decimal places by key."""
+
+    traits: ChainTraits
+    scales: Mapping[str, int]
+    node_urls: tuple[str, ...]
+    sweep_fee_max: int
+    network_fee_max: int
+
+    @property
+    def wide(self) -> dict[str, int]:
+        """Return the most of every asset that is moved in a day, in minor units."""
+        return {key: CAP_COINS * 10**scale for key, scale in sorted(self.scales.items())}
+
+
 def dev_roster(
     officers: Sequence[Officer],
-    traits: ChainTraits,
+    chains: Sequence[DevChain],
     *,
-    scales: Mapping[str, int],
-    node_urls: Sequence[str],
-    sweep_fee_max: int,
-    network_fee_max: int,
     attestation_key: bytes,
     now_ns: int,
 ) -> Roster:
-    """Return the first roster of a chain. `scales` are the decimal places of every asset key."""
-    chain, fees = traits.chain, {"fee_max": sweep_fee_max, "fee_window_max": FEES * sweep_fee_max}
-    withdrawal_fees = {"fee_max": network_fee_max, "fee_window_max": FEES * network_fee_max}
-    wide = {key: CAP_COINS * 10**scale for key, scale in sorted(scales.items())}
-    mandates = tuple(
+    """Return the first roster of some chains."""
+    return sealed(
+        Roster(
+            serial=1,
+            previous=b"",
+            issued_ns=now_ns,
+            threshold=THRESHOLD,
+            officers=tuple(officers),
+            nodes=tuple(
+                Node(one.traits.chain, one.node_urls, len(one.node_urls)) for one in chains
+            ),
+            limits=tuple(limit for one in chains for limit in _limits(one)),
+            mandates=tuple(mandate for one in chains for mandate in _mandates(one, now_ns)),
+            attestation_key=attestation_key,
+        )
+    )
+
+
+def _limits(one: DevChain) -> tuple[SpendLimit, ...]:
+    fee_max = max(one.sweep_fee_max, one.network_fee_max)
+    return limits_of(one.traits.chain, one.wide, fee_max=fee_max)
+
+
+def _mandates(one: DevChain, now_ns: int) -> tuple[Mandate, ...]:
+    chain = one.traits.chain
+    fees = {"fee_max": one.sweep_fee_max, "fee_window_max": FEES * one.sweep_fee_max}
+    withdrawal_fees = {"fee_max": one.network_fee_max, "fee_window_max": FEES * one.network_fee_max}
+    return tuple(
         Mandate(
-            mandate_id=f"dev-{kind.value}",
+            mandate_id=f"{chain}-{kind.value}",
             kind=kind,
             chain=chain,
-            network=traits.network,
+            network=one.traits.network,
             destinations=(),
             destination_accounts=accounts,
-            caps=() if kind is SpendKind.CANCELLATION else caps_of(wide),
+            caps=() if kind is SpendKind.CANCELLATION else caps_of(one.wide),
             valid_from_ns=0,
             valid_until_ns=now_ns + MANDATE_DAYS * DAY_NS,
             **(withdrawal_fees if kind is SpendKind.WITHDRAWAL else fees),
@@ -55,19 +91,6 @@ def dev_roster(
             (SpendKind.SWEEP, ("hot",)),
             (SpendKind.TOP_UP, ("deposits",)),
             (SpendKind.CANCELLATION, ()),
-        )
-    )
-    return sealed(
-        Roster(
-            serial=1,
-            previous=b"",
-            issued_ns=now_ns,
-            threshold=THRESHOLD,
-            officers=tuple(officers),
-            nodes=(Node(chain, tuple(node_urls), len(node_urls)),),
-            limits=limits_of(chain, wide, fee_max=max(sweep_fee_max, network_fee_max)),
-            mandates=mandates,
-            attestation_key=attestation_key,
         )
     )
 

@@ -10,22 +10,22 @@ All of it protects nothing: keys lie beside each other in one folder, passphrase
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import migrating
+from app.devfiles import ACCOUNTS, POLICIES, ROSTERS, Plan, template_of
 from app.devpolicy import begin_dev_policy, dev_policy, write_dev_policy
-from app.devroster import THRESHOLD, dev_roster, write_dev_roster
+from app.devroster import THRESHOLD, DevChain, dev_roster, write_dev_roster
 from app.files import chain_config
-from app.opening import open_database, open_platform
+from app.opening import open_database
 from app.settings import Settings, read_settings
 from app.signer_home import export_accounts
-from app.toml_text import toml_text
 from chains.base import NATIVE
 from chains.registry import open_chain
 from core.clock import Clock, SystemClock
@@ -34,7 +34,7 @@ from core.errors import Reason, Refused
 from core.ids import ChainId, CustomerNo
 from custody import access, catalogue
 from custody.db import Database
-from custody.keys.accounts_file import render_accounts
+from custody.keys.accounts_file import keys_of, parse_accounts, render_accounts
 from custody.keys.attestation import AttestationKey
 from custody.keys.officer_keys import officer_keygen
 from custody.keys.private_file import read_private_file, write_private_file
@@ -44,29 +44,29 @@ from custody.keys.signers.keystore import CHEAP, create_keystore, fresh_seed
 from custody.wallets.inventory import OWN_WALLETS
 
 if TYPE_CHECKING:
+    from infra.devnet.networks import DevNetwork
     from infra.devnet.nodes import AnvilNode
 
-TEMPLATE = Path(__file__).with_name("dev.toml")
 CHAIN = ChainId("devnet")
 OFFICERS = ("ada", "ben", "cleo")
 STAFF = ((access.Role.OPS, "olga"), (access.Role.AUDITOR, "anton"))
 CUSTOMERS = ("alice", "bob")
-WALLET_COINS = 100
-ACCOUNTS = "accounts.toml"
 DEPOSIT_KEYS = 20
 """So many are listed where keys derive from nothing public."""
-ROSTERS = "rosters"
-POLICIES = "policies"
 MARKER, DONE = ".strongroom-dev", "dev.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevAsset:
-    """One listed asset of the development chain."""
+    """One listed asset of a development chain."""
 
     symbol: str
     key: str
     scale: int
+    chain: ChainId = CHAIN
+    price_usd: int = 0
+    wallet_coins: int = 0
+    """So many whole coins each own wallet begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,8 @@ class DevSetup:
     assets: tuple[DevAsset, ...]
     markets: tuple[str, ...]
     chain: ChainId = CHAIN
+    """The first one."""
+    chains: tuple[ChainId, ...] = (CHAIN,)
 
     @property
     def config_file(self) -> Path:
@@ -121,30 +123,29 @@ def make_dev(
     database_url: str | None = None,
     customers: Sequence[str] = CUSTOMERS,
     overrides: Mapping[str, Mapping[str, object]] | None = None,
+    others: Sequence[DevNetwork] = (),
     entropy: Entropy | None = None,
     clock: Clock | None = None,
 ) -> DevSetup:
-    """Make a whole setup beside a local node, or return the one that is there already.
+    """Make a whole setup beside local nodes, or return the one that is there already.
 
-    `overrides` are settings by table, as in {"engine": {"lease_ms": 2000}}. A folder whose making
-    broke off is made again. Refused: exists_with_other_content (a folder of somebody else).
+    `overrides` are settings by table, as in {"engine": {"lease_ms": 2000}}; `others` are networks
+    beside the first. A folder whose making broke off is made again. Refused:
+    exists_with_other_content (a folder of somebody else).
     """
+    from infra.devnet.networks import AnvilNetwork
+
     if (folder / DONE).exists():
         return _load(folder, node.url, http_host, http_port)
     _fresh_folder(folder)
     entropy, clock = entropy or SystemEntropy(), clock or SystemClock()
-    template = tomllib.loads(TEMPLATE.read_text("utf-8"))
+    first: DevNetwork = AnvilNetwork(node)
+    networks = {ChainId(one.chain): one for one in (first, *others)}
+    template = template_of(networks)
     attestation_key = _make_keystores(folder, entropy)
     officers = _make_officers(folder, entropy)
-    start_height = node.height() + 1
-    assets = _deploy(node, template)
-    chain_table = {
-        **template["chains"][CHAIN],
-        "node_urls": [node.url],
-        "chain_number": int(node.call("eth_chainId"), 16),
-        "genesis_hash": _genesis_hash(node),
-        "start_height": start_height,
-    }
+    facts = {name: network.facts() for name, network in networks.items()}
+    assets = _list_assets(networks, template)
     setup = DevSetup(
         folder=folder,
         node_url=node.url,
@@ -152,40 +153,63 @@ def make_dev(
         http_port=http_port,
         assets=assets,
         markets=tuple(market["name"] for market in template["markets"]),
+        chains=tuple(networks),
     )
-    # The roster names the chain's network, which only a chain opened by settings knows.
-    _write_files(setup, template, chain_table, "00" * 32, database_url, overrides or {})
-    roster_hash = _make_roster(setup, officers, attestation_key, clock)
-    _write_files(setup, template, chain_table, roster_hash, database_url, overrides or {})
+    plan = Plan(setup, template, facts, database_url, overrides or {})
+    # The roster names the chains' networks, which only chains opened by settings know; what own
+    # wallets need on a chain, only whoever has their addresses.
+    plan.write("00" * 32)
+    accounts = export_accounts(setup.settings(), deposit_keys=DEPOSIT_KEYS)
+    (folder / ACCOUNTS).write_bytes(render_accounts(accounts))
+    for name, network in networks.items():
+        facts[name] |= network.furnish(own_addresses(setup, name))
+    plan.write("00" * 32)
+    plan.write(_make_roster(setup, networks, officers, attestation_key, clock))
     policy = dev_policy(OFFICERS, threshold=THRESHOLD, issued_ns=clock.now_ns())
     signing = [setup.officer_key_file(person) for person in OFFICERS[:THRESHOLD]]
     write_dev_policy(folder / POLICIES, policy, signing)
-    accounts = export_accounts(setup.settings(), deposit_keys=DEPOSIT_KEYS)
-    (folder / ACCOUNTS).write_bytes(render_accounts(accounts))
     db = open_database(setup.settings())
     migrating.upgrade(db)
     _open_accounts(setup, db, customers, clock=clock, entropy=entropy)
     db.close()
-    begin_dev_policy(setup.settings(), clock=clock)
+    begin_dev_policy(
+        setup.settings(), {asset.symbol: asset.price_usd for asset in assets}, clock=clock
+    )
     (folder / DONE).write_text(_dump(setup), "utf-8")
     return setup
 
 
-def fund_wallets(setup: DevSetup, node: AnvilNode, *, coins: int = WALLET_COINS) -> dict[str, str]:
-    """Send native coins from the node's own accounts to our hot and gas wallets; return addresses.
+def own_addresses(setup: DevSetup, chain_id: ChainId) -> dict[str, str]:
+    """Return the addresses of a chain's own wallets by wallet, from the exported accounts."""
+    lines = [one.line for one in parse_accounts((setup.folder / ACCOUNTS).read_bytes())]
+    chain = open_chain(chain_config(chain_id, setup.settings().chains[chain_id], ()))
+    with contextlib.closing(chain):
+        return {
+            line.account: chain.address_of(keys_of(line).public_key(0))
+            for line in lines
+            if line.chain == chain_id and line.account in OWN_WALLETS
+        }
 
-    The follower sees these payments and books them as funding by the operator.
+
+def fund_wallets(
+    setup: DevSetup, node: AnvilNode, *, coins: int | None = None, others: Sequence[DevNetwork] = ()
+) -> dict[str, str]:
+    """Send native coins from the nodes' own money to our hot and gas wallets; return addresses.
+
+    The follower sees these payments and books them as funding by the operator. Addresses are those
+    of the first chain by wallet, of the others by chain and wallet.
     """
-    from infra.devnet.deploy import Deployer
+    from infra.devnet.networks import AnvilNetwork
 
-    platform = open_platform(setup.settings())
-    home, deployer = platform.home(CHAIN), Deployer(node)
-    found = {
-        account: home.chain.address_of(home.public_key_of(account, 0)) for account in OWN_WALLETS
-    }
-    platform.close()
-    for address in found.values():
-        deployer.pay(address, coins * 10 ** setup.assets[0].scale)
+    found, first = {}, AnvilNetwork(node)
+    networks: Sequence[DevNetwork] = (first, *others)
+    for network in networks:
+        name = ChainId(network.chain)
+        native = next(one for one in setup.assets if (one.chain, one.key) == (name, NATIVE))
+        amount = (coins or native.wallet_coins) * 10**native.scale
+        for account, address in own_addresses(setup, name).items():
+            network.pay(address, amount)
+            found[account if name == setup.chain else f"{name} {account}"] = address
     return found
 
 
@@ -233,98 +257,48 @@ def _make_officers(folder: Path, entropy: Entropy) -> list[Officer]:
     ]
 
 
-def _deploy(node: AnvilNode, template: Mapping[str, Any]) -> tuple[DevAsset, ...]:
-    from infra.devnet.deploy import Deployer
-
-    deployer, native = Deployer(node), template["native"]
-    assets = [DevAsset(symbol=native["symbol"], key=NATIVE, scale=native["scale"])]
-    for token in template["tokens"]:
-        name, symbol, scale = token["name"], token["symbol"], token["scale"]
-        contract = deployer.deploy(token["contract"], name, symbol, scale)
-        assets.append(DevAsset(symbol=symbol, key=contract.address, scale=scale))
+def _list_assets(
+    networks: Mapping[ChainId, DevNetwork], template: Mapping[str, Any]
+) -> tuple[DevAsset, ...]:
+    assets = []
+    for entry in template["assets"]:
+        symbol, scale, chain = entry["symbol"], entry["scale"], ChainId(entry["chain"])
+        key = NATIVE
+        if "token" in entry:
+            key = networks[chain].list_token(entry["token"], entry["name"], symbol, scale)
+        price, coins = entry["price_usd"], entry.get("wallet_coins", 0)
+        assets.append(
+            DevAsset(
+                symbol=symbol, key=key, scale=scale, chain=chain, price_usd=price,
+                wallet_coins=coins,
+            )
+        )  # fmt: skip
     return tuple(assets)
 
 
-def _genesis_hash(node: AnvilNode) -> str:
-    with_transactions = False
-    return str(node.call("eth_getBlockByNumber", "0x0", with_transactions)["hash"])
-
-
-def _write_files(
-    setup: DevSetup,
-    template: Mapping[str, Any],
-    chain_table: Mapping[str, object],
-    roster_hash: str,
-    database_url: str | None,
-    overrides: Mapping[str, Mapping[str, object]],
-) -> None:
-    folder, keys = setup.folder, {asset.symbol: asset.key for asset in setup.assets}
-    listed = [
-        {
-            "chain": CHAIN,
-            "key": keys[entry["symbol"]],
-            **{name: value for name, value in entry.items() if name not in ("contract", "name")},
-        }
-        for entry in (template["native"], *template["tokens"])
-    ]
-    markets = [
-        {
-            **market,
-            "base": {"chain": CHAIN, "key": keys[market["base"]]},
-            "quote": {"chain": CHAIN, "key": keys[market["quote"]]},
-        }
-        for market in template["markets"]
-    ]
-    tables: dict[str, dict[str, object]] = {
-        "database": {"url": database_url or f"sqlite:///{folder.resolve() / 'strongroom.db'}"},
-        "data": {"folder": "data"},
-        "address_book": {"notices_folder": "notices"},
-        "http": {"host": setup.http_host, "port": setup.http_port},
-        "catalogue": {"assets_file": "assets.toml", "markets_file": "markets.toml"},
-        "officers": {
-            "roster_folder": ROSTERS,
-            "policy_folder": POLICIES,
-            "roster_sha256": roster_hash,
-        },
-        "signer": {
-            "socket": "signer.sock",
-            "accounts_file": ACCOUNTS,
-            "folder": "signer",
-            "local": {"file": "secrets/keystore", "passphrase_file": "secrets/passphrase"},
-            "attestation": {
-                "file": "secrets/attestation",
-                "passphrase_file": "secrets/passphrase",
-            },
-        },
-    }
-    for name, values in overrides.items():
-        if name == "chain":
-            chain_table = {**chain_table, **values}
-        else:
-            tables.setdefault(name, {}).update(values)
-    (folder / "assets.toml").write_text(toml_text({"asset": listed}), "utf-8")
-    (folder / "markets.toml").write_text(toml_text({"market": markets}), "utf-8")
-    text = toml_text({**tables, "chains": {CHAIN: chain_table}})
-    (folder / "config.toml").write_text(text, "utf-8")
-
-
 def _make_roster(
-    setup: DevSetup, officers: Sequence[Officer], attestation_key: AttestationKey, clock: Clock
+    setup: DevSetup,
+    networks: Mapping[ChainId, DevNetwork],
+    officers: Sequence[Officer],
+    attestation_key: AttestationKey,
+    clock: Clock,
 ) -> str:
-    """Have the officers sign the first roster of the development chain; return its hash."""
-    settings = setup.settings().chains[CHAIN]
-    chain = open_chain(chain_config(CHAIN, settings, ()))
-    traits = chain.traits
-    chain.close()
+    """Have the officers sign the first roster of the development chains; return its hash."""
+    parts = []
+    for name, settings in setup.settings().chains.items():
+        chain = open_chain(chain_config(name, settings, ()))
+        with contextlib.closing(chain):
+            parts.append(
+                DevChain(
+                    traits=chain.traits,
+                    scales={one.key: one.scale for one in setup.assets if one.chain == name},
+                    node_urls=(networks[name].url,),
+                    sweep_fee_max=settings.sweeps.fee_max,
+                    network_fee_max=settings.network_fee_max,
+                )
+            )
     roster = dev_roster(
-        officers,
-        traits,
-        attestation_key=attestation_key.public_key,
-        scales={asset.key: asset.scale for asset in setup.assets},
-        node_urls=[setup.node_url],
-        sweep_fee_max=settings.sweeps.fee_max,
-        network_fee_max=settings.network_fee_max,
-        now_ns=clock.now_ns(),
+        officers, parts, attestation_key=attestation_key.public_key, now_ns=clock.now_ns()
     )
     files = [setup.officer_key_file(person) for person in OFFICERS[:THRESHOLD]]
     write_dev_roster(setup.folder / ROSTERS, roster, files)
@@ -361,6 +335,7 @@ def _dump(setup: DevSetup) -> str:
         "http_port": setup.http_port,
         "assets": [asdict(asset) for asset in setup.assets],
         "markets": setup.markets,
+        "chains": setup.chains,
     }
     return json.dumps(page, indent=1) + "\n"
 
@@ -379,4 +354,5 @@ def _load(folder: Path, node_url: str, http_host: str, http_port: int) -> DevSet
         http_port=http_port,
         assets=tuple(DevAsset(**asset) for asset in page["assets"]),
         markets=tuple(page["markets"]),
+        chains=tuple(page["chains"]),
     )

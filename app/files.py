@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from app.settings import ChainSettings, Settings
+from app.settings import Settings
+from app.settings_chains import ChainSettings
 from app.settings_values import SettingsError
 from chains.assets import load_assets
 from chains.base import AssetSpec
@@ -75,6 +76,14 @@ def open_scales(settings: Settings) -> dict[tuple[ChainId, str], int]:
     return {(spec.chain, spec.key): spec.scale for spec in specs}
 
 
+def read_band(text: str) -> tuple[int, int]:
+    """Return least amount and confirmations of a band. SettingsError: it is written otherwise."""
+    amount, _, blocks = text.partition(":")
+    if not all(part.isascii() and part.isdigit() for part in (amount, blocks)):
+        raise SettingsError([f"bands: {text!r} is not `amount:confirmations`"])
+    return int(amount), int(blocks)
+
+
 def chain_config(
     name: ChainId, settings: ChainSettings, assets: Sequence[AssetSpec]
 ) -> ChainConfig:
@@ -95,6 +104,9 @@ def chain_config(
         assets=tuple(assets),
         units_cap=settings.units_cap,
         batch_max=settings.batch_max,
+        confirmations=settings.confirmations,
+        bands=tuple(map(read_band, settings.bands)),
+        tickets=settings.tickets,
         reorg_limit=settings.reorg_limit,
         timeout_ms=settings.timeout_ms,
     )

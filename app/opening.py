@@ -10,7 +10,8 @@ from app.bootstrap import ChainHome, Platform, prepare
 from app.files import chain_config, open_publications, open_rosters
 from app.markets import assets_of, list_markets, load_markets
 from app.notices import FolderNotifier
-from app.settings import ChainSettings, Settings
+from app.settings import Settings
+from app.settings_chains import ChainSettings
 from app.settings_customers import book_terms
 from app.settings_screening import open_providers, screening_terms
 from app.settings_values import SettingsError

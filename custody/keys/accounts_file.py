@@ -82,9 +82,13 @@ def check_accounts(
         check_proof(public_key, _message(one.line), one.attestation)
         if one.line.network != network:
             raise Refused(Reason.WRONG_NETWORK, f"account {one.line.account} of {chain}")
-        keys, xpub = one.line.public_keys, one.line.xpub
-        found[one.line.account] = ListedKeys(keys) if keys else AccountKeys(xpub)
+        found[one.line.account] = keys_of(one.line)
     return found
+
+
+def keys_of(line: AccountLine) -> PublicKeys:
+    """Return the keys of a line, whoever attests to it. Refused: malformed."""
+    return ListedKeys(line.public_keys) if line.public_keys else AccountKeys(line.xpub)
 
 
 def render_accounts(accounts: Sequence[AttestedAccount]) -> bytes:
