@@ -19,7 +19,7 @@ RATE_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What tells one network from another. Sources: BIP-173, BIP-44 (SLIP-44), chain parameters."""
+    """What tells one network from another. Sources: BIP-173, SLIP-44, Core's parameters."""
 
     name: str
     genesis_hash: str
@@ -29,6 +29,10 @@ class Network:
     script_version: int
     """First byte of a base58 address that pays to a script's hash."""
     coin_type: int
+    easiest_bits: int
+    """The least work that a block may claim, in its compact form."""
+    heights_from: int
+    """First height that its block's first transaction names (BIP-34)."""
 
 
 NETWORKS = {
@@ -37,22 +41,22 @@ NETWORKS = {
         Network(
             "main",
             "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
-            "bc", 0x00, 0x05, 0,
+            "bc", 0x00, 0x05, 0, 0x1D00FFFF, 227_931,
         ),
         Network(
             "testnet4",
             "00000000da84f2bafbbc53dee25a72ae507ff4914b867c565be350b0da8bf043",
-            "tb", 0x6F, 0xC4, 1,
+            "tb", 0x6F, 0xC4, 1, 0x1D00FFFF, 1,
         ),
         Network(
             "signet",
             "00000008819873e925422c1ff0f99f7cc9bbb232af63a077a480a3633bee1ef6",
-            "tb", 0x6F, 0xC4, 1,
+            "tb", 0x6F, 0xC4, 1, 0x1E0377AE, 1,
         ),
         Network(
             "regtest",
             "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206",
-            "bcrt", 0x6F, 0xC4, 1,
+            "bcrt", 0x6F, 0xC4, 1, 0x207FFFFF, 1,
         ),
     )
 }  # fmt: skip
