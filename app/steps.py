@@ -15,7 +15,7 @@ from app.wallet_steps import wallet_jobs
 from core.clock import SECOND_NS
 from core.errors import Unavailable
 from core.ids import ChainId
-from custody import funding, publishing_step, settlement, stops
+from custody import funding, pending, publishing_step, settlement, stops
 from custody.screening import cases
 from custody.settlement import EventLog
 from custody.spending import drive
@@ -94,6 +94,7 @@ def _chain_steps(platform: Platform, chain_id: ChainId, home: ChainHome, note: N
     jobs: list[tuple[str, int, Callable[[], int]]] = [
         ("follow", fast, lambda: _follow(platform, home)),
         ("finality", fast, lambda: finality.step(db, chain, clock=clock)),
+        ("pending", slow, lambda: pending.step(db, chain, clock=clock)),
         (
             "withdrawals.plan",
             fast,

@@ -98,6 +98,7 @@ deposits = table(
     sa.Column("anomaly", Text),
     sa.Column("height", Int64, nullable=False),
     sa.Column("block_hash", Text, nullable=False),
+    sa.Column("extra_depth", Int64, nullable=False),
     sa.Column("state", Text, nullable=False),
     sa.Column("reason", Text),
     sa.Column("seen_at_ns", Int64, nullable=False),
@@ -129,6 +130,8 @@ class Deposit:
     block: BlockRef
     state: DepositState
     reason: str | None
+    extra_depth: int = 0
+    """Blocks that must be final above its own before it is decided."""
 
 
 def get(conn: sa.Connection, deposit_id: DepositId) -> Deposit:
@@ -201,4 +204,5 @@ def deposit_of(row: sa.Row[tuple[object, ...]]) -> Deposit:
         block=BlockRef(row.height, row.block_hash),
         state=DepositState(row.state),
         reason=row.reason,
+        extra_depth=row.extra_depth,
     )

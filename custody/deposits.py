@@ -147,9 +147,9 @@ def orphan_above(conn: sa.Connection, chain: ChainId, height: int) -> int:
 
 
 def finalise(conn: sa.Connection, chain: ChainId, final: BlockRef, *, now_ns: int) -> int:
-    """Decide every undecided deposit at or below a final block of the followed chain.
+    """Decide every undecided deposit that a final block of the followed chain makes final.
 
-    Return how many.
+    Return how many. A large amount waits for as many final blocks above it as its payment said.
 
     Credits become funding rows in this transaction; operators' funding of own wallets is booked
     here.
@@ -250,7 +250,7 @@ def _undecided_up_to(conn: sa.Connection, chain: ChainId, height: int) -> list[D
         sa.select(deposits)
         .where(
             deposits.c.chain == chain,
-            deposits.c.height <= height,
+            deposits.c.height + deposits.c.extra_depth <= height,
             deposits.c.state.in_([state.value for state in UNDECIDED]),
         )
         .order_by(deposits.c.arrival_no)
@@ -321,6 +321,7 @@ def _insert(
             anomaly=payment.anomaly,
             height=block.height,
             block_hash=block.hash,
+            extra_depth=payment.extra_depth,
             state=DepositState.SEEN.value,
             seen_at_ns=now_ns,
         )
@@ -364,5 +365,6 @@ def _see_again(conn: sa.Connection, row: Deposit, block: BlockRef, payment: Paym
             amount=payment.amount,
             claimed=payment.claimed,
             anomaly=payment.anomaly,
+            extra_depth=payment.extra_depth,
         )
     )

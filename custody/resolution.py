@@ -26,7 +26,7 @@ from custody.keys.statement import (
     StatementSignature,
     verify_statement,
 )
-from custody.wallets import addresses
+from custody.wallets import addresses, coins
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,7 @@ def resolve(
         subject=resolution.chain, detail={"statement": statement.statement_id}, at_ns=now_ns,
     )  # fmt: skip
     deposits.orphan_above(conn, resolution.chain, resolution.resume_at.height)
+    coins.rewind(conn, resolution.chain, to_height=resolution.resume_at.height)
     chain_state.thaw(
         conn, resolution.chain, resume_at=resolution.resume_at, by=",".join(persons),
         now_ns=now_ns,

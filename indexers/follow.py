@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -10,10 +11,11 @@ import sqlalchemy as sa
 from chains.base import Block, BlockRef, ChainReader
 from core.clock import Clock
 from core.errors import Corrupt, Unavailable
-from custody import chain_state, decided_deposits, deposits
+from custody import chain_state, decided_deposits, deposits, pending
 from custody.db import Database
+from custody.spending import own_payments
 from custody.spending import rows as spending_rows
-from custody.wallets import addresses
+from custody.wallets import addresses, coins
 from indexers.reorg import Reaction, Rollback, fork_point, plan_rollback
 
 
@@ -79,17 +81,27 @@ def _take(
     # the address when it was made. Comparing again later would let a busy day stop the follower.
     with db.read() as conn:
         watched = addresses.watched(conn, chain_id)
+        unused = coins.watched(conn, chain_id) if chain.traits.spends_coins else frozenset[str]()
     payments = chain.payments_in(block, watched)
+    used: Mapping[str, str] = {}
+    if chain.traits.spends_coins:
+        # A coin may be made and used in one block.
+        used = chain.used_in(block, unused | {coins.name_of(paid) for paid in payments})
 
     def apply(conn: sa.Connection) -> int:
         chain_state.refuse_if_frozen(conn, chain_id)
         if chain_state.cursor(conn, chain_id) != tip:
             return -1  # another follower was faster
         chain_state.append_block(conn, chain_id, block, keep=keep)
+        if chain.traits.spends_coins:
+            coins.observe(conn, chain_id, block.ref, payments)
+            coins.use(conn, chain_id, block.ref, used)
         own = spending_rows.own_tx_ids(conn, chain_id, [paid.tx_id for paid in payments])
+        arrived = own_payments.without_change(conn, chain_id, payments)
         changed = deposits.observe(
-            conn, chain_id, block.ref, payments, own_tx_ids=own, now_ns=clock.now_ns()
+            conn, chain_id, block.ref, arrived, own_tx_ids=own, now_ns=clock.now_ns()
         )
+        pending.taken(conn, chain_id, payments)
         deposits.count(conn, chain_id, below=block.ref.height)
         return changed
 
@@ -162,4 +174,5 @@ def _apply_rollback(
         return True
     chain_state.rewind(conn, chain_id, to_height=decided.fork.height, depth=decided.depth)
     deposits.orphan_above(conn, chain_id, decided.fork.height)
+    coins.rewind(conn, chain_id, to_height=decided.fork.height)
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Response
@@ -16,9 +16,10 @@ from app.bootstrap import attest_address
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, CustomerNo, DepositId
 from core.money import format_amount
-from custody import access, chain_state, deposit_rows, idempotency
+from custody import access, chain_state, deposit_rows, idempotency, pending
 from custody.deposit_rows import Deposit, DepositState
 from custody.idempotency import Answer
+from custody.pending import Pending
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
 
@@ -52,7 +53,11 @@ class AddressView(Shown):
 
 
 class DepositView(Shown):
-    """A payment that arrived. It is the customer's money once its state is credited."""
+    """A payment that arrived. It is the customer's money once its state is credited.
+
+    One that is pending is in no block: it may be replaced or forgotten, and then it is not listed
+    any more.
+    """
 
     deposit_id: str
     customer_no: int | None
@@ -66,10 +71,11 @@ class DepositView(Shown):
     position: str
     state: str
     reason: str | None
-    height: int
+    height: int | None
     confirmations: int
     required_confirmations: Annotated[
-        int | None, Field(description="Blocks that the chain's final block now stands behind")
+        int | None,
+        Field(description="Blocks until the chain's final block, more for a large amount"),
     ]
 
 
@@ -163,20 +169,27 @@ def list_addresses(
 def list_deposits(
     caller: Caller,
     shop: In,
-    state: Annotated[DepositState | None, Query()] = None,
+    state: Annotated[DepositState | Literal["pending"] | None, Query()] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[DepositView]:
-    """Return deposits in the order they arrived: one's own, or for ops and auditors all."""
+    """Return deposits in the order they arrived: one's own, or for ops and auditors all.
+
+    What waits for a block follows them on the last page.
+    """
+    rows: list[Deposit] = []
     with shop.context.platform.db.read() as conn:
-        rows = deposit_rows.list_deposits(
-            conn,
-            customer_no=caller.customer_no,
-            states=() if state is None else (state,),
-            after=after(cursor),
-            limit=limit,
-        )
+        if state != "pending":
+            rows = deposit_rows.list_deposits(
+                conn,
+                customer_no=caller.customer_no,
+                states=() if state is None else (state,),
+                after=after(cursor),
+                limit=limit,
+            )
         shown = [_deposit(conn, shop, row) for row in rows]
+        if len(rows) < limit and not isinstance(state, DepositState):
+            shown += [_waiting(shop, row) for row in pending.of_customer(conn, caller.customer_no)]
     return Page[DepositView](
         data=shown, next_cursor=next_of([row.arrival_no for row in rows], limit)
     )
@@ -187,9 +200,13 @@ def read_deposit(deposit_id: str, caller: Caller, shop: In) -> DepositView:
     """Return one deposit."""
     with shop.context.platform.db.read() as conn:
         row = deposit_rows.find(conn, DepositId(deposit_id))
+        waiting = pending.find(conn, DepositId(deposit_id))
+        found = waiting or row
         is_mine = caller.role is not access.Role.CUSTOMER or (
-            row is not None and row.customer_no == caller.customer_no
+            found is not None and found.customer_no == caller.customer_no
         )
+        if waiting is not None and is_mine:
+            return _waiting(shop, waiting)
         if row is None or not is_mine:
             raise Refused(Reason.NOT_FOUND, "there is no such deposit")
         return _deposit(conn, shop, row)
@@ -280,6 +297,29 @@ def _deposit(conn: sa.Connection, shop: Shop, row: Deposit) -> DepositView:
         height=row.block.height,
         confirmations=max(0, tip.height - row.block.height + 1) if tip and on_branch else 0,
         required_confirmations=(
-            None if tip is None or final is None else max(1, tip.height - final.height + 1)
+            None
+            if tip is None or final is None
+            else max(1, tip.height - final.height + 1) + row.extra_depth
         ),
+    )
+
+
+def _waiting(shop: Shop, row: Pending) -> DepositView:
+    asset = None if row.asset_no is None else shop.listing.asset_of(row.asset_no)
+    return DepositView(
+        deposit_id=row.deposit_id,
+        customer_no=row.customer_no,
+        chain=row.chain,
+        asset=None if asset is None else asset_id(asset),
+        symbol=None if asset is None else asset.spec.symbol,
+        amount=None if asset is None else format_amount(row.amount, asset.spec.scale),
+        amount_minor=str(row.amount),
+        address=row.address,
+        tx_id=row.tx_id,
+        position=row.position,
+        state="pending",
+        reason=None,
+        height=None,
+        confirmations=0,
+        required_confirmations=None,
     )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from chains.base import NATIVE, BlockRef, Coin, Payment
 from core.errors import Corrupt
 from core.ids import ChainId
-from custody.db import Amount, Int64, Text, table
+from custody.db import Amount, Int64, Text, sum_amount, table
 from custody.wallets import addresses
 
 coins = table(
@@ -95,6 +95,23 @@ def get(conn: sa.Connection, chain: ChainId, outpoint: str) -> OwnCoin | None:
         sa.select(coins).where(coins.c.chain == chain, coins.c.outpoint == outpoint)
     ).one_or_none()
     return None if row is None else _coin(row)
+
+
+def watched(conn: sa.Connection, chain: ChainId) -> frozenset[str]:
+    """Return the names of all coins that no followed block has used."""
+    query = sa.select(coins.c.outpoint).where(coins.c.chain == chain, coins.c.used_height.is_(None))
+    return frozenset(conn.execute(query).scalars())
+
+
+def held_at(conn: sa.Connection, chain: ChainId, height: int) -> dict[str, int]:
+    """Return what the coins of each address come to after the block at a height."""
+    alive = sa.or_(coins.c.used_height.is_(None), coins.c.used_height > height)
+    query = (
+        sa.select(coins.c.address, sum_amount(coins.c.amount).label("held"))
+        .where(coins.c.chain == chain, coins.c.height <= height, alive)
+        .group_by(coins.c.address)
+    )
+    return {row.address: row.held for row in conn.execute(query)}
 
 
 def unused(

@@ -23,7 +23,7 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     ),
     "chains": (
         "Followed chains, own addresses, and what arrived at them.",
-        "chain_states blocks incidents addresses coins deposits",
+        "chain_states blocks incidents addresses coins deposits pending_payments",
     ),
     "engine": (
         "The road to the engine and back: funding, projector, lease, orders.",

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _incidents()
     _addresses()
     _blocks()
+    _pending_payments()
     _coins()
     _deposits()
 
@@ -104,6 +105,31 @@ def _blocks() -> None:
     )
 
 
+def _pending_payments() -> None:
+    op.create_table(
+        "pending_payments",
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("tx_id", Text, nullable=False),
+        sa.Column("position", Text, nullable=False),
+        sa.Column("asset_key", Text, nullable=False),
+        sa.Column("deposit_id", Text, nullable=False),
+        sa.Column("asset_no", Int64, nullable=True),
+        sa.Column("address", Text, nullable=False),
+        sa.Column("customer_no", Int64, nullable=False),
+        sa.Column("amount", Amount, nullable=False),
+        sa.Column("seen_at_ns", Int64, nullable=False),
+        sa.ForeignKeyConstraint(["asset_no"], ["assets.asset_no"]),
+        sa.ForeignKeyConstraint(["customer_no"], ["customers.customer_no"]),
+        sa.PrimaryKeyConstraint("chain", "tx_id", "position", "asset_key"),
+        sa.UniqueConstraint("deposit_id"),
+        *amount_check("amount"),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "ix_pending_payments_customer", "pending_payments", ["customer_no", "seen_at_ns"]
+    )
+
+
 def _coins() -> None:
     op.create_table(
         "coins",
@@ -143,6 +169,7 @@ def _deposits() -> None:
         sa.Column("anomaly", Text, nullable=True),
         sa.Column("height", Int64, nullable=False),
         sa.Column("block_hash", Text, nullable=False),
+        sa.Column("extra_depth", Int64, nullable=False),
         sa.Column("state", Text, nullable=False),
         sa.Column("reason", Text, nullable=True),
         sa.Column("seen_at_ns", Int64, nullable=False),
