@@ -58,10 +58,11 @@ def page(report: DemoReport) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>Strongroom demo</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>{_STYLE}</style></head><body><main>
-<h1>Strongroom: the whole way on one chain</h1>
-<p class="soft">Customers deposit on a real node, trade, withdraw under officers' approval; the
-sweeper gathers; a proof of reserves verifies. {len(report.steps)} steps in {seconds} s.</p>
-<p class="warning">Demonstration: every key on this page is public and the chain is local. Never
+<h1>Strongroom: the whole way</h1>
+<p class="soft">Customers deposit on real nodes of {report.chains} chains, trade, withdraw under
+officers' approval; the sweeper gathers; a proof of reserves verifies.
+{len(report.steps)} steps in {seconds} s.</p>
+<p class="warning">Demonstration: every key on this page is public and every chain is local. Never
 send money of value to an address shown here.</p>
 <p class="verdict {"good" if good else "bad"}">{"&#10003;" if good else "&#10007;"} {verdict}</p>
 <h2>What is owed, and what is there</h2>{_bars(report)}

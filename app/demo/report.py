@@ -52,6 +52,7 @@ class DemoReport:
     assets: list[AssetLine] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
     seconds_ms: int = 0
+    chains: int = 1
 
     @property
     def holds(self) -> bool:

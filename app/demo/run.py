@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app import equations
 from app.bootstrap import Platform
-from app.demo import page, scenes
+from app.demo import page, scenes, scenes_beside
 from app.demo.report import AssetLine, DemoReport, write
 from app.demo.stage import CUSTOMERS, Stage, Tell, open_stage
 from app.opening import open_platform
@@ -36,13 +36,17 @@ def run(folder: Path, tell: Tell) -> DemoReport:
     for old in ("reserves", "leaves"):
         shutil.rmtree(folder / old, ignore_errors=True)
         (folder / old).mkdir(parents=True)
-    with open_stage(folder / "platform", tell) as stage:
+    with open_stage(folder / "platform", tell, with_others=False) as stage:
+        stage.report.chains = len(stage.setup.chains)
         scenes.fund_own_wallets(stage)
         addresses = scenes.issue_addresses(stage, CUSTOMERS)
         scenes.deposit(stage, addresses)
+        scenes_beside.reorganise(stage, addresses["alice"])
+        scenes_beside.deposit(stage)
         scenes.trade(stage)
         scenes.sweep(stage)
         scenes.withdraw(stage)
+        scenes_beside.withdraw(stage)
         scenes.settle(stage)
         stage.stop_processes()
         _finish(stage, folder)

@@ -28,7 +28,7 @@ from custody.spending.rows import SpendState
 
 def fund_own_wallets(stage: Stage) -> None:
     """Operators bring money; it waits in suspense until two officers sign whose it is."""
-    wallets = fund_wallets(stage.setup, stage.node, coins=100)
+    wallets = fund_wallets(stage.setup, stage.node, others=stage.others)
     arrived: list[Deposit] = stage.wait_for(
         "the operators' money", lambda: _arrived(stage, len(wallets))
     )
@@ -46,7 +46,8 @@ def fund_own_wallets(stage: Stage) -> None:
             )
         )  # fmt: skip
         stage.note(
-            f"Operators fund the {row.account} wallet; two officers sign it into equity",
+            f"Operators fund the {row.account} wallet on {row.chain}; two officers sign it into "
+            "equity",
             transaction=row.tx_id, block=f"{row.block.height} {row.block.hash}",
             statement=statement.statement_id, officers=", ".join(OFFICERS[:2]),
         )  # fmt: skip
@@ -83,8 +84,8 @@ def deposit(stage: Stage, addresses: dict[str, str]) -> None:
     names = {address: who for who, address in addresses.items()}
     for row in rows:
         stage.note(
-            f"{names[row.address].capitalize()}'s deposit of {_text(stage, row)} is final and "
-            "credited", **_evidence(stage, row.deposit_id),
+            f"{names[row.address].capitalize()}'s deposit of {text_of(stage, row)} is final and "
+            "credited", **evidence(stage, row.deposit_id),
             block=f"{row.block.height} {row.block.hash}", transaction=row.tx_id,
         )  # fmt: skip
     with stage.db.read() as conn:
@@ -122,7 +123,7 @@ def sweep(stage: Stage) -> None:
         with stage.db.read() as conn:
             attempts = spending.attempts(conn, row.spend_id)
         stage.note(
-            f"{row.kind.value.replace('_', ' ').capitalize()} of {_text(stage, row)} is final",
+            f"{row.kind.value.replace('_', ' ').capitalize()} of {text_of(stage, row)} is final",
             spend=row.spend_id, transaction=attempts[-1].tx_id, nonce=row.nonce,
             network_fee_wei=row.fee_paid,
         )  # fmt: skip
@@ -163,7 +164,7 @@ def withdraw(stage: Stage) -> None:
     ended = stage.wait_for("the release", lambda: _released(stage, carol))
     stage.note(
         "An officer rejects Carol's withdrawal; her money is free again",
-        withdrawal=carol, officer=OFFICERS[2], **_evidence(stage, carol, "release"),
+        withdrawal=carol, officer=OFFICERS[2], **evidence(stage, carol, "release"),
         state=ended["state"],
     )  # fmt: skip
 
@@ -181,8 +182,12 @@ def settle(stage: Stage) -> None:
 
 def _is_settled(stage: Stage) -> bool:
     with stage.db.read() as conn:
-        flying = spending.in_states(conn, CHAIN, spending.IN_FLIGHT)
-        return not flying and not sweep_items.unswept(conn, CHAIN, limit=1) and not (pending(conn))
+        for chain in stage.setup.chains:
+            if spending.in_states(conn, chain, spending.IN_FLIGHT):
+                return False
+            if sweep_items.unswept(conn, chain, limit=1):
+                return False
+        return not pending(conn)
 
 
 def _approve_and_follow(stage: Stage, who: str, asked: dict[str, Any]) -> None:
@@ -191,25 +196,25 @@ def _approve_and_follow(stage: Stage, who: str, asked: dict[str, Any]) -> None:
     for person in persons:
         stage.judge(person, withdrawal_id, Verdict.APPROVE)
     ended = stage.wait_for(
-        f"{who}'s withdrawal", lambda: _withdrawal(stage, who, withdrawal_id, "confirmed")
+        f"{who}'s withdrawal", lambda: withdrawal(stage, who, withdrawal_id, "confirmed")
     )
     receipt = stage.node.call("eth_getTransactionReceipt", ended["tx_ids"][-1])
-    stage.wait_for("its capture", lambda: _entries_of(stage, withdrawal_id, "capture"))
+    stage.wait_for("its capture", lambda: entries_of(stage, withdrawal_id, "capture"))
     stage.note(
         f"{who.capitalize()} withdraws {ended['amount']} {ended['symbol']}, approved by two",
         withdrawal=withdrawal_id, approvals=", ".join(persons), intent=ended["intent_hash"],
         transaction=ended["tx_ids"][-1], block=f"{int(receipt['blockNumber'], 16)} "
-        f"{receipt['blockHash']}", **_evidence(stage, withdrawal_id, "capture"),
+        f"{receipt['blockHash']}", **evidence(stage, withdrawal_id, "capture"),
     )  # fmt: skip
 
 
-def _withdrawal(stage: Stage, who: str, withdrawal_id: str, state: str) -> Any:
+def withdrawal(stage: Stage, who: str, withdrawal_id: str, state: str) -> Any:
     found = stage.ask(who, "GET", f"/v1/withdrawals/{withdrawal_id}")
     return found if found["state"] == state else None
 
 
 def _released(stage: Stage, withdrawal_id: str) -> Any:
-    if not _entries_of(stage, withdrawal_id, "release"):
+    if not entries_of(stage, withdrawal_id, "release"):
         return None
     return stage.ask("carol", "GET", f"/v1/withdrawals/{WithdrawalId(withdrawal_id)}")
 
@@ -234,18 +239,18 @@ def _swept(stage: Stage, count: int) -> list[spending.Spend]:
     return rows if len(sweeps) >= count and not waiting else []
 
 
-def _evidence(stage: Stage, cause_id: str, kind: str | None = None) -> dict[str, object]:
+def evidence(stage: Stage, cause_id: str, kind: str | None = None) -> dict[str, object]:
     """Return the journal sequence and the ledger entries of a cause."""
     query = sa.select(funding.c.sequence).where(funding.c.cause_id == cause_id)
     with stage.db.read() as conn:
         sequences = [row for row in conn.execute(query).scalars() if row is not None]
     return {
         "journal_sequence": max(sequences),
-        "ledger_entries": ", ".join(_entries_of(stage, cause_id, kind)),
+        "ledger_entries": ", ".join(entries_of(stage, cause_id, kind)),
     }
 
 
-def _entries_of(stage: Stage, cause_id: str, kind: str | None) -> list[str]:
+def entries_of(stage: Stage, cause_id: str, kind: str | None) -> list[str]:
     query = sa.select(transfers.c.id).where(transfers.c.cause_id == cause_id)
     if kind is not None:
         query = query.where(transfers.c.cause_kind == kind)
@@ -259,9 +264,9 @@ def _entries(stage: Stage, kind: str) -> list[str]:
         return [found.hex() for found in conn.execute(query).scalars()]
 
 
-def _text(stage: Stage, row: Deposit | spending.Spend) -> str:
+def text_of(stage: Stage, row: Deposit | spending.Spend) -> str:
     key = row.asset_key if isinstance(row, Deposit) else row.intent.asset_key
-    asset = next(found for found in stage.setup.assets if found.key == key)
+    asset = next(one for one in stage.setup.assets if (one.chain, one.key) == (row.chain, key))
     return f"{format_amount(row.amount, asset.scale)} {asset.symbol}"
 
 

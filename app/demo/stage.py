@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,6 +26,7 @@ from custody.keys.roster import Verdict, sign_approval
 
 if TYPE_CHECKING:
     from infra.devnet.deploy import Deployer
+    from infra.devnet.networks import DevNetwork
     from infra.devnet.nodes import AnvilNode
 
 WAIT_NS = 90 * SECOND_NS
@@ -46,6 +48,8 @@ class Stage:
     tell: Tell
     report: DemoReport = field(default_factory=DemoReport)
     children: Sequence[Child] = ()
+    others: Sequence[DevNetwork] = ()
+    """Networks beside the first one."""
     clock: SystemClock = field(default_factory=SystemClock)
     started_ns: int = 0
 
@@ -94,8 +98,11 @@ class Stage:
         for child in ended:
             child.stop()
 
-    def wait_for(self, what: str, found: Callable[[], Any]) -> Any:
-        """Mine and look until found() gives something. Unavailable after a bounded time."""
+    def wait_for(self, what: str, found: Callable[[], Any], *, still: Collection[str] = ()) -> Any:
+        """Mine and look until found() gives something. Unavailable after a bounded time.
+
+        still: networks on which no block is made meanwhile.
+        """
         deadline = self.clock.monotonic_ns() + WAIT_NS
         while True:
             result = found()
@@ -103,7 +110,11 @@ class Stage:
                 return result
             if self.clock.monotonic_ns() > deadline:
                 raise Unavailable(f"waited in vain: {what}")
-            self.node.mine()
+            if self.setup.chain not in still:
+                self.node.mine()
+            for network in self.others:
+                if network.chain not in still:
+                    network.mine()
             self.clock.sleep(POLL_NS)
 
     def place(self, who: str, side: str, price: str, quantity: str, client_id: int) -> Any:
@@ -131,9 +142,15 @@ class Stage:
 
 
 @contextlib.contextmanager
-def open_stage(folder: Path, tell: Tell, *, database_url: str | None = None) -> Iterator[Stage]:
-    """Start a fresh node and all processes; whatever happens, nothing is left running."""
+def open_stage(
+    folder: Path, tell: Tell, *, database_url: str | None = None, with_others: bool = False
+) -> Iterator[Stage]:
+    """Start fresh nodes and all processes; whatever happens, nothing is left running.
+
+    with_others: not the first network alone, but one of every kind.
+    """
     from infra.devnet.deploy import Deployer
+    from infra.devnet.networks import other_networks
     from infra.devnet.nodes import start_anvil
     from infra.devnet.servers import free_port
 
@@ -142,9 +159,11 @@ def open_stage(folder: Path, tell: Tell, *, database_url: str | None = None) -> 
     started_ns = clock.monotonic_ns()
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(start_anvil())
+        others = stack.enter_context(other_networks()) if with_others else []
         setup = make_dev(
-            folder, node, http_port=free_port(), customers=CUSTOMERS, database_url=database_url
-        )
+            folder, node, http_port=free_port(), customers=CUSTOMERS, database_url=database_url,
+            others=others,
+        )  # fmt: skip
         db = stack.enter_context(contextlib.closing(open_database(setup.settings())))
         http = stack.enter_context(httpx.Client(base_url=setup.http_url, timeout=30))
         children = [
@@ -160,13 +179,17 @@ def open_stage(folder: Path, tell: Tell, *, database_url: str | None = None) -> 
             child.start()
         wait_until_live(setup, children)
         stage = Stage(
-            setup, node, Deployer(node), db, http, tell, children=children, clock=clock,
-            started_ns=started_ns,
+            setup, node, Deployer(node), db, http, tell, children=children, others=others,
+            clock=clock, started_ns=started_ns,
         )  # fmt: skip
         block = node.call("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        nodes = {f"node of {one.chain}": urlsplit(one.url).netloc.split("@")[-1] for one in others}
         stage.note(
-            "A local node and the three processes of the platform run",
+            f"{len(others) + 1} local nodes and the three processes of the platform run"
+            if others
+            else "A local node and the three processes of the platform run",
             node=node.url, block=f"{int(block['number'], 16)} {block['hash']}",
-            api=setup.http_url, **{child.name: f"process {child.pid}" for child in children},
+            api=setup.http_url, **nodes,
+            **{child.name: f"process {child.pid}" for child in children},
         )  # fmt: skip
         yield stage

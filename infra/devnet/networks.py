@@ -6,12 +6,13 @@ node answers. Never for a network with value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from infra.devnet.coin_money import Miner
-from infra.devnet.coin_nodes import CoreNode
+from infra.devnet.coin_nodes import CoreNode, start_core
 from infra.devnet.deploy import Contract, Deployer
 from infra.devnet.nodes import AnvilNode
 from infra.devnet.solidity import artifacts
@@ -54,6 +55,13 @@ class DevNetwork(Protocol):
 
     def mine(self, blocks: int = 1) -> None:
         """Make blocks, where they do not come by themselves."""
+        ...
+
+    def reorganise(self, depth: int) -> bool:
+        """Replace the newest blocks by a longer branch, which may hold the same transactions.
+
+        False: blocks are never replaced here.
+        """
         ...
 
     def place_of(self, tx_id: str) -> str:
@@ -110,6 +118,12 @@ class AnvilNetwork:
         """Make blocks."""
         self.node.mine(blocks)
 
+    def reorganise(self, depth: int) -> bool:
+        """Replace the newest blocks by empty ones, and make one more."""
+        self.node.reorg(depth)
+        self.node.mine()
+        return True
+
     def place_of(self, tx_id: str) -> str:
         """Return height and hash of the block with a transaction."""
         receipt = self.node.call("eth_getTransactionReceipt", tx_id)
@@ -162,6 +176,13 @@ class CoreNetwork:
         """Make blocks."""
         self.node.mine(blocks)
 
+    def reorganise(self, depth: int) -> bool:
+        """Leave the newest blocks and make one more than they were; what they held waits again."""
+        height = self.node.height()
+        self.node.call("invalidateblock", self.node.call("getblockhash", height - depth + 1))
+        self.node.mine(depth + 1)
+        return True
+
     def place_of(self, tx_id: str) -> str:
         """Return height and hash of the block with a transaction."""
         found = self.node.call("getrawtransaction", tx_id, True)  # noqa: FBT003
@@ -170,3 +191,10 @@ class CoreNetwork:
         return (
             f"{self.node.call('getblockheader', found['blockhash'])['height']} {found['blockhash']}"
         )
+
+
+@contextlib.contextmanager
+def other_networks() -> Iterator[list[DevNetwork]]:
+    """Run one network of every kind but the first, as long as the block lasts."""
+    with contextlib.ExitStack() as stack:
+        yield [CoreNetwork(stack.enter_context(start_core()))]
