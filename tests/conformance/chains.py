@@ -7,9 +7,8 @@ here and a line in CHAINS.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from coincurve import PrivateKey
 from eth_utils.address import to_checksum_address as checksum
 from eth_utils.crypto import keccak
 
@@ -23,7 +22,16 @@ from core.errors import Reason
 from core.ids import ChainId
 from infra.devnet.deploy import Deployer
 from infra.devnet.nodes import AnvilNode, start_anvil
-from tests.conformance.harness import BLOCKS_TO_FINAL, ChainHarness
+from tests.conformance.harness import (
+    BLOCKS_TO_FINAL,
+    ChainHarness,
+    Key,
+    OddTokenHarness,
+    Slot,
+    TaggedHarness,
+    TokenHarness,
+    curve_key,
+)
 from tests.support.delegating import delegate
 from tests.support.evm import SECOND, DevKey
 from tests.support.faults import Result
@@ -36,11 +44,13 @@ class FakeHarness:
     """The scripted chain."""
 
     coin = 10**9
+    least = 1
     units = 100
 
     def __init__(self) -> None:
         self.world = FakeWorld(finality_depth=BLOCKS_TO_FINAL)
         self.token = self.world.add_token("TOK")
+        self.tokens: tuple[str, ...] = (self.token,)
         self.odd_token = self.world.add_token("ODD", kept_ppm=20_000)
         self.picky_token = self.world.add_token("PICKY")
         self.chain: Chain = self.connect()
@@ -48,7 +58,16 @@ class FakeHarness:
     def refuse(self, address: str) -> None:
         self.world.refuse_transfers_to(address)
 
-    def enable_batches(self, key: PrivateKey) -> None:
+    def key(self, name: str) -> Key:
+        return curve_key(name)
+
+    def amounts(self, asset_key: str) -> Sequence[int]:
+        return (1, 255, 256, 2**64, 2**96 - 1)
+
+    def slot(self, address: str, number: int = 0) -> Slot:
+        return Slot(nonce=self.chain.used_nonces(address, self.chain.head()) + number)
+
+    def enable_batches(self, name: str) -> None:
         """Do nothing: here everybody can."""
 
     def connect(self) -> Chain:
@@ -105,7 +124,7 @@ class FakeHarness:
 
 
 @contextlib.contextmanager
-def fake_harness() -> Iterator[ChainHarness]:
+def fake_harness() -> Iterator[FakeHarness]:
     """Run a fresh fake world."""
     yield FakeHarness()
 
@@ -114,6 +133,7 @@ class EvmHarness:
     """A real node, behind a proxy that can freeze its finality."""
 
     coin = 10**18
+    least = 1
     units = 100_000
 
     def __init__(self, node: AnvilNode, proxy: FaultProxy) -> None:
@@ -122,7 +142,7 @@ class EvmHarness:
         self._frozen: Rule | None = None
         self._opened: list[EvmChain] = []
         self._deployer = Deployer(node)
-        self._tokens = {
+        self._contracts = {
             contract.address: contract
             for contract in (
                 self._deployer.deploy("DemoToken", "Token", "TOK", 6),
@@ -130,19 +150,29 @@ class EvmHarness:
                 self._deployer.deploy("PausableBlocklistToken"),
             )
         }
-        self.token, self.odd_token, self.picky_token = self._tokens
-        for contract in self._tokens.values():
+        self.token, self.odd_token, self.picky_token = self._contracts
+        self.tokens: tuple[str, ...] = (self.token,)
+        for contract in self._contracts.values():
             contract.send("mint", contract.creator, 10**30)
         self._node.mine()
         self.chain: Chain = self.connect()
 
     def refuse(self, address: str) -> None:
-        self._tokens[self.picky_token].send("setBlocked", address, True)
+        self._contracts[self.picky_token].send("setBlocked", address, True)
         self._node.mine()
 
-    def enable_batches(self, key: PrivateKey) -> None:
+    def key(self, name: str) -> Key:
+        return curve_key(name)
+
+    def amounts(self, asset_key: str) -> Sequence[int]:
+        return (1, 255, 256, 2**64, 2**96 - 1)
+
+    def slot(self, address: str, number: int = 0) -> Slot:
+        return Slot(nonce=self.chain.used_nonces(address, self.chain.head()) + number)
+
+    def enable_batches(self, name: str) -> None:
         code = self._deployer.deploy("BatchPayer").address
-        delegate(self._node, DevKey(key.to_hex()), code, carrier=SECOND)
+        delegate(self._node, DevKey(curve_key(name).private.to_hex()), code, carrier=SECOND)
 
     def connect(self) -> Chain:
         genesis = self._node.call("eth_getBlockByNumber", "0x0", False)
@@ -177,10 +207,10 @@ class EvmHarness:
     def pay(self, to: str, asset_key: str, amount: int) -> str:
         if asset_key == NATIVE:
             return self._deployer.pay(to, amount)
-        return self._tokens[asset_key].send("transfer", to, amount)
+        return self._contracts[asset_key].send("transfer", to, amount)
 
     def pay_and_fail(self, to: str, amount: int) -> str:
-        return self._tokens[self.token].send("transfer", to, amount + 10**31, gas=self.units)
+        return self._contracts[self.token].send("transfer", to, amount + 10**31, gas=self.units)
 
     def mine(self, blocks: int = 1) -> None:
         self._node.mine(blocks)
@@ -224,7 +254,7 @@ class EvmHarness:
                 sweep_minimum=1,
                 odd=key == self.odd_token,
             )
-            for key, contract in self._tokens.items()
+            for key, contract in self._contracts.items()
         )
         return ChainConfig(
             kind="evm",
@@ -241,7 +271,7 @@ class EvmHarness:
 
 
 @contextlib.contextmanager
-def evm_harness() -> Iterator[ChainHarness]:
+def evm_harness() -> Iterator[EvmHarness]:
     """Run a fresh node; what was final lies BLOCKS_TO_FINAL below its head."""
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(
@@ -253,7 +283,32 @@ def evm_harness() -> Iterator[ChainHarness]:
         yield harness
 
 
-CHAINS: Mapping[str, Callable[[], contextlib.AbstractContextManager[ChainHarness]]] = {
+Runs = contextlib.AbstractContextManager
+CHAINS: Mapping[str, Callable[[], Runs[ChainHarness]]] = {
     "fake": fake_harness,
     "evm": evm_harness,
 }
+"""Every chain; the fixture `harness`. The lists below name those that have one thing more."""
+TOKEN_CHAINS: Mapping[str, Callable[[], Runs[TokenHarness]]] = {
+    "fake": fake_harness,
+    "evm": evm_harness,
+}
+"""With tokens; `token_harness`."""
+ODD_TOKEN_CHAINS: Mapping[str, Callable[[], Runs[OddTokenHarness]]] = {
+    "fake": fake_harness,
+    "evm": evm_harness,
+}
+"""With tokens that run code; `odd_harness`."""
+TAGGED_CHAINS: Mapping[str, Callable[[], Runs[TaggedHarness]]] = {
+    "fake": fake_harness,
+    "evm": evm_harness,
+}
+"""That say themselves what is final; `tagged_harness`."""
+NONCE_CHAINS = ("fake", "evm")
+"""Whose senders use up one number after another; `nonce_harness`."""
+COIN_CHAINS: tuple[str, ...] = ()
+"""Whose senders use up coins; `coin_harness`."""
+WAITING_CHAINS = ("fake", "evm")
+"""Whose transactions wait for a block, and give way to one that pays more; `waiting_harness`."""
+BATCH_CHAINS = ("fake", "evm")
+"""With batches; `batch_harness`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from coincurve import PrivateKey
 from chains.base import (
     NATIVE,
     Chain,
+    Coin,
     FeeRate,
     Payment,
     SignedTx,
@@ -27,20 +28,80 @@ BLOCKS_TO_FINAL = 6
 """Every harness calls a block final when it is this far below the head."""
 
 
+class Key(Protocol):
+    """A key as signers have it."""
+
+    @property
+    def public_key(self) -> bytes:
+        """Return the public key as `Chain.address_of` takes it."""
+        ...
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return the signature of a digest as every signer of this curve makes it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CurveKey:
+    """A key of secp256k1: r ‖ s ‖ recovery id."""
+
+    private: PrivateKey
+
+    @property
+    def public_key(self) -> bytes:
+        """Return the compressed point."""
+        return self.private.public_key.format(compressed=True)
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return 65 bytes."""
+        return bytes(self.private.sign_recoverable(digest, hasher=None))
+
+
+def curve_key(name: str) -> CurveKey:
+    """Return the key of a name."""
+    return CurveKey(PrivateKey(hashlib.sha256(name.encode()).digest()))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What one transaction uses up: two with the same slot exclude each other."""
+
+    nonce: int = 0
+    coins: tuple[Coin, ...] = ()
+    ticket: str = ""
+
+
+def claims_of(slot: Slot, address: str) -> set[str]:
+    """Return what a transaction of an address on this slot claims (Decoded.claims)."""
+    if slot.coins:
+        return {coin.outpoint for coin in slot.coins}
+    return {slot.ticket or f"{address}/{slot.nonce}"}
+
+
 class ChainHarness(Protocol):
     """What a test may do to a chain. Blocks are made by `mine`, `fund` and `reorg` only."""
 
     chain: Chain
-    token: str
-    """Key of an honest token that the chain's data file lists."""
-    odd_token: str
-    """Key of a listed token, flagged odd, that delivers less than its event claims."""
-    picky_token: str
-    """Key of a listed token whose issuer refuses transfers to whom he likes."""
+    tokens: tuple[str, ...]
+    """Keys of honest tokens that the chain's data file lists; empty where there are none."""
     coin: int
     """A comfortable amount of the native coin: pays many fees."""
+    least: int
+    """Of the native coin, an amount that anybody can be paid; facts pay multiples of it."""
     units: int
     """Enough for any single transfer, also one that fails."""
+
+    def key(self, name: str) -> Key:
+        """Return the key of a name."""
+        ...
+
+    def slot(self, address: str, number: int = 0) -> Slot:
+        """Return what the number-th next transaction of an address may use up, as of the head."""
+        ...
+
+    def amounts(self, asset_key: str) -> Sequence[int]:
+        """Return amounts of an asset from the least to the most that one coin's owner can name."""
+        ...
 
     def connect(self) -> Chain:
         """Return another connection, which remembers nothing."""
@@ -66,16 +127,8 @@ class ChainHarness(Protocol):
         """Let somebody pay; waits for the next block. Returns the transaction's id."""
         ...
 
-    def pay_and_fail(self, to: str, amount: int) -> str:
-        """Let somebody's token payment fail on chain in the next block."""
-        ...
-
-    def refuse(self, address: str) -> None:
-        """Have the issuer of the picky token refuse an address, from the next block on."""
-        ...
-
-    def enable_batches(self, key: PrivateKey) -> None:
-        """Let the account of a key make batches; in new blocks, and maybe with nonces of its."""
+    def enable_batches(self, name: str) -> None:
+        """Let the key of a name make batches; in new blocks, and maybe with nonces of its."""
         ...
 
     def mine(self, blocks: int = 1) -> None:
@@ -85,6 +138,34 @@ class ChainHarness(Protocol):
     def reorg(self, depth: int) -> None:
         """Replace the newest blocks by a longer branch without their transactions."""
         ...
+
+
+class TokenHarness(ChainHarness, Protocol):
+    """A chain with tokens."""
+
+    token: str
+    """The first of `tokens`."""
+
+    def pay_and_fail(self, to: str, amount: int) -> str:
+        """Let somebody's token payment fail on chain in the next block."""
+        ...
+
+
+class OddTokenHarness(TokenHarness, Protocol):
+    """A chain whose tokens run code of their issuers."""
+
+    odd_token: str
+    """Key of a listed token, flagged odd, that delivers less than its event claims."""
+    picky_token: str
+    """Key of a listed token whose issuer refuses transfers to whom he likes."""
+
+    def refuse(self, address: str) -> None:
+        """Have the issuer of the picky token refuse an address, from the next block on."""
+        ...
+
+
+class TaggedHarness(ChainHarness, Protocol):
+    """A chain that says itself what is final, and may stop saying it."""
 
     def stall_finality(self) -> None:
         """Let finality stand still."""
@@ -100,7 +181,7 @@ class Wallet:
     """A key that spends on a harness's chain as custody does: build, sign, assemble."""
 
     harness: ChainHarness
-    key: PrivateKey
+    key: Key
     address: str
 
     def intent(
@@ -134,17 +215,29 @@ class Wallet:
         return replace(intent, items=rows)
 
     def unsigned(
-        self, intent: SpendIntent, *, nonce: int = 0, rate: FeeRate | None = None
+        self, intent: SpendIntent, *, slot: Slot | None = None, rate: FeeRate | None = None
     ) -> UnsignedTx:
-        """Build with the chain's own rate unless told otherwise."""
-        chain = self.harness.chain
+        """Build on the next slot and with the chain's own rate unless told otherwise."""
+        chain, used = self.harness.chain, slot or self.harness.slot(self.address)
         return chain.build(
-            intent, nonce=nonce, rate=rate or chain.fee_rate(), units=self.harness.units
+            intent,
+            nonce=used.nonce,
+            rate=rate or chain.fee_rate(),
+            units=self.harness.units,
+            coins=used.coins,
+            ticket=used.ticket,
         )
 
     def sign(self, digest: bytes) -> bytes:
-        """Return r ‖ s ‖ recovery id as every signer does."""
-        return bytes(self.key.sign_recoverable(digest, hasher=None))
+        """Return the signature of one digest."""
+        return self.key.sign(digest)
+
+    def assembled(self, unsigned: UnsignedTx) -> SignedTx:
+        """Sign what the payload says is to be signed, and join it."""
+        chain = self.harness.chain
+        inputs = chain.decode(unsigned.payload, sender=self.address).inputs
+        digests = [one.digest for one in inputs] or [unsigned.digest]
+        return chain.assemble(unsigned, b"".join(map(self.sign, digests)))
 
     def signed(
         self,
@@ -152,21 +245,39 @@ class Wallet:
         amount: int,
         asset_key: str = NATIVE,
         *,
-        nonce: int = 0,
+        slot: Slot | None = None,
         rate: FeeRate | None = None,
     ) -> SignedTx:
         """Return bytes that are ready to leave."""
-        unsigned = self.unsigned(self.intent(to, amount, asset_key), nonce=nonce, rate=rate)
-        return self.harness.chain.assemble(unsigned, self.sign(unsigned.digest))
+        intent = self.intent(to, amount, asset_key)
+        return self.assembled(self.unsigned(intent, slot=slot, rate=rate))
 
 
 def wallet(harness: ChainHarness, name: str = "alice", *, coins: int = 1) -> Wallet:
     """Return a wallet that owns so many coins."""
-    key = PrivateKey(hashlib.sha256(name.encode()).digest())
-    address = harness.chain.address_of(key.public_key.format(compressed=True))
-    if coins:
-        harness.fund(address, coins * harness.coin)
+    key = harness.key(name)
+    address = harness.chain.address_of(key.public_key)
+    for _ in range(coins):
+        harness.fund(address, harness.coin)
     return Wallet(harness, key, address)
+
+
+def assets(harness: ChainHarness) -> tuple[str, ...]:
+    """Return the keys of what can be paid honestly."""
+    return (NATIVE, *harness.tokens)
+
+
+def some(harness: ChainHarness, number: int, asset_key: str = NATIVE) -> int:
+    """Return a small amount that can be paid: `number` times the least one."""
+    return number * harness.least if asset_key == NATIVE else number
+
+
+def owner_of(harness: ChainHarness, asset_key: str, name: str = "alice") -> Wallet:
+    """Return a wallet that can pay of an asset, and the fees for it."""
+    owner = wallet(harness, name)
+    if asset_key != NATIVE:
+        harness.fund(owner.address, 10**10, asset_key)
+    return owner
 
 
 def payments_at(chain: Chain, height: int, *watched: str) -> list[Payment]:

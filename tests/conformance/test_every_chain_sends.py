@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from chains.base import (
     NATIVE,
     BroadcastOutcome,
@@ -13,71 +11,82 @@ from chains.base import (
 )
 from core.errors import Reason
 from tests.conformance.harness import (
-    BLOCKS_TO_FINAL,
     ChainHarness,
+    TokenHarness,
+    assets,
     doubled,
+    owner_of,
     payments_at,
     refusal,
+    some,
     wallet,
 )
 
 # ---- sending --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_token", [False, True])
-def test_a_spend_lands_as_built_and_its_fee_is_what_the_sender_lost(
-    is_token: bool, harness: ChainHarness
+def test_a_spend_lands_as_built_and_its_fee_is_what_the_sender_lost(harness: ChainHarness) -> None:
+    chain, bob = harness.chain, harness.outsider("bob")
+    for asset in assets(harness):
+        alice, amount = owner_of(harness, asset), some(harness, 40, asset)
+        before = chain.balance_of(alice.address, NATIVE, chain.head())
+        intent, rate = alice.intent(bob, amount, asset), chain.fee_rate()
+        signed = alice.assembled(alice.unsigned(intent, rate=rate))
+        assert chain.broadcast(signed.raw).outcome is BroadcastOutcome.ACCEPTED
+        pending = chain.tx_status(signed.tx_id)
+        assert (pending.known, pending.block) == (True, None)
+        harness.mine()
+        status = chain.tx_status(signed.tx_id)
+        assert (status.block, status.succeeded) == (chain.head(), True)
+        assert status.effect_amount == amount
+        after = chain.balance_of(alice.address, NATIVE, chain.head())
+        assert before - after == status.fee + (amount if asset == NATIVE else 0)
+        assert 0 < status.fee <= rate.max_rate * harness.units + chain.fee_extra(intent)
+        (payment,) = payments_at(chain, chain.head().height, bob)
+        assert (payment.tx_id, payment.amount) == (signed.tx_id, amount)
+        assert payment.from_address in {alice.address, None}
+
+
+def test_money_sent_to_oneself_costs_its_fee_and_is_known_by_its_transaction(
+    harness: ChainHarness,
 ) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
-    asset = harness.token if is_token else NATIVE
-    harness.fund(alice.address, 5_000, harness.token)
+    for asset in assets(harness):
+        alice, chain = owner_of(harness, asset), harness.chain
+        native, owned = (
+            chain.balance_of(alice.address, key, chain.head()) for key in (NATIVE, asset)
+        )
+        signed = alice.signed(alice.address, some(harness, 5, asset), asset)
+        chain.broadcast(signed.raw)
+        harness.mine()
+        status = chain.tx_status(signed.tx_id)
+        assert (status.block, status.succeeded) == (chain.head(), True)
+        lost = status.fee if asset == NATIVE else 0
+        assert chain.balance_of(alice.address, asset, chain.head()) == owned - lost
+        assert chain.balance_of(alice.address, NATIVE, chain.head()) == native - status.fee
+        payments = payments_at(chain, chain.head().height, alice.address)
+        if chain.traits.spends_coins:  # coins were made, and nobody else can have made them
+            assert {payment.tx_id for payment in payments} == {signed.tx_id}
+        else:
+            assert payments == []
+
+
+def test_our_failed_spend_pays_nobody_and_costs_a_fee(token_harness: TokenHarness) -> None:
+    alice, chain, bob = wallet(token_harness), token_harness.chain, token_harness.outsider("bob")
     before = chain.balance_of(alice.address, NATIVE, chain.head())
-    signed = alice.signed(bob, 4_000, asset)
+    signed = alice.signed(bob, 1, token_harness.token)  # owns none of it
     assert chain.broadcast(signed.raw).outcome is BroadcastOutcome.ACCEPTED
-    pending = chain.tx_status(signed.tx_id)
-    assert (pending.known, pending.block) == (True, None)
-    harness.mine()
-    status = chain.tx_status(signed.tx_id)
-    assert (status.block, status.succeeded) == (chain.head(), True)
-    assert status.effect_amount == 4_000
-    after = chain.balance_of(alice.address, NATIVE, chain.head())
-    assert before - after == status.fee + (0 if is_token else 4_000)
-    assert 0 < status.fee <= chain.fee_rate().max_rate * harness.units
-    (payment,) = payments_at(chain, chain.head().height, bob)
-    assert (payment.tx_id, payment.amount, payment.from_address) == (
-        signed.tx_id,
-        4_000,
-        alice.address,
-    )
-
-
-def test_money_sent_to_oneself_is_no_payment(harness: ChainHarness) -> None:
-    alice, chain = wallet(harness), harness.chain
-    harness.fund(alice.address, 50, harness.token)
-    for nonce, asset in enumerate((NATIVE, harness.token)):
-        chain.broadcast(alice.signed(alice.address, 5, asset, nonce=nonce).raw)
-    harness.mine()
-    assert chain.used_nonces(alice.address, chain.head()) == 2
-    assert payments_at(chain, chain.head().height, alice.address) == []
-    assert chain.balance_of(alice.address, harness.token, chain.head()) == 50
-
-
-def test_our_failed_spend_pays_nobody_and_costs_a_fee(harness: ChainHarness) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
-    before = chain.balance_of(alice.address, NATIVE, chain.head())
-    signed = alice.signed(bob, 1, harness.token)  # owns none of it
-    assert chain.broadcast(signed.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine()
+    token_harness.mine()
     status = chain.tx_status(signed.tx_id)
     assert (status.block, status.succeeded, status.effect_amount) == (chain.head(), False, 0)
     assert status.fee == before - chain.balance_of(alice.address, NATIVE, chain.head()) > 0
     assert payments_at(chain, chain.head().height, bob) == []
-    assert chain.used_nonces(alice.address, chain.head()) == 1
+    again = chain.broadcast(signed.raw).outcome
+    assert again is not BroadcastOutcome.ACCEPTED
 
 
 def test_the_same_bytes_again_are_already_known(harness: ChainHarness) -> None:
     alice, chain = wallet(harness), harness.chain
-    signed = alice.signed(harness.outsider("bob"), 5)
+    signed = alice.signed(harness.outsider("bob"), some(harness, 5))
     outcomes = [chain.broadcast(signed.raw).outcome for _ in range(3)]
     assert outcomes == [
         BroadcastOutcome.ACCEPTED,
@@ -87,53 +96,64 @@ def test_the_same_bytes_again_are_already_known(harness: ChainHarness) -> None:
     harness.mine()
     assert chain.broadcast(signed.raw).outcome is not BroadcastOutcome.ACCEPTED
     harness.mine()
-    assert chain.balance_of(harness.outsider("bob"), NATIVE, chain.head()) == 5
+    paid = chain.balance_of(harness.outsider("bob"), NATIVE, chain.head())
+    assert paid == some(harness, 5)
 
 
 def test_bytes_no_node_can_take_are_never_accepted(harness: ChainHarness) -> None:
-    alice, poor, bob = wallet(harness), wallet(harness, "poor", coins=0), harness.outsider("bob")
-    raw = alice.signed(bob, 5).raw
-    unpaid = poor.signed(bob, 5).raw
-    too_much = alice.signed(bob, harness.coin).raw
-    for bad in (b"", b"\0", raw[:-1], bytes(len(raw)), unpaid, too_much):
-        outcome = harness.chain.broadcast(bad).outcome
+    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
+    owned = chain.balance_of(alice.address, NATIVE, chain.head())
+    raw = alice.signed(bob, some(harness, 5)).raw
+    spoiled = raw[: len(raw) // 2] + bytes((raw[len(raw) // 2] ^ 1,)) + raw[len(raw) // 2 + 1 :]
+    for bad in (b"", b"\0", raw[:-1], bytes(len(raw)), spoiled):
+        outcome = chain.broadcast(bad).outcome
         assert outcome in {BroadcastOutcome.REJECTED, BroadcastOutcome.UNKNOWN}
     harness.mine()
-    assert harness.chain.balance_of(bob, NATIVE, harness.chain.head()) == 0
-    assert harness.chain.used_nonces(alice.address, harness.chain.head()) == 0
+    assert chain.balance_of(bob, NATIVE, chain.head()) == 0
+    assert chain.balance_of(alice.address, NATIVE, chain.head()) == owned
 
 
-def test_a_refusal_that_another_state_would_lift_is_unknown(harness: ChainHarness) -> None:
-    poor, chain, bob = wallet(harness, "poor", coins=0), harness.chain, harness.outsider("bob")
-    unpaid = poor.signed(bob, 5)
-    assert chain.broadcast(unpaid.raw).outcome is BroadcastOutcome.UNKNOWN
-    harness.fund(poor.address, harness.coin)
-    assert chain.broadcast(unpaid.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine()
-    rival = poor.signed(bob, 6)
+def test_a_refusal_that_another_branch_would_lift_is_unknown(
+    waiting_harness: ChainHarness,
+) -> None:
+    alice, chain, bob = (
+        wallet(waiting_harness),
+        waiting_harness.chain,
+        waiting_harness.outsider("b"),
+    )
+    slot, rate = waiting_harness.slot(alice.address), chain.fee_rate()
+    first = alice.signed(bob, some(waiting_harness, 5), slot=slot, rate=rate)
+    rival = alice.signed(bob, some(waiting_harness, 6), slot=slot, rate=doubled(rate))
+    chain.broadcast(first.raw)
+    waiting_harness.mine()
     assert chain.broadcast(rival.raw).outcome is BroadcastOutcome.UNKNOWN
-    harness.reorg(1)
+    waiting_harness.reorg(1)
     assert chain.broadcast(rival.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine()
-    assert chain.balance_of(bob, NATIVE, chain.head()) == 6
+    waiting_harness.mine()
+    assert chain.balance_of(bob, NATIVE, chain.head()) == some(waiting_harness, 6)
 
 
-def test_an_underpriced_replacement_is_not_accepted(harness: ChainHarness) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
-    rate = doubled(chain.fee_rate())
-    first = alice.signed(bob, 5, rate=rate)
+def test_an_underpriced_replacement_is_not_accepted(waiting_harness: ChainHarness) -> None:
+    alice, chain, bob = (
+        wallet(waiting_harness),
+        waiting_harness.chain,
+        waiting_harness.outsider("b"),
+    )
+    rate, slot = doubled(chain.fee_rate()), waiting_harness.slot(alice.address)
+    first = alice.signed(bob, some(waiting_harness, 5), slot=slot, rate=rate)
     assert chain.broadcast(first.raw).outcome is BroadcastOutcome.ACCEPTED
-    same_price = alice.signed(bob, 6, rate=rate)
-    lower = alice.signed(bob, 6, rate=replace(rate, max_rate=rate.max_rate - 1))
+    six = some(waiting_harness, 6)
+    same_price = alice.signed(bob, six, slot=slot, rate=rate)
+    lower = alice.signed(bob, six, slot=slot, rate=replace(rate, max_rate=rate.max_rate - 1))
     for cheap in (same_price, lower):
         assert chain.broadcast(cheap.raw).outcome is not BroadcastOutcome.ACCEPTED
-    harness.mine()
+    waiting_harness.mine()
     assert chain.tx_status(first.tx_id).block == chain.head()
-    assert chain.balance_of(bob, NATIVE, chain.head()) == 5
+    assert chain.balance_of(bob, NATIVE, chain.head()) == some(waiting_harness, 5)
 
 
-def test_a_bumped_replacement_excludes_the_former(harness: ChainHarness) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
+def test_a_bumped_rate_is_higher_and_stays_below_the_cap(harness: ChainHarness) -> None:
+    chain = harness.chain
     rate = chain.fee_rate()
     bumped = chain.bump(rate, current=rate)
     assert bumped.max_rate > rate.max_rate
@@ -142,99 +162,105 @@ def test_a_bumped_replacement_excludes_the_former(harness: ChainHarness) -> None
     assert chain.bump(higher, current=rate) == higher
     beyond = replace(rate, max_rate=10**30)
     assert refusal(lambda: chain.bump(rate, current=beyond)) is Reason.FEE_ABOVE_CAP
-    first, second = alice.signed(bob, 5, rate=rate), alice.signed(bob, 5, rate=bumped)
-    assert first.tx_id != second.tx_id
+
+
+def test_of_two_versions_of_a_spend_exactly_one_lands(harness: ChainHarness) -> None:
+    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
+    rate, slot, five = chain.fee_rate(), harness.slot(alice.address), some(harness, 5)
+    bumped = chain.bump(rate, current=rate)
+    versions = [alice.signed(bob, five, slot=slot, rate=each) for each in (rate, bumped)]
+    assert versions[0].tx_id != versions[1].tx_id
+    assert chain.broadcast(versions[0].raw).outcome is BroadcastOutcome.ACCEPTED
+    chain.broadcast(versions[1].raw)
+    harness.mine(2)
+    statuses = [chain.tx_status(version.tx_id) for version in versions]
+    assert [status.succeeded for status in statuses].count(True) == 1
+    assert [status.block for status in statuses].count(None) == 1
+    for version in versions:
+        assert chain.broadcast(version.raw).outcome is not BroadcastOutcome.ACCEPTED
+    harness.mine()
+    assert [chain.tx_status(version.tx_id) for version in versions] == statuses
+    assert chain.balance_of(bob, NATIVE, chain.head()) == five
+
+
+def test_a_bumped_replacement_excludes_the_former(waiting_harness: ChainHarness) -> None:
+    alice, chain, bob = (
+        wallet(waiting_harness),
+        waiting_harness.chain,
+        waiting_harness.outsider("b"),
+    )
+    rate, slot = chain.fee_rate(), waiting_harness.slot(alice.address)
+    five = some(waiting_harness, 5)
+    first = alice.signed(bob, five, slot=slot, rate=rate)
+    second = alice.signed(bob, five, slot=slot, rate=chain.bump(rate, current=rate))
     assert chain.broadcast(first.raw).outcome is BroadcastOutcome.ACCEPTED
     assert chain.broadcast(second.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine(2)
+    waiting_harness.mine(2)
     assert chain.tx_status(second.tx_id).block is not None
     assert chain.tx_status(first.tx_id).block is None
     assert chain.broadcast(first.raw).outcome is not BroadcastOutcome.ACCEPTED
-    harness.mine()
+    waiting_harness.mine()
     assert chain.tx_status(first.tx_id).block is None
-    assert chain.balance_of(bob, NATIVE, chain.head()) == 5
-    assert chain.used_nonces(alice.address, chain.head()) == 1
+    assert chain.balance_of(bob, NATIVE, chain.head()) == five
 
 
-def test_a_cancellation_spends_the_nonce_and_moves_nothing(harness: ChainHarness) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
-    rate = chain.fee_rate()
-    spend = alice.signed(bob, 5, rate=rate)
+def test_a_cancellation_uses_up_the_slot_and_moves_nothing(waiting_harness: ChainHarness) -> None:
+    alice, chain, bob = (
+        wallet(waiting_harness),
+        waiting_harness.chain,
+        waiting_harness.outsider("b"),
+    )
+    rate, slot = chain.fee_rate(), waiting_harness.slot(alice.address)
+    spend = alice.signed(bob, some(waiting_harness, 5), slot=slot, rate=rate)
     chain.broadcast(spend.raw)
     intent = alice.intent(alice.address, 0, kind=SpendKind.CANCELLATION)
-    unsigned = alice.unsigned(intent, rate=chain.bump(rate, current=rate))
-    cancellation = chain.assemble(unsigned, alice.sign(unsigned.digest))
+    bumped = chain.bump(rate, current=rate)
+    cancellation = alice.assembled(alice.unsigned(intent, slot=slot, rate=bumped))
     before = chain.balance_of(alice.address, NATIVE, chain.head())
     assert chain.broadcast(cancellation.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine()
+    waiting_harness.mine()
     status = chain.tx_status(cancellation.tx_id)
     assert (status.block, status.succeeded) == (chain.head(), True)
     assert chain.balance_of(alice.address, NATIVE, chain.head()) == before - status.fee
     assert chain.balance_of(bob, NATIVE, chain.head()) == 0
-    assert payments_at(chain, chain.head().height, alice.address, bob) == []
-
-
-def test_a_nonce_gap_waits_until_it_is_filled(harness: ChainHarness) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
-    second, first = alice.signed(bob, 2, nonce=1), alice.signed(bob, 1, nonce=0)
-    assert chain.broadcast(second.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine()
-    assert chain.tx_status(second.tx_id).block is None
-    assert chain.used_nonces(alice.address, chain.head()) == 0
-    assert chain.broadcast(first.raw).outcome is BroadcastOutcome.ACCEPTED
-    harness.mine(2)
-    assert chain.used_nonces(alice.address, chain.head()) == 2
-    assert chain.balance_of(bob, NATIVE, chain.head()) == 3
-
-
-def test_nonces_are_counted_in_the_state_of_exactly_the_block_asked_for(
-    harness: ChainHarness,
-) -> None:
-    alice, chain = wallet(harness), harness.chain
-    harness.mine(BLOCKS_TO_FINAL + 1)
-    before = chain.head()
-    chain.broadcast(alice.signed(harness.outsider("bob"), 5).raw)
-    assert chain.used_nonces(alice.address, before) == 0
-    harness.mine()
-    landed, final = chain.head(), chain.final_head()
-    assert final is not None
-    used = [chain.used_nonces(alice.address, ref) for ref in (final, before, landed)]
-    assert used == [0, 0, 1]
-    harness.mine(BLOCKS_TO_FINAL)
-    assert chain.final_head() == landed
-    assert chain.used_nonces(alice.address, landed) == 1
+    assert payments_at(chain, chain.head().height, bob) == []
+    assert chain.broadcast(spend.raw).outcome is not BroadcastOutcome.ACCEPTED
 
 
 def test_a_spend_that_was_reorganised_out_lands_again_by_the_same_bytes(
-    harness: ChainHarness,
+    waiting_harness: ChainHarness,
 ) -> None:
-    alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
-    signed = alice.signed(bob, 5)
+    alice, chain, bob = (
+        wallet(waiting_harness),
+        waiting_harness.chain,
+        waiting_harness.outsider("b"),
+    )
+    signed = alice.signed(bob, some(waiting_harness, 5))
     chain.broadcast(signed.raw)
-    harness.mine()
+    waiting_harness.mine()
     assert chain.tx_status(signed.tx_id).block == chain.head()
-    harness.reorg(1)
+    waiting_harness.reorg(1)
     assert chain.tx_status(signed.tx_id).block is None
-    assert chain.used_nonces(alice.address, chain.head()) == 0
     assert chain.balance_of(bob, NATIVE, chain.head()) == 0
     assert chain.broadcast(signed.raw).outcome in {
         BroadcastOutcome.ACCEPTED,
         BroadcastOutcome.ALREADY_KNOWN,
     }
-    harness.mine()
+    waiting_harness.mine()
     assert chain.tx_status(signed.tx_id).block == chain.head()
-    assert chain.balance_of(bob, NATIVE, chain.head()) == 5
+    assert chain.balance_of(bob, NATIVE, chain.head()) == some(waiting_harness, 5)
 
 
 def test_a_transaction_nobody_sent_is_unknown(harness: ChainHarness) -> None:
     alice = wallet(harness)
-    unsent = alice.signed(harness.outsider("bob"), 5)
+    unsent = alice.signed(harness.outsider("bob"), some(harness, 5))
     status = harness.chain.tx_status(unsent.tx_id)
     assert (status.known, status.block, status.succeeded) == (False, None, False)
 
 
 def test_two_keys_never_make_the_same_transaction(harness: ChainHarness) -> None:
-    alice, bob = wallet(harness, coins=0), wallet(harness, "bob", coins=0)
-    to = harness.outsider("carol")
-    assert alice.signed(to, 5).tx_id != bob.signed(to, 5).tx_id
-    assert alice.signed(to, 5) == alice.signed(to, 5)
+    alice, bob = wallet(harness), wallet(harness, "bob")
+    to, five = harness.outsider("carol"), some(harness, 5)
+    assert alice.signed(to, five).tx_id != bob.signed(to, five).tx_id
+    slot = harness.slot(alice.address)
+    assert alice.signed(to, five, slot=slot) == alice.signed(to, five, slot=slot)

@@ -23,8 +23,8 @@ from custody.keys.intent import NO_POLICY, WithdrawalIntent
 from custody.keys.roster import sign_approval
 from custody.keys.signers import LocalSigner
 from custody.keys.store import Shelf
-from tests.conformance.chains import CHAINS
-from tests.conformance.harness import ChainHarness
+from tests.conformance.chains import ODD_TOKEN_CHAINS
+from tests.conformance.harness import OddTokenHarness
 from tests.unit.custody.keys.guardroom import HOT, SEED
 from tests.unit.custody.keys.officers import ADA, BEA, HOUR_NS, ROSTER
 from tests.unit.custody.keys.policyroom import LAW, POLICY
@@ -38,7 +38,7 @@ AMOUNT = 1_234_567
 class Desk:
     """A guard on the node with one approved token withdrawal."""
 
-    harness: ChainHarness
+    harness: OddTokenHarness
     guard: Guard
     spend: SpendIntent
     authority: Approvals
@@ -54,7 +54,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder: Path = tmp_path_factory.mktemp("guard")
-    with CHAINS["evm"]() as harness:
+    with ODD_TOKEN_CHAINS["evm"]() as harness:
         shelf = Shelf(folder / "signer")
         clock, chain = ManualClock(), harness.chain
         traits = chain.traits
