@@ -255,9 +255,33 @@ def release_of(platform: Platform) -> Release:
         is_first = spend.state is SpendState.PLANNED
         authority = authority_of(platform, intent, spend.cause_id, is_first=is_first)
         key = KeyRef(spend.account, spend.key_index)
-        return sign_one(platform.signer, SignRequest(intent, authority, unsigned, key))
+        chain = platform.home(spend.chain).chain
+        input_keys, change_keys = keys_needed(platform.db, chain, intent, unsigned, key)
+        request = SignRequest(intent, authority, unsigned, key, input_keys, change_keys)
+        return sign_one(platform.signer, request)
 
     return release
+
+
+def keys_needed(
+    db: Database, chain: Chain, intent: SpendIntent, unsigned: UnsignedTx, key: KeyRef
+) -> tuple[tuple[KeyRef, ...], tuple[KeyRef, ...]]:
+    """Return whose each input or signature is, and which own keys get change.
+
+    As the draft's bytes say; the signer reads and derives all of it again. Change goes back to the
+    source and nowhere else. Refused: not_found (an owner is none of ours).
+    """
+    traits = chain.traits
+    if not (traits.spends_coins or traits.uses_tickets):
+        return (), ()
+    decoded = chain.decode(unsigned.payload, sender=unsigned.sender)
+    owners = [one.owner for one in decoded.inputs] or list(decoded.signers)
+    with db.read() as conn:
+        found = {one: addresses.of_address(conn, traits.chain, one) for one in set(owners)}
+    keys = tuple(KeyRef(found[one].account, found[one].key_index) for one in owners)
+    back = sum(one.destination == intent.source for one in decoded.effects)
+    gets_change = decoded.inputs and back and intent.kind is not SpendKind.CANCELLATION
+    return keys, (key,) if gets_change else ()
 
 
 def with_chain(platform: Platform, chain_id: ChainId, home: ChainHome) -> Platform:

@@ -157,21 +157,28 @@ def _columns_fit(entry: Entry) -> Iterator[Finding]:
 
 def _exclusive(entries: Sequence[Entry]) -> Iterator[Finding]:
     """I7: all signatures of one withdrawal exclude each other, and a claim has one owner."""
-    owners: dict[tuple[str, str], str] = {}
+    holders: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     attempts: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     cancelled: set[tuple[str, str]] = set()
     for entry in entries:
         record = entry.record
         claims = _claims(record)
-        for claim in sorted(claims):
-            if owners.setdefault(claim, record.owner) != record.owner:
+        dead = set(positions_of(record.proven_dead))
+        present = [(claim, one) for claim in sorted(claims) for one in holders[claim]]
+        for claim, one in present:
+            is_free = one.position in dead and _was_overtaken(one, claim, holders)
+            if one.record.owner != record.owner and not is_free:
                 yield Finding("I7", entry.position, f"{claim[1]} has two owners")
+        for claim in claims:
+            holders[claim].append(entry)
         if record.kind == SpendKind.CANCELLATION:
             cancelled |= claims
             continue
-        if claims & cancelled:
+        if any(
+            one.record.kind == SpendKind.CANCELLATION and one.record.owner == record.owner
+            for _, one in present
+        ):
             yield Finding("I7", entry.position, "signed after its own cancellation")
-        dead = set(positions_of(record.proven_dead))
         causes = {("spend", record.spend_id)} | {("withdrawal", one) for one in record.causes}
         rivals = {e.position: e for cause in causes for e in attempts[cause]}
         for cause in causes:
@@ -181,6 +188,17 @@ def _exclusive(entries: Sequence[Entry]) -> Iterator[Finding]:
                 continue
             if rival.position not in dead or not _claims(rival.record) & cancelled:
                 yield Finding("I7", entry.position, f"does not exclude record {rival.position}")
+
+
+def _was_overtaken(
+    one: Entry, claim: tuple[str, str], holders: Mapping[tuple[str, str], Sequence[Entry]]
+) -> bool:
+    """Return whether its spend has a version without this coin that excludes it."""
+    others = {e.position: e for other in _claims(one.record) for e in holders.get(other, ())}
+    return any(
+        e.record.owner == one.record.owner and claim not in _claims(e.record)
+        for e in others.values()
+    )
 
 
 def _lanes(entries: Sequence[Entry], rosters: RosterChain) -> Iterator[Finding]:

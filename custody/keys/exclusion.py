@@ -1,20 +1,22 @@
 """What may be signed beside what was signed before: claims, replacements, cancellations.
 
-A claim is what two transactions cannot both use: `sender/nonce`, or a coin. It belongs to one spend
-for ever. All attempts of one withdrawal exclude each other pairwise: two share a claim, or the
-older one is proven dead, that is, a cancellation of ours is final at one of its claims and no
-attempt there was included.
+A claim is what two transactions cannot both use: `sender/nonce`, a coin or a ticket. It belongs to
+one spend for ever, but a coin that a replacement was to use as well is free again once another
+version of that spend is final without it: at finality one coin of the replacement is used and this
+one is not, so that it can never land (`prove_freed`). All attempts of one withdrawal exclude each
+other pairwise: two share a claim, or the older one is proven dead, that is, a cancellation of ours
+is final at one of its claims and no attempt there was included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from chains.base import BlockRef, Chain, SpendIntent, SpendKind, UnsignedTx
 from core.errors import Reason, Refused
 from core.ids import ChainId
-from custody.keys.signing_record import Entry, Record, causes_of, nonce_of
+from custody.keys.signing_record import Entry, Record, causes_of, nonce_of, owner_of
 from custody.keys.store import Store
 
 STEPS = 16
@@ -98,6 +100,28 @@ def prove_dead(
     return frozenset(entry.position for entry in others)
 
 
+def prove_freed(
+    store: Store, chain: Chain, spend: SpendIntent, claims: Sequence[str]
+) -> frozenset[int]:
+    """Return the positions of other spends' entries at these coins that can never land any more.
+
+    Of one transaction a final block uses all coins or none: where some are used and some are not,
+    it was another one. Unavailable: the node does not say.
+    """
+    owner = owner_of(spend)
+    others = [e for e in at_claims(store, spend.chain, claims) if e.record.owner != owner]
+    final = chain.final_head() if others and chain.traits.spends_coins else None
+    if final is None:
+        return frozenset()
+    dead = set()
+    for entry in others:
+        held = entry.record.claims
+        used = chain.spent_coins(held, final)
+        if used and not used.issuperset(held):
+            dead.add(entry.position)
+    return frozenset(dead)
+
+
 def _check_cancelled(store: Store, chain: Chain, attempt: Entry, final: BlockRef) -> None:
     record = attempt.record
     for nonce in (nonce_of(claim, record.sender) for claim in record.claims):
@@ -125,9 +149,15 @@ def _block_of(chain: Chain, entry: Entry) -> BlockRef | None:
     return chain.tx_status(signed.tx_id).block
 
 
-def check_owner(store: Store, chain: Chain, record: Record) -> None:
-    """Return when a record's claims are its spend's, or nobody's. Refused: equivocation."""
-    present = at_claims(store, record.chain, record.claims)
+def check_owner(
+    store: Store, chain: Chain, record: Record, *, dead: Collection[int] = ()
+) -> None:
+    """Return when a record's claims are its spend's, or nobody's. Refused: equivocation.
+
+    dead: positions that were proven unable to land (prove_freed).
+    """
+    at = at_claims(store, record.chain, record.claims)
+    present = [entry for entry in at if entry.position not in dead]
     for entry in present:
         if entry.record.owner != record.owner:
             shared = set(entry.record.claims) & set(record.claims)

@@ -5,8 +5,8 @@ transaction itself, verifies officers' signatures or a mandate against the pinne
 own store and its own node, signs, and lets a signature go when its record is on the disk. What it
 keeps for ever:
 
-- A claim (a sender's nonce, or a coin) belongs to one spend. Further digests there only for the
-  same effects at a higher rate, or for the declared cancellation of that spend, after which the
+- A claim (a sender's nonce, a coin, a ticket) belongs to one spend. Further digests there only for
+  the same effects at a higher rate, or for the declared cancellation of that spend, after which the
   spend gets no more.
 - All signatures of one withdrawal exclude each other (custody.keys.exclusion).
 - Limits hold over every 24 hours, for every authority, counted from its own log.
@@ -33,7 +33,14 @@ from custody.keys.authority import (
     evidence_of,
     word_of,
 )
-from custody.keys.exclusion import check_owner, elsewhere, equivocation, find, prove_dead
+from custody.keys.exclusion import (
+    check_owner,
+    elsewhere,
+    equivocation,
+    find,
+    prove_dead,
+    prove_freed,
+)
 from custody.keys.intent import encode
 from custody.keys.limits import Sums, besides, check_parts
 from custody.keys.mandate import Usage, fits
@@ -240,6 +247,7 @@ def _judge(guard: Guard, store: Store, request: SignRequest) -> _Judged | bytes:
     if decoded.relayed is not None or intent.kind is SpendKind.OWNERS:
         _check_wallet(guard, request, decoded)
     dead = prove_dead(store, guard.chain, intent, claims)
+    dead |= prove_freed(store, guard.chain, intent, claims)
     return _Judged(request, decoded, encoded, claims, keys, now_ns, dead)
 
 
@@ -260,7 +268,7 @@ def _reserve(guard: Guard, store: Store, judged: _Judged) -> tuple[int, list[tup
     if guard.roster.serial < store.roster_serial:
         raise Refused(Reason.ROSTER_MISMATCH, f"roster {store.roster_serial} was in use before")
     record = _record(guard, judged, now_ns)
-    check_owner(store, guard.chain, record)
+    check_owner(store, guard.chain, record, dead=judged.dead)
     if not {e.position for e in elsewhere(store, intent, judged.claims)} <= judged.dead:
         raise equivocation("an attempt elsewhere appeared meanwhile")
     _check_windows(guard, store, request, record.parts_of(intent), now_ns)

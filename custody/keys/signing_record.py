@@ -146,6 +146,11 @@ def causes_of(spend: SpendIntent) -> tuple[str, ...]:
     return (spend.cause_id,) if spend.kind in ONCE_APPROVED else ()
 
 
+def owner_of(spend: SpendIntent) -> str:
+    """Return the spend that owns what a transaction claims, as Record.owner does."""
+    return spend.cause_id if spend.kind is SpendKind.CANCELLATION else spend.spend_id
+
+
 def _once(record: Record) -> tuple[str, ...]:
     return (record.cause_id,) if record.kind in ONCE_APPROVED else ()
 

@@ -43,6 +43,10 @@ SOURCES: dict[SpendKind, frozenset[str]] = {
 }
 """Which own wallets may pay for which kind of spend, or sign it as an owner of who pays."""
 
+GAS = "gas"
+_PAID_FOR = frozenset({SpendKind.SWEEP, SpendKind.CANCELLATION})
+"""What `gas` pays the fee of for a deposit address, where several keys sign one transaction."""
+
 
 CHANGE_KEYS = 20
 """Change goes to the first keys of an account, or back to a key that pays: whoever restores the
@@ -58,7 +62,7 @@ class SignRequest:
     unsigned: UnsignedTx
     key: KeyRef
     input_keys: tuple[KeyRef, ...] = ()
-    """Where coins are spent, whose each input is, in their order."""
+    """Whose each signature is, in their order: of each coin's owner, or of each signer."""
     change_keys: tuple[KeyRef, ...] = ()
     """Own keys that may receive what is left of the coins."""
 
@@ -127,7 +131,8 @@ def check_kind(
     wallet = roster.wallet(intent.chain, intent.source)
     if decoded.relayed is not None and wallet is not None:
         check_signers(wallet, decoded.relayed, owners_of(wallet, address_of_key), intent=intent)
-    if decoded.is_batch is not (intent.kind is SpendKind.BATCH):
+    # Where coins are spent any transaction may have many outputs: they are all explained anyway.
+    if not decoded.inputs and decoded.is_batch is not (intent.kind is SpendKind.BATCH):
         raise Refused(Reason.INTENT_MISMATCH, "a batch is no single payment, nor the reverse")
     for effect in decoded.effects:
         if changes_owners(effect.asset_key) and intent.kind is not SpendKind.OWNERS:
@@ -174,8 +179,9 @@ def read_transaction(chain: ChainWriter, request: SignRequest, *, curve: str) ->
 
 
 def digests_of(decoded: Decoded) -> tuple[bytes, ...]:
-    """Return what is signed, one after another."""
-    return tuple(one.digest for one in decoded.inputs) or (decoded.digest,)
+    """Return what is signed, one after another; several signers sign the same."""
+    signers = max(1, len(decoded.signers))
+    return tuple(one.digest for one in decoded.inputs) or (decoded.digest,) * signers
 
 
 def keys_of(key: KeyRef, input_keys: Sequence[KeyRef]) -> tuple[KeyRef, ...]:
@@ -207,11 +213,42 @@ def check_explained(
         if wallet_of(key.account) == DEPOSITS:
             _check_customers(decoded, rest)
     else:
-        if input_keys or change_keys:
+        _check_signers(intent, decoded, key, input_keys, address_of_key)
+        if change_keys:
             raise Refused(Reason.INTENT_MISMATCH, "no coins are spent here")
         _check_effects(intent, decoded.effects)
     if decoded.fee_max > intent.fee_max:
         raise Refused(Reason.FEE_ABOVE_CAP, f"{decoded.fee_max} is above {intent.fee_max}")
+
+
+def _check_signers(
+    intent: SpendIntent,
+    decoded: Decoded,
+    key: KeyRef,
+    input_keys: Sequence[KeyRef],
+    address_of_key: AddressOfKey,
+) -> None:
+    """Check who else signs what the source signs: `gas` for a deposit address, and nobody else.
+
+    It pays the fee there, so that no deposit address needs coins of its own to pay with.
+    """
+    if not decoded.signers:
+        if input_keys:
+            raise Refused(Reason.INTENT_MISMATCH, "no coins are spent here")
+        return
+    named = keys_of(key, input_keys)
+    if len(named) != len(decoded.signers) or len(set(named)) != len(named):
+        raise Refused(Reason.FOREIGN_INPUT, "one own key for each signer, each of them once")
+    for own, address in zip(named, decoded.signers, strict=True):
+        if address_of_key(own) != address:
+            raise Refused(Reason.FOREIGN_INPUT, f"{address} is not of the key that was named")
+    if key not in named:
+        raise Refused(Reason.FOREIGN_INPUT, "the source does not sign")
+    others = [own for own in named if own != key]
+    payer = named[0]
+    is_for_deposit = intent.kind in _PAID_FOR and wallet_of(key.account) == DEPOSITS
+    if others and not (is_for_deposit and others == [payer] and wallet_of(payer.account) == GAS):
+        raise Refused(Reason.FOREIGN_INPUT, "another key signs and pays the fee")
 
 
 def _check_coins(
@@ -249,12 +286,12 @@ def _check_coin_effects(
         _check_cancellation(intent)
         allowed = len(rest)
     else:
-        (wanted,) = _wanted(intent)
-        if wanted not in rest:
-            raise Refused(
-                Reason.INTENT_MISMATCH, "the transaction does not do what the intent says"
-            )
-        rest.remove(wanted)
+        for wanted in _wanted(intent):
+            if wanted not in rest:
+                raise Refused(
+                    Reason.INTENT_MISMATCH, "the transaction does not do what the intent says"
+                )
+            rest.remove(wanted)
         allowed = len(change)
     if len(rest) > allowed:
         raise Refused(Reason.EXTRA_EFFECT, "the transaction pays more than the intent says")

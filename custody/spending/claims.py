@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from core.errors import Reason, Refused
 from core.ids import ChainId, SpendId
 from custody.db import Int64, Text, table
+from custody.spending.rows import IN_FLIGHT, spends
 
 spend_claims = table(
     "spend_claims",
@@ -68,3 +69,25 @@ def held(conn: sa.Connection, chain: ChainId) -> frozenset[str]:
     """Return everything that spends of a chain hold."""
     query = sa.select(spend_claims.c.claim).where(spend_claims.c.chain == chain)
     return frozenset(conn.execute(query).scalars())
+
+
+def held_in_flight(conn: sa.Connection, chain: ChainId) -> frozenset[str]:
+    """Return what spends of a chain that have not ended hold."""
+    query = (
+        sa.select(spend_claims.c.claim)
+        .join(spends, spends.c.spend_id == spend_claims.c.spend_id)
+        .where(
+            spend_claims.c.chain == chain,
+            spends.c.state.in_([state.value for state in IN_FLIGHT]),
+        )
+    )
+    return frozenset(conn.execute(query).scalars())
+
+
+def keep_only(conn: sa.Connection, spend_id: SpendId, used: Sequence[str]) -> None:
+    """Free what a spend held and did not use: it is final how it ended."""
+    conn.execute(
+        spend_claims.delete().where(
+            spend_claims.c.spend_id == spend_id, spend_claims.c.claim.not_in(list(used))
+        )
+    )

@@ -24,9 +24,12 @@ append_only(spend_drafts)
 
 
 def draft(
-    conn: sa.Connection, spend: Spend, attempt_no: int, *, cancels: bool
+    conn: sa.Connection, spend: Spend, attempt_no: int, *, cancels: bool, nonce: int | None = None
 ) -> UnsignedTx | None:
-    """Return the unsigned transaction drafted for an attempt, None when there is none yet."""
+    """Return the unsigned transaction drafted for an attempt, None when there is none yet.
+
+    nonce: the one inside it, where that is not the spend's own number.
+    """
     row = conn.execute(
         sa.select(spend_drafts).where(
             spend_drafts.c.spend_id == spend.spend_id,
@@ -36,7 +39,14 @@ def draft(
     ).one_or_none()
     if row is None:
         return None
-    return UnsignedTx(spend.chain, spend.source, spend.nonce, row.payload, row.digest, row.fee_max)
+    number = spend.nonce if nonce is None else nonce
+    return UnsignedTx(spend.chain, spend.source, number, row.payload, row.digest, row.fee_max)
+
+
+def any_of(conn: sa.Connection, spend: Spend) -> bool:
+    """Return whether anything of a spend was ever drafted, so that a signature may exist."""
+    query = sa.select(spend_drafts.c.attempt_no).where(spend_drafts.c.spend_id == spend.spend_id)
+    return conn.execute(query.limit(1)).first() is not None
 
 
 def save_draft(
@@ -46,7 +56,7 @@ def save_draft(
 
     The first draft stays.
     """
-    saved = draft(conn, spend, attempt_no, cancels=cancels)
+    saved = draft(conn, spend, attempt_no, cancels=cancels, nonce=unsigned.nonce)
     if saved is not None:
         return saved
     conn.execute(

@@ -19,7 +19,7 @@ from core.ids import ChainId
 from custody import chain_state, stops
 from custody.db import Database
 from custody.keys.service import SignerAway
-from custody.spending import broadcast, outcome, rows, sign
+from custody.spending import broadcast, means, outcome, rows, sign
 from custody.spending.rows import Attempt, Spend, SpendState
 from custody.spending.sign import Release
 
@@ -169,6 +169,9 @@ def _guarded(spend: Spend, note: Note, move: Callable[[Spend], bool]) -> int:
 def _sign(
     db: Database, chain: Chain, spend: Spend, release: Release, clock: Clock, wait: Patience
 ) -> bool:
+    has_no_lane = spend.abandoned and not means.counts_nonces(chain.traits)
+    if has_no_lane and outcome.end_unsigned(db, spend, now_ns=clock.now_ns()):
+        return True
     try:
         sign.sign(db, chain, spend, release=release, now_ns=clock.now_ns())
     except (Refused, Unavailable) as error:

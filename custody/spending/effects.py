@@ -89,12 +89,16 @@ def confirmed(
     fee: int,
     now_ns: int,
     items: Sequence[ItemStatus] = (),
+    fee_wallet: str | None = None,
 ) -> None:
-    """The chain has done what the intent said, finally; of a batch, what `items` say."""
+    """The chain has done what the intent said, finally; of a batch, what `items` say.
+
+    fee_wallet: who paid the fee, where that is not the spend's account.
+    """
+    _book_fee(conn, spend, fee, now_ns, payer=fee_wallet or spend.account)
     if spend.kind is SpendKind.BATCH:
         _end_batch(conn, spend, fee, [is_paid(item) for item in items], now_ns)
         return
-    _book_fee(conn, spend, fee, now_ns)
     if spend.wallet is not None:
         ends.executed(conn, spend, now_ns=now_ns)
         if spend.kind is not SpendKind.WITHDRAWAL:
@@ -134,6 +138,7 @@ def failed(
     reason: str,
     now_ns: int,
     wallet_open: bool = False,
+    fee_wallet: str | None = None,
 ) -> None:
     """Finality proves that the intent can never be carried out.
 
@@ -142,12 +147,12 @@ def failed(
     One that was tried and undone as a whole has failed with all of them.
     """
     velocity.take_turn(conn)
+    _book_fee(conn, spend, fee, now_ns, payer=fee_wallet or spend.account)
     if spend.kind is SpendKind.BATCH:
         tried = reason in TRIED
         count = len(batch_items.of(conn, spend.spend_id))
         _end_batch(conn, spend, fee, [False if tried else None] * count, now_ns)
         return
-    _book_fee(conn, spend, fee, now_ns)
     if spend.wallet is not None:
         ends.not_executed(conn, spend, reason=reason, is_open=wallet_open, now_ns=now_ns)
     if spend.kind is not SpendKind.WITHDRAWAL:
@@ -170,7 +175,6 @@ def _end_batch(
     """End every withdrawal of a batch for itself; None: it was not tried and is put back."""
     items = batch_items.of(conn, spend.spend_id)
     costs = shares(fee, len(items))
-    _book_fee(conn, spend, fee, now_ns)
     rows = zip(items, _payments(conn, spend), costs, paid, strict=True)
     for item, payment, cost, arrived in rows:
         if arrived:
@@ -201,7 +205,7 @@ def _return(conn: sa.Connection, spend: Spend, payment: _Payment, now_ns: int) -
     post(conn, posted, at_ns=now_ns)
 
 
-def _book_fee(conn: sa.Connection, spend: Spend, fee: int, now_ns: int) -> None:
+def _book_fee(conn: sa.Connection, spend: Spend, fee: int, now_ns: int, *, payer: str) -> None:
     if fee == 0:
         return
     native = catalogue.native_asset(conn, spend.chain)
@@ -220,8 +224,8 @@ def _book_fee(conn: sa.Connection, spend: Spend, fee: int, now_ns: int) -> None:
     for cause_id, cost in causes:
         if cost:
             posted = templates.network_fee(
-                wallet=spend.account,
-                kind=inventory.kind_of(spend.account),
+                wallet=payer,
+                kind=inventory.kind_of(payer),
                 native_asset_no=native.asset_no,
                 amount=cost,
                 tx_id=cause_id,

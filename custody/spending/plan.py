@@ -1,4 +1,4 @@
-"""Reserve the nonce of a new spend, in the transaction of its cause."""
+"""Reserve what a new spend uses up, in the transaction of its cause: a nonce, coins or a ticket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from core.errors import Corrupt
 from core.ids import AssetNo, ChainId, SpendId
 from custody import chain_state
 from custody.db import Database, Int64, Text, table
-from custody.spending import rows
+from custody.spending import means, rows
+from custody.spending.means import NOTHING, Means
 from custody.spending.rows import Spend, SpendState
 from custody.wallets.addresses import Address
 
@@ -21,16 +22,24 @@ lanes = table(
     sa.Column("sender", Text, primary_key=True),
     sa.Column("next_nonce", Int64, nullable=False),
 )
-"""Our allocator is the authority for nonces (N05); a node's answer only opens a lane."""
+"""Our allocator is the authority for nonces (N05); a node's answer only opens a lane.
+
+Where nonces are not counted a lane only numbers what was planned, from 0.
+"""
 
 
 def open_lane(db: Database, chain: Chain, sender: str) -> None:
-    """Create the lane of a sender once, at the number of nonces the chain says are used."""
+    """Create the lane of a sender once, at the number of nonces the chain says are used.
+
+    Where nonces are not counted the chain is not asked.
+    """
     chain_id = chain.traits.chain
     with db.read() as conn:
         if next_nonce(conn, chain_id, sender) is not None:
             return
-    open_lane_at(db, chain_id, sender, used=chain.used_nonces(sender, chain.head()))
+    counted = means.counts_nonces(chain.traits)
+    used = chain.used_nonces(sender, chain.head()) if counted else 0
+    open_lane_at(db, chain_id, sender, used=used)
 
 
 def open_lane_at(db: Database, chain_id: ChainId, sender: str, *, used: int) -> None:
@@ -83,11 +92,13 @@ def reserve(
     destination_account: str | None,
     now_ns: int,
     relayed: Relayed | None = None,
+    claims: Means = NOTHING,
 ) -> Spend:
     """Plan one spend on the next nonce of its sender's lane. Refused: frozen.
 
     `source` sends: the intent's source, or the relayer of the wallet that is. The nonce and the
-    row come into being together, so nonces have no gaps (I9).
+    row come into being together, so nonces have no gaps (I9). claims: the coins or the ticket that
+    it takes (custody.spending.means). Refused: in_progress (they went meanwhile).
     """
     chain_state.refuse_if_frozen(conn, intent.chain)
     nonce = take_nonce(conn, intent.chain, source.address)
@@ -117,4 +128,5 @@ def reserve(
         relay=None if relayed is None else relayed.relay,
     )
     rows.insert(conn, spend)
+    means.take(conn, spend, claims)
     return spend

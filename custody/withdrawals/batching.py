@@ -1,9 +1,10 @@
 """Group approved withdrawals of one asset into one transaction, where the hot wallet can.
 
-Only when at least two wait. What would fail today is left out by a simulation beforehand and paid
-alone, as is what was in a batch before that had to be cancelled: so nothing can keep others from
-being paid, again and again. A token known to lie is never batched, nor is native coin where that
-costs more than payments alone.
+Only when at least two wait. Where coins are spent they are outputs of one transaction, which
+happens as a whole or not at all; elsewhere an account runs code that pays each for itself. What
+would fail today is left out by a simulation beforehand and paid alone, as is what was in a batch
+before that had to be cancelled: so nothing can keep others from being paid, again and again. A
+token known to lie is never batched, nor is native coin where that costs more than payments alone.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from custody import catalogue, chain_state
 from custody.catalogue import Asset
 from custody.db import Database
 from custody.keys.roster import Roster
-from custody.spending import batch_items, drive, plan
+from custody.spending import batch_items, drive, means, plan
 from custody.spending.drive import Note, Problem
+from custody.spending.means import Means
 from custody.spending.rows import Spend
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
@@ -45,6 +47,8 @@ class Batch:
 
     rows: tuple[Withdrawal, ...]
     intent: SpendIntent
+    means: Means
+    """The coins or the ticket that it takes."""
 
 
 def step(
@@ -154,7 +158,7 @@ def _plan(
     with db.read() as conn:
         flying = drive.in_flight(conn, asset.chain)
         nonce = plan.next_nonce(conn, asset.chain, source.address)
-    batch = _compose(chain, rows, source, asset, flying)
+    batch = _compose(db, chain, rows, source, asset, flying)
     if batch is None:
         return 0
     db.run(lambda conn: _reserve(conn, batch, source, nonce, may))
@@ -162,6 +166,7 @@ def _plan(
 
 
 def _compose(
+    db: Database,
     chain: Chain,
     rows: Sequence[Withdrawal],
     source: Address,
@@ -170,7 +175,7 @@ def _compose(
 ) -> Batch | None:
     """Return the batch of what the wallet can pay now and the chain would carry out today."""
     key = asset.spec.key
-    held = execute.purse_of(chain, source.address, key, asset.chain, flying)
+    held = execute.purse_of(chain, source.address, key, asset.chain, flying, db=db)
     fees = [approvals.intent_of(row).network_fee_max for row in rows]
     chosen = affordable(
         rows,
@@ -185,11 +190,12 @@ def _compose(
     if len(chosen) < 2:
         return None
     intent = intent_of(chosen, source=source.address, asset_key=key)
-    if chain.fee_units(intent) * chain.fee_rate().max_rate > intent.fee_max:
+    taken = execute.means_of(db, chain, intent)
+    if means.cost_of(chain, intent, chain.fee_rate(), taken.coins) > intent.fee_max:
         return None  # a payment alone has less to reserve: it may fit under the cap
     if key != NATIVE and held.native - held.reserved_native < intent.fee_max:
         return None
-    return Batch(tuple(chosen), intent)
+    return Batch(tuple(chosen), intent, taken)
 
 
 def _reserve(
@@ -206,6 +212,6 @@ def _reserve(
         raise Refused(Reason.IN_PROGRESS, "another payment was planned from the same purse")
     spend = plan.reserve(
         conn, intent, source=source, asset_no=batch.rows[0].asset_no, destination_account=None,
-        now_ns=may.clock.now_ns(),
+        now_ns=may.clock.now_ns(), claims=batch.means,
     )  # fmt: skip
     batch_items.add(conn, spend.spend_id, intent.items)

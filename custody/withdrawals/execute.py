@@ -1,4 +1,4 @@
-"""Plan approved withdrawals onto the hot wallet's lane.
+"""Plan approved withdrawals onto the hot wallet's lane, coins or tickets.
 
 As long as the wallet can really pay them.
 """
@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import NATIVE, Chain, SpendIntent, SpendKind
+from chains.base import NATIVE, BlockRef, Chain, SpendIntent, SpendKind
 from core.clock import Clock
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, derived_id
 from custody import catalogue, chain_state
 from custody.db import Database
 from custody.keys.roster import Roster
-from custody.spending import drive, plan
+from custody.spending import claims, drive, means, plan
 from custody.spending.drive import Note, Problem
+from custody.spending.means import Means
 from custody.spending.rows import Spend
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
@@ -133,19 +134,20 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, may: Gat
         waiting = drive.in_flight(conn, row.chain)
         nonce = plan.next_nonce(conn, row.chain, source.address)
     intent = intent_of(row, source=source.address, asset_key=asset.spec.key)
-    units = chain.fee_units(intent)  # simulates: what would revert is not planned
-    if units * chain.fee_rate().max_rate > intent.fee_max:
+    chosen = means_of(db, chain, intent)
+    # It simulates: what would revert is not planned.
+    if means.cost_of(chain, intent, chain.fee_rate(), chosen.coins) > intent.fee_max:
         # What cannot be signed must not take a nonce: every later payment would wait for it.
         raise Unavailable("fees_above_cap", retry_after_ms=30_000)
-    purse = purse_of(chain, source.address, asset.spec.key, row.chain, waiting)
-    short = decide_payable(
-        purse,
-        amount=row.amount,
-        fee_max=intent.fee_max,
-        asset_is_native=asset.spec.key == NATIVE,
-    )
-    if short is not None:
-        raise Unavailable(short, retry_after_ms=30_000)
+    if not chain.traits.spends_coins:
+        short = decide_payable(
+            purse_of(chain, source.address, asset.spec.key, row.chain, waiting, db=db),
+            amount=row.amount,
+            fee_max=intent.fee_max,
+            asset_is_native=asset.spec.key == NATIVE,
+        )
+        if short is not None:
+            raise Unavailable(short, retry_after_ms=30_000)
 
     def apply(conn: sa.Connection) -> Looked:
         found = may.release(conn, row)
@@ -157,7 +159,7 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, may: Gat
         states.advance(conn, found.row, WithdrawalVerb.PLAN, now_ns=now_ns)
         plan.reserve(
             conn, intent, source=source, asset_no=row.asset_no, destination_account=None,
-            now_ns=now_ns,
+            now_ns=now_ns, claims=chosen,
         )  # fmt: skip
         return found
 
@@ -166,16 +168,39 @@ def _plan(db: Database, chain: Chain, row: Withdrawal, source: Address, may: Gat
         raise Refused(Reason.IN_PROGRESS, f"{found.ready}: {found.why}")
 
 
+def means_of(db: Database, chain: Chain, intent: SpendIntent) -> Means:
+    """Return the coins or the ticket that a payment may take; nothing where nonces are counted.
+
+    Unavailable: hot_wallet_short (the free coins do not pay for it), no_ticket_free.
+    """
+    try:
+        return means.choose(db, chain, intent, rate=chain.fee_rate())
+    except Refused as refused:
+        if refused.reason is not Reason.EXCEEDS_AVAILABLE:
+            raise
+        raise Unavailable("hot_wallet_short", retry_after_ms=30_000) from refused
+
+
 def purse_of(
-    chain: Chain, address: str, asset_key: str, chain_id: ChainId, waiting: Sequence[Spend]
+    chain: Chain,
+    address: str,
+    asset_key: str,
+    chain_id: ChainId,
+    waiting: Sequence[Spend],
+    *,
+    db: Database,
 ) -> Purse:
-    """Return what a wallet holds at the head, and what its spends in flight may still take."""
+    """Return what a wallet holds at the head, and what its spends in flight may still take.
+
+    Where coins are spent: what its free coins hold, of which nothing is taken.
+    """
+    if chain.traits.spends_coins:
+        with db.read() as conn:
+            free = sum(coin.amount for coin in means.free_coins(conn, chain_id, address))
+        return Purse(free, free, 0, 0)
     head = chain.head()
     mine = [spend for spend in waiting if spend.source == address and spend.chain == chain_id]
-    used = chain.used_nonces(address, head)
-    # What is already included at the head has left the balance; only later nonces still take from
-    # it.
-    open_spends = [spend for spend in mine if spend.nonce >= used]
+    open_spends = _not_included(chain, address, mine, head, db)
     native = chain.balance_of(address, NATIVE, head)
     reserved = {
         key: sum(spend.amount for spend in open_spends if spend.intent.asset_key == key)
@@ -187,3 +212,17 @@ def purse_of(
         reserved_asset=reserved[asset_key],
         reserved_native=reserved[NATIVE] + sum(spend.intent.fee_max for spend in open_spends),
     )
+
+
+def _not_included(
+    chain: Chain, address: str, mine: Sequence[Spend], head: BlockRef, db: Database
+) -> list[Spend]:
+    """Return the spends that still take from a balance: what the head includes has left it."""
+    if not chain.traits.uses_tickets:
+        used = chain.used_nonces(address, head)
+        return [spend for spend in mine if spend.nonce >= used]
+    with db.read() as conn:
+        held = {spend.spend_id: claims.of(conn, spend.spend_id) for spend in mine}
+    tickets = sorted(ticket for some in held.values() for ticket in some)
+    gone = chain.spent_coins(tickets, head) if tickets else frozenset()
+    return [spend for spend in mine if gone.isdisjoint(held[spend.spend_id])]

@@ -16,6 +16,7 @@ from core.errors import Refused, Unavailable
 from custody import catalogue
 from custody.db import Database
 from custody.keys.roster import Roster
+from custody.spending import means
 from custody.wallets import addresses
 from custody.withdrawals import execute
 from custody.withdrawals.states import Withdrawal
@@ -78,19 +79,22 @@ def rehearse(
     except Refused as refused:
         return Rehearsal(Finding.NOT_POSSIBLE, str(refused))
     intent = execute.intent_of(row, source=source, asset_key=asset_key)
-    found = _rehearsed(chain, intent, now_ns)
+    found = _rehearsed(db, chain, intent, now_ns)
     return replace(found, digest=b"", fee_max=None) if row.wallet in contracts else found
 
 
-def _rehearsed(chain: Chain, intent: SpendIntent, now_ns: int) -> Rehearsal:
+def _rehearsed(db: Database, chain: Chain, intent: SpendIntent, now_ns: int) -> Rehearsal:
     source = intent.source
     try:
-        head = chain.head()
+        rate, taken = chain.fee_rate(), execute.means_of(db, chain, intent)
+        counted = means.counts_nonces(chain.traits)
         unsigned = chain.build(
             intent,
-            nonce=chain.used_nonces(source, head),
-            rate=chain.fee_rate(),
-            units=chain.fee_units(intent),
+            nonce=chain.used_nonces(source, chain.head()) if counted else 0,
+            rate=rate,
+            units=chain.fee_units(intent, taken.coins),
+            coins=taken.coins,
+            ticket=taken.ticket,
         )
         decoded = chain.decode(unsigned.payload, sender=source)
         ran = chain.simulate(unsigned)
@@ -118,7 +122,11 @@ def differences_of(intent: SpendIntent, decoded: Decoded, ran: Simulation) -> tu
     """Return everything that is not exactly what was approved, in words."""
     found = []
     wanted = (Effect(intent.asset_key, intent.destination, intent.amount),)
-    if decoded.effects != wanted:
+    # What is left of the coins goes back where they came from, and moves nothing.
+    effects = tuple(
+        one for one in decoded.effects if not decoded.inputs or one.destination != intent.source
+    )
+    if effects != wanted:
         found.append("the transaction's bytes pay something else")
     if not ran.succeeded:
         return tuple(found)

@@ -73,7 +73,7 @@ def test_nothing_arriving_of_a_token_known_to_lie_is_left_to_a_person(
         attempt.tx_id: TxStatus(known=True, block=at, succeeded=True, fee=1) for attempt in attempts
     }
     endings = [
-        outcome.decide(spend, attempts, told, used_nonces=1, final=at, is_odd=is_odd).ending
+        outcome.decide(spend, attempts, told, used_up="nonce 0", final=at, is_odd=is_odd).ending
         for is_odd in (False, True)
     ]
     assert endings == [outcome.Ending.FAILED, outcome.Ending.UNCLEAR]
