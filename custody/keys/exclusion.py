@@ -149,9 +149,7 @@ def _block_of(chain: Chain, entry: Entry) -> BlockRef | None:
     return chain.tx_status(signed.tx_id).block
 
 
-def check_owner(
-    store: Store, chain: Chain, record: Record, *, dead: Collection[int] = ()
-) -> None:
+def check_owner(store: Store, chain: Chain, record: Record, *, dead: Collection[int] = ()) -> None:
     """Return when a record's claims are its spend's, or nobody's. Refused: equivocation.
 
     dead: positions that were proven unable to land (prove_freed).

@@ -59,9 +59,7 @@ def bump(db: Database, chain: Chain, spend: Spend, *, release: Release, now_ns: 
     return _attempt(db, chain, spend, release=release, rate=rate, now_ns=now_ns, after=after)
 
 
-def _drafted(
-    db: Database, chain: Chain, spend: Spend, made: Sequence[Attempt]
-) -> list[UnsignedTx]:
+def _drafted(db: Database, chain: Chain, spend: Spend, made: Sequence[Attempt]) -> list[UnsignedTx]:
     """Return what every attempt was drafted as."""
     nonce = means.nonce_in(chain.traits, spend)
     with db.read() as conn:
@@ -134,9 +132,7 @@ def _build_cancellation(
     units = chain.fee_units(free_of_charge, coins)
     cost = units * rate.max_rate + chain.fee_extra(free_of_charge)
     intent = cancellation_of(spend, fee_max=cost)
-    return chain.build(
-        intent, nonce=nonce, rate=rate, units=units, coins=coins, ticket=held.ticket
-    )
+    return chain.build(intent, nonce=nonce, rate=rate, units=units, coins=coins, ticket=held.ticket)
 
 
 def _within_cap(
