@@ -94,7 +94,7 @@ def test_many_withdrawals_that_cannot_be_planned_stop_no_other(
     chain = house.home.chain
     real, poisoned = chain.fee_units, {row.destination for row in stuck}
 
-    def simulated(intent: object, coins: object = ()) -> int:  # noqa: ARG001
+    def simulated(intent: object, coins: object = ()) -> int:
         if intent.destination in poisoned:  # type: ignore[attr-defined]
             raise Unavailable("would_revert")
         return real(intent)  # type: ignore[arg-type]
@@ -203,7 +203,7 @@ def test_a_payment_whose_destination_refuses_after_the_plan_frees_the_lane(
     chain = house.home.chain
     real = chain.fee_units
 
-    def simulated(intent: object, coins: object = ()) -> int:  # noqa: ARG001
+    def simulated(intent: object, coins: object = ()) -> int:
         if intent.destination == bad.destination:  # type: ignore[attr-defined]
             raise Unavailable("would_revert")
         return real(intent)  # type: ignore[arg-type]
@@ -227,7 +227,7 @@ def test_while_the_node_is_silent_nothing_planned_is_given_up(
     house.clock.advance(600 * SECOND_NS)
     chain = house.home.chain
 
-    def silent(_intent: object) -> int:
+    def silent(_intent: object, _coins: object) -> int:
         raise Unavailable("no answer")
 
     with monkeypatch.context() as patched:
