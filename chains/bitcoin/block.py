@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from bisect import bisect_right
 from collections.abc import Container
 from dataclasses import dataclass, field
 
 from chains.bitcoin.hashes import sha256_twice
 from chains.bitcoin.params import SUPPLY_MAX, Network
+from chains.bitcoin.watch import Keys
+from chains.native import IS_BUILT
 from core.errors import Unavailable
 
 HEADER_BYTES = 80
@@ -71,8 +74,8 @@ class RawBlock:
     parent_hash: str
     time_s: int
     raw: bytes = field(repr=False)
-    tx_hashes: tuple[bytes, ...] = field(repr=False)
-    """In the byte order of outpoints; written text has the other one."""
+    hashes: bytes = field(repr=False)
+    """32 bytes of every transaction, in the byte order of outpoints; text has the other one."""
     outputs: array[int] = field(repr=False)
     """Place of every output: 8 bytes of amount, then the script with its length."""
     outputs_end: array[int] = field(repr=False)
@@ -81,59 +84,68 @@ class RawBlock:
     """Place of every coin that is used up: 36 bytes."""
     inputs_end: array[int] = field(repr=False)
 
+    @property
+    def tx_hashes(self) -> tuple[bytes, ...]:
+        """Return what names the transactions, in order."""
+        return tuple(self._tx_hash(number) for number in range(len(self.outputs_end)))
+
     def paid(self, scripts: Container[bytes]) -> list[Paid]:
         """Return the outputs whose script is one of these, byte for byte, in order."""
-        raw, found, start = self.raw, [], 0
-        for number, end in enumerate(self.outputs_end):
-            for place in range(start, end):
-                at = self.outputs[place]
-                size, begin = _count(raw, at + 8)
-                script = raw[begin : begin + size]
-                if script in scripts:
-                    amount = int.from_bytes(raw[at : at + 8], "little")
-                    tx_hash = self.tx_hashes[number]
-                    found.append(Paid(tx_hash, place - start, script, amount, number == 0))
-            start = end
-        return found
+        places = scripts.paid(self.raw, self.outputs) if isinstance(scripts, Keys) else None
+        if places is None:
+            places = [place for place, at in enumerate(self.outputs) if self._script(at) in scripts]
+        return [self._output(place) for place in places]
 
     def used(self, coins: Container[bytes]) -> list[Used]:
         """Return the inputs that use up one of these coins (36 bytes each), in order."""
-        raw, found, start = self.raw, [], 0
-        for number, end in enumerate(self.inputs_end):
-            for place in range(start, end):
-                at = self.inputs[place]
-                coin = raw[at : at + 36]
-                if coin in coins:
-                    found.append(Used(coin, self.tx_hashes[number]))
-            start = end
+        raw = self.raw
+        places = coins.used(raw, self.inputs) if isinstance(coins, Keys) else None
+        if places is None:
+            places = [place for place, at in enumerate(self.inputs) if raw[at : at + 36] in coins]
+        found = []
+        for place in places:
+            at, number = self.inputs[place], bisect_right(self.inputs_end, place)
+            found.append(Used(raw[at : at + 36], self._tx_hash(number)))
         return found
 
     def coinbase(self) -> list[Paid]:
         """Return all outputs of the first transaction."""
-        found = []
-        for index in range(self.outputs_end[0]):
-            at = self.outputs[index]
-            size, begin = _count(self.raw, at + 8)
-            amount = int.from_bytes(self.raw[at : at + 8], "little")
-            script = self.raw[begin : begin + size]
-            found.append(Paid(self.tx_hashes[0], index, script, amount, is_coinbase=True))
-        return found
+        return [self._output(place) for place in range(self.outputs_end[0])]
+
+    def _output(self, place: int) -> Paid:
+        number, at = bisect_right(self.outputs_end, place), self.outputs[place]
+        return Paid(
+            tx_hash=self._tx_hash(number),
+            index=place - (self.outputs_end[number - 1] if number else 0),
+            script=self._script(at),
+            amount=int.from_bytes(self.raw[at : at + 8], "little"),
+            is_coinbase=number == 0,
+        )
+
+    def _script(self, at: int) -> bytes:
+        size, begin = _count(self.raw, at + 8)
+        return self.raw[begin : begin + size]
+
+    def _tx_hash(self, number: int) -> bytes:
+        return self.hashes[32 * number : 32 * number + 32]
 
 
-def parse_block(raw: bytes, *, block_hash: str, height: int, network: Network) -> RawBlock:
-    """Read exactly one block and prove it.
+def parse_block(
+    raw: bytes, *, block_hash: str, height: int, network: Network, native: bool = IS_BUILT
+) -> RawBlock:
+    """Read exactly one block and prove it; with the native kernel or without, which is slower.
 
     IncompleteBlock: it is not the block of this hash at this height, or not understood completely.
     """
     if not HEADER_BYTES < len(raw) <= BLOCK_BYTES_MAX:
         raise IncompleteBlock(f"{len(raw)} bytes are no block")
     check_header(raw[:HEADER_BYTES], block_hash, network)
-    walk = _Walk(raw)
+    walk = _NativeWalk(raw) if native else _Walk(raw)
     try:
         walk.transactions()
     except IndexError as error:
         raise IncompleteBlock("the bytes end too early") from error
-    if merkle_root(walk.tx_hashes) != raw[36:68]:
+    if walk.merkle_root() != raw[36:68]:
         raise IncompleteBlock("the transactions do not give the merkle root")
     if height >= network.heights_from and not walk.names_height(height):
         raise IncompleteBlock(f"the first transaction does not name height {height}")
@@ -143,7 +155,7 @@ def parse_block(raw: bytes, *, block_hash: str, height: int, network: Network) -
         parent_hash=raw[4:36][::-1].hex(),
         time_s=int.from_bytes(raw[68:72], "little"),
         raw=raw,
-        tx_hashes=tuple(walk.tx_hashes),
+        hashes=bytes(walk.hashes),
         outputs=walk.outputs,
         outputs_end=walk.outputs_end,
         inputs=walk.inputs,
@@ -194,7 +206,7 @@ class _Walk:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.view = memoryview(raw)
-        self.tx_hashes: list[bytes] = []
+        self.hashes = bytearray()
         self.outputs, self.outputs_end = array("I"), array("I")
         self.inputs, self.inputs_end = array("I"), array("I")
         self.stripped_bytes = 0
@@ -205,13 +217,17 @@ class _Walk:
         if not 0 < count <= (len(self.raw) - place) // _TX_BYTES_MIN:
             raise IncompleteBlock(f"{count} transactions do not fit")
         head = place
-        for _ in range(count):
-            place = self._transaction(place)
+        place = self._transactions(place, count)
         if place != len(self.raw):
             raise IncompleteBlock("bytes follow after the last transaction")
         if 3 * (head + self.stripped_bytes) + len(self.raw) > WEIGHT_MAX:
             raise IncompleteBlock("heavier than any block")
         self._check_coinbase()
+
+    def merkle_root(self) -> bytes:
+        """Return the root over the ids. IncompleteBlock: as merkle_root."""
+        hashes = self.hashes
+        return merkle_root([bytes(hashes[at : at + 32]) for at in range(0, len(hashes), 32)])
 
     def names_height(self, height: int) -> bool:
         """Tell whether the first transaction begins with the height. Source: BIP-34."""
@@ -222,6 +238,12 @@ class _Walk:
             number = height.to_bytes(height.bit_length() // 8 + 1, "little")
             mark = bytes((len(number),)) + number
         return self.raw[begin : begin + min(size, len(mark))] == mark
+
+    def _transactions(self, place: int, count: int) -> int:
+        """Read so many transactions, return the place after them."""
+        for _ in range(count):
+            place = self._transaction(place)
+        return place
 
     def _transaction(self, start: int) -> int:
         """Read one transaction, return the place after it."""
@@ -243,7 +265,7 @@ class _Walk:
         hasher = hashlib.sha256(self.view[start : start + 4])
         hasher.update(self.view[body:end])
         hasher.update(self.view[place - 4 : place])
-        self.tx_hashes.append(hashlib.sha256(hasher.digest()).digest())
+        self.hashes += hashlib.sha256(hasher.digest()).digest()
         self.stripped_bytes += 8 + end - body
         return place
 
@@ -295,6 +317,35 @@ class _Walk:
         is_one = self.inputs_end[0] == 1
         if not is_one or self.raw[first : first + 36] != _NO_COIN:
             raise IncompleteBlock("the first transaction is not a coinbase")
+
+
+class _NativeWalk(_Walk):
+    """The same pass, by chains/native/blocks.hpp.
+
+    What that does not take is read again in Python, which says why.
+    """
+
+    def merkle_root(self) -> bytes:
+        from chains.native import _blocks
+
+        try:
+            return _blocks.merkle_root(bytes(self.hashes))
+        except ValueError:
+            return super().merkle_root()
+
+    def _transactions(self, place: int, count: int) -> int:
+        from chains.native import _blocks
+
+        try:
+            found = _blocks.walk(self.raw, place, count)
+        except ValueError:
+            return super()._transactions(place, count)
+        end, self.stripped_bytes, hashes, *numbers = found
+        self.hashes = bytearray(hashes)
+        of_fields = (self.outputs, self.outputs_end, self.inputs, self.inputs_end)
+        for into, places in zip(of_fields, numbers, strict=True):
+            into.frombytes(places)
+        return end
 
 
 def _count(raw: bytes, place: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ fitting_python() {
 }
 
 wanted=$(cat pyproject.toml requirements/dev.lock requirements/bootstrap.lock infra/scripts/setup.sh \
-    engine/native/CMakeLists.txt engine/native/*.cpp engine/native/*.hpp | sha256sum | cut -d' ' -f1)
+    CMakeLists.txt */native/*.cpp */native/*.hpp | sha256sum | cut -d' ' -f1)
 stamp=.venv/strongroom.stamp
 if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ]; then
     exit 0
