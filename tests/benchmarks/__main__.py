@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.benchmarks import (
     addresses,
     batches,
+    bitcoin,
     engine,
     indexing,
     ledger,
@@ -32,6 +33,7 @@ JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]
     "policy": policy.contests,
     "withdrawals": withdrawals.contests,
     "batches": batches.contests,
+    "bitcoin": bitcoin.contests,
 }
 OUTPUT = Path("var/bench.json")
 

@@ -152,16 +152,17 @@ def _said(command: Command, answer: Event, keys: dict[int, int]) -> Said | None:
             return None
 
 
-def install(name: str) -> str:
-    """Install a peer at its version; return what went wrong, empty when nothing did."""
+def install(name: str, version: str) -> str:
+    """Install a peer at a version; return what went wrong, empty when nothing did."""
     python = FOLDER / "venv" / "bin" / "python"
     uv = Path(sys.executable).parent / "uv"
-    stamp = FOLDER / f"{name}-{VERSIONS[name]}.installed"
+    stamp = FOLDER / f"{name}-{version}.installed"
     if stamp.exists() and python.exists():
         return ""
     commands: list[list[str | Path]] = [
-        [uv, "pip", "install", "--quiet", "--python", python, f"{name}=={VERSIONS[name]}"]
+        [uv, "pip", "install", "--quiet", "--python", python, f"{name}=={version}"]
     ]
+    FOLDER.mkdir(parents=True, exist_ok=True)
     if not python.exists():
         commands.insert(0, [uv, "venv", "--quiet", "--python", sys.executable, FOLDER / "venv"])
     for command in commands:
@@ -177,8 +178,7 @@ def install(name: str) -> str:
 
 def run(name: str, asked: Asked) -> Ran:
     """Run a peer on what is asked, within the limit."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    trouble = install(name)
+    trouble = install(name, VERSIONS[name])
     if trouble:
         return Ran(name, 0, 0, (), trouble)
     commands, results = FOLDER / "commands", FOLDER / f"{name}.results"
