@@ -56,6 +56,8 @@ def step(
     others.
     """
     chain_id = chain.traits.chain
+    if chain.traits.spends_coins:
+        return 0
     with db.read() as conn:
         if chain_state.state(conn, chain_id).frozen:
             return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chains.fake.chain import FakeChain
+from chains.fake.coin_chain import FakeCoinChain
 from chains.fake.faults import Dice, Fault, FaultKind, FaultScript
 from chains.fake.history import FakeBlock, Landing
 from chains.fake.opening import open_fake
@@ -11,6 +12,7 @@ from chains.fake.world import FakeWorld
 
 __all__ = [
     "FakeChain",
+    "FakeCoinChain",
     "open_fake",
     "FakeWorld",
     "FakeBlock",

@@ -78,6 +78,7 @@ class FakeChain(AccountChain):
             coin_type=1,
             curve="secp256k1",
             reorg_limit=reorg_limit,
+            spends_coins=world.laws.spends_coins,
             batch_max=batch_max,
         )
 

@@ -40,7 +40,11 @@ class FaultKind(enum.StrEnum):
     """Good bytes that the node says never can be valid, and does not keep: REJECTED."""
 
 
-_READS = frozenset({"head", "final_head", "block_at", "payments_in", "balance_of", "used_nonces"})
+COIN_READS = frozenset({"used_in", "pending", "spent_coins"})
+"""What is asked of a node whose chain spends coins, and of no other."""
+_READS = COIN_READS | {
+    "head", "final_head", "block_at", "payments_in", "balance_of", "used_nonces",
+}  # fmt: skip
 _ASKS = _READS | {
     "fee_rate", "tx_status", "check_identity", "simulate", "standing_of", "payable_items",
 }  # fmt: skip
@@ -50,7 +54,7 @@ APPLIES: Mapping[FaultKind, frozenset[str]] = {
     FaultKind.NULL: _ASKS,
     FaultKind.LAGGING: _READS | {"tx_status"},
     FaultKind.OTHER_BRANCH: frozenset({"head", "block_at"}),
-    FaultKind.INCOMPLETE: frozenset({"payments_in"}),
+    FaultKind.INCOMPLETE: frozenset({"payments_in", "used_in"}),
     FaultKind.STALE_NONCE: frozenset({"used_nonces"}),
     FaultKind.ODD_FEE: frozenset({"fee_rate"}),
     FaultKind.LOST: frozenset({"broadcast"}),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from chains.fake.state import Tx
+from chains.base import Payment
+from chains.fake.coin_tx import SignedCoinTx
+from chains.fake.state import Arrival, Tx, arrival_payments, coin_payments
 from chains.fake.tx import SignedFakeTx
 from core.money import PPM, ceil_div
 
@@ -25,12 +27,31 @@ def outbids(challenger: SignedFakeTx, holder: SignedFakeTx) -> bool:
     )
 
 
+def claims_of(tx: Tx) -> tuple[str, ...]:
+    """Return what no two transactions on one branch can both use."""
+    if isinstance(tx, SignedFakeTx):
+        return (f"{tx.sender}/{tx.tx.nonce}",)
+    if isinstance(tx, SignedCoinTx):
+        return tuple(coin.outpoint for coin in tx.tx.inputs)
+    return (f"outside/{tx.uses}",) if tx.uses else ()
+
+
+def outbids_all(challenger: SignedCoinTx, holders: Sequence[Tx]) -> bool:
+    """Return whether nodes would take the challenger in the place of everything it excludes.
+
+    It must pay a higher rate than each of them and more than all of them together.
+    """
+    coins = [holder.tx for holder in holders if isinstance(holder, SignedCoinTx)]
+    dearest = max((tx.rate for tx in coins), default=-1)
+    return challenger.tx.rate > dearest and challenger.tx.fee > sum(tx.fee for tx in coins)
+
+
 class Mempool:
-    """Transactions that wait to be included; at most one of each (sender, nonce)."""
+    """Transactions that wait to be included; at most one of each (sender, nonce), or coin."""
 
     def __init__(self) -> None:
         self._txs: dict[str, Tx] = {}
-        self._lanes: dict[tuple[str, int], str] = {}
+        self._claims: dict[str, str] = {}
 
     def __contains__(self, tx_id: str) -> bool:
         return tx_id in self._txs
@@ -45,22 +66,29 @@ class Mempool:
         return self._txs[tx_id]
 
     def add(self, tx: Tx) -> None:
-        """Put a transaction last; whoever had its lane is gone."""
-        if isinstance(tx, SignedFakeTx):
-            rival = self._lanes.get((tx.sender, tx.tx.nonce))
-            if rival is not None:
-                del self._txs[rival]
-            self._lanes[tx.sender, tx.tx.nonce] = tx.tx_id
+        """Put a transaction last; whoever had what it uses up is gone."""
+        for rival in self.rivals(tx):
+            self.remove(rival.tx_id)
+        for claim in claims_of(tx):
+            self._claims[claim] = tx.tx_id
         self._txs[tx.tx_id] = tx
 
     def remove(self, tx_id: str) -> None:
         """Forget a transaction that is here."""
-        tx = self._txs.pop(tx_id)
-        if isinstance(tx, SignedFakeTx):
-            del self._lanes[tx.sender, tx.tx.nonce]
+        for claim in claims_of(self._txs.pop(tx_id)):
+            del self._claims[claim]
 
-    def rival(self, signed: SignedFakeTx) -> SignedFakeTx | None:
-        """Return who has the lane a transaction wants."""
-        tx_id = self._lanes.get((signed.sender, signed.tx.nonce))
-        tx = None if tx_id is None else self._txs[tx_id]
-        return tx if isinstance(tx, SignedFakeTx) else None
+    def rivals(self, tx: Tx) -> list[Tx]:
+        """Return who has what a transaction uses up, in order of arrival."""
+        names = {self._claims[claim] for claim in claims_of(tx) if claim in self._claims}
+        return [held for name, held in self._txs.items() if name in names and name != tx.tx_id]
+
+    def payments(self) -> list[Payment]:
+        """Return what waits to be paid."""
+        found: list[Payment] = []
+        for tx in self._txs.values():
+            if isinstance(tx, Arrival):
+                found += arrival_payments(tx)
+            elif isinstance(tx, SignedCoinTx):
+                found += coin_payments(tx)
+        return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chains.base import NATIVE, ItemStatus, Payment, SpendIntent
+from chains.base import NATIVE, Coin, ItemStatus, Payment, SpendIntent
+from chains.fake.coin_tx import SignedCoinTx
 from chains.fake.tx import FakeTx, SignedFakeTx
 from core.money import PPM, ceil_div
 
@@ -38,9 +39,11 @@ class Arrival:
     from_address: str
     outputs: tuple[Output, ...]
     fails: bool = False
+    uses: str = ""
+    """An outsider's coin: of the arrivals that use the same one, a branch holds one at most."""
 
 
-Tx = SignedFakeTx | Arrival
+Tx = SignedFakeTx | SignedCoinTx | Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Laws:
     """Destinations to which every transfer reverts."""
     contracts: frozenset[str] = frozenset()
     """Addresses where code stands instead of a key."""
+    spends_coins: bool = False
+    """Money in the native asset is coins, which transactions use up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +84,26 @@ class Receipt:
     effect_amount: int
     payments: tuple[Payment, ...]
     items: tuple[ItemStatus, ...] = ()
+    used: tuple[str, ...] = ()
+    """The coins it used up."""
 
 
 @dataclass(slots=True)
 class State:
-    """Balances by (address, asset) and the number of spent nonces by sender, after one block."""
+    """Balances by (address, asset) and the number of spent nonces by sender, after one block.
+
+    Where coins are spent, they add up to the native balances.
+    """
 
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)
+    coins: dict[str, Coin] = field(default_factory=dict)
+    outside: set[str] = field(default_factory=set)
+    """Outsiders' coins that arrivals have used."""
 
     def copy(self) -> State:
         """Return a state that can change without this one."""
-        return State(dict(self.balances), dict(self.nonces))
+        return State(dict(self.balances), dict(self.nonces), dict(self.coins), set(self.outside))
 
     def balance(self, address: str, asset_key: str) -> int:
         """Return a balance in minor units."""
@@ -105,7 +118,9 @@ class State:
 
 def execute(tx: Tx, state: State, laws: Laws) -> Receipt | None:
     """Apply a transaction to the state. None, and no change, when it cannot be included now."""
-    return _arrive(tx, state) if isinstance(tx, Arrival) else _spend(tx, state, laws)
+    if isinstance(tx, Arrival):
+        return None if tx.uses in state.outside else _arrive(tx, state, laws)
+    return spend_coins(tx, state, laws) if isinstance(tx, SignedCoinTx) else _spend(tx, state, laws)
 
 
 def native_needed(signed: SignedFakeTx) -> int:
@@ -113,9 +128,69 @@ def native_needed(signed: SignedFakeTx) -> int:
     return signed.tx.fee_max + (signed.tx.amount if signed.tx.asset_key == NATIVE else 0)
 
 
-def _arrive(tx: Arrival, state: State) -> Receipt:
+def spend_coins(signed: SignedCoinTx, state: State, laws: Laws) -> Receipt | None:
+    """Use up coins and make new ones. None, and no change, when one of them is not there."""
+    tx = signed.tx
+    if tx.rate < laws.base_rate or not has_coins(signed, state):
+        return None
+    owners = {coin.owner for coin in tx.inputs}
+    for coin in tx.inputs:
+        del state.coins[coin.outpoint]
+        state.move(coin.owner, NATIVE, -coin.amount)
+    for position, (to, amount) in enumerate(tx.outputs):
+        make_coin(state, signed.tx_id, position, to, amount)
+    paid = [amount for to, amount in tx.outputs if to not in owners]
+    return Receipt(
+        signed.tx_id, tx.inputs[0].owner, None, succeeded=True, fee=tx.fee,
+        effect_amount=sum(paid), payments=coin_payments(signed),
+        items=tuple(ItemStatus(paid=True, amount=amount) for amount in paid),
+        used=tuple(coin.outpoint for coin in tx.inputs),
+    )  # fmt: skip
+
+
+def has_coins(signed: SignedCoinTx, state: State) -> bool:
+    """Return whether everything that a transaction uses up is there."""
+    return all(state.coins.get(coin.outpoint) == coin for coin in signed.tx.inputs)
+
+
+def make_coin(state: State, tx_id: str, position: int, to: str, amount: int) -> None:
+    """Put a new coin where a transaction's output says."""
+    name = f"{tx_id}:{position}"
+    state.coins[name] = Coin(name, to, amount)
+    state.move(to, NATIVE, amount)
+
+
+def coin_payments(signed: SignedCoinTx) -> tuple[Payment, ...]:
+    """Return what a transaction pays, change included."""
+    return tuple(
+        _payment(
+            signed.tx_id, position, NATIVE, to=to, sender=signed.tx.inputs[0].owner,
+            delivered=amount, claimed=amount,
+        )
+        for position, (to, amount) in enumerate(signed.tx.outputs)
+    )  # fmt: skip
+
+
+def arrival_payments(tx: Arrival) -> tuple[Payment, ...]:
+    """Return what an outsider's transaction says that it pays."""
+    return tuple(
+        _payment(
+            tx.tx_id, position, output.asset_key, to=output.to, sender=tx.from_address,
+            delivered=output.delivered, claimed=output.claimed,
+        )
+        for position, output in enumerate(() if tx.fails else tx.outputs)
+    )  # fmt: skip
+
+
+def _arrive(tx: Arrival, state: State, laws: Laws) -> Receipt:
     payments = []
+    if tx.uses:
+        state.outside.add(tx.uses)
     for position, output in enumerate(() if tx.fails else tx.outputs):
+        if laws.spends_coins and output.asset_key == NATIVE:
+            make_coin(state, tx.tx_id, position, output.to, output.delivered)
+            payments.append(arrival_payments(tx)[position])
+            continue
         state.move(output.to, output.asset_key, output.delivered)
         if output.silent and output.asset_key == NATIVE and output.delivered:
             payments.append(_unexplained(tx.tx_id, output))

@@ -13,12 +13,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from chains.base import NATIVE, AssetSpec, BlockRef, BroadcastOutcome, BroadcastResult
+from chains.base import NATIVE, AssetSpec, BlockRef, BroadcastOutcome, BroadcastResult, Payment
 from chains.fake import address
+from chains.fake.coin_tx import SignedCoinTx, is_coins, read_signed
 from chains.fake.history import FakeBlock, History, Landing, hash_of
-from chains.fake.pool import Mempool, outbids
+from chains.fake.pool import Mempool, outbids, outbids_all
 from chains.fake.reader import read_raw
-from chains.fake.state import Arrival, Laws, Output, Receipt, Token, Tx, execute, native_needed
+from chains.fake.state import (
+    Arrival,
+    Laws,
+    Output,
+    Receipt,
+    Token,
+    Tx,
+    execute,
+    has_coins,
+    native_needed,
+)
 from chains.fake.tx import SignedFakeTx
 from core.clock import SECOND_NS, Clock
 from core.errors import Refused
@@ -32,10 +43,15 @@ class FakeWorld(History):
     """One chain as it really is. finality_depth None leaves finality to `finalise` alone."""
 
     def __init__(
-        self, name: str = "fake-1", *, finality_depth: int | None = 6, clock: Clock | None = None
+        self,
+        name: str = "fake-1",
+        *,
+        finality_depth: int | None = 6,
+        clock: Clock | None = None,
+        spends_coins: bool = False,
     ) -> None:
         super().__init__(name)
-        self.laws = Laws(base_rate=10, tokens={})
+        self.laws = Laws(base_rate=10, tokens={}, spends_coins=spends_coins)
         self._clock = clock
         self._finality_depth = finality_depth
         self._is_stalled = False
@@ -119,13 +135,22 @@ class FakeWorld(History):
         from_: str | None = None,
         claimed: int | None = None,
         fails: bool = False,
+        uses: str = "",
     ) -> str:
-        """Send money from outside: `amount` is delivered, `claimed` (the same) is in the event."""
+        """Send money from outside: `amount` is delivered, `claimed` (the same) is in the event.
+
+        uses: names the outsider's coin; one that waits and uses the same is replaced.
+        """
         output = Output(to, asset_key, amount, amount if claimed is None else claimed)
-        return self.pay_many((output,), from_=from_, fails=fails)
+        return self.pay_many((output,), from_=from_, fails=fails, uses=uses)
 
     def pay_many(
-        self, outputs: Iterable[Output], *, from_: str | None = None, fails: bool = False
+        self,
+        outputs: Iterable[Output],
+        *,
+        from_: str | None = None,
+        fails: bool = False,
+        uses: str = "",
     ) -> str:
         """Send one transaction with many outputs into the mempool and return its id."""
         outputs = tuple(outputs)
@@ -137,7 +162,7 @@ class FakeWorld(History):
                 raise ValueError(f"no token {output.asset_key}")
         self.counts["arrivals"] += 1
         tx_id = hash_of("arrival", self.network, self.counts["arrivals"])
-        tx = Arrival(tx_id, from_ or self.outsider("somebody"), outputs, fails)
+        tx = Arrival(tx_id, from_ or self.outsider("somebody"), outputs, fails, uses)
         self._txs[tx_id] = tx
         self._pool.add(tx)
         return tx_id
@@ -204,22 +229,19 @@ class FakeWorld(History):
         does not, because what the node lacks may come.
         """
         try:
-            signed = read_raw(raw)
+            signed = read_signed(raw) if is_coins(raw) else read_raw(raw)
         except Refused as refused:
             return _rejected(str(refused))
+        if isinstance(signed, SignedCoinTx) is not self.laws.spends_coins:
+            return _rejected("no transaction of this chain")
         if signed.tx.network != self.network:
             return _rejected("wrong network")
         if self.knows(signed.tx_id):
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN, "already known")
-        state = self.head.state
-        if signed.tx.nonce < state.nonces.get(signed.sender, 0):
-            return _not_now("nonce too low")
-        if state.balance(signed.sender, NATIVE) < native_needed(signed):
-            return _not_now("insufficient funds")
-        rival = self._pool.rival(signed)
-        if rival is not None and not outbids(signed, rival):
-            return _not_now("replacement underpriced")
-        self.counts["replacements"] += rival is not None
+        why_not = self._refusal(signed)
+        if why_not:
+            return BroadcastResult(BroadcastOutcome.UNKNOWN, why_not)
+        self.counts["replacements"] += bool(self._pool.rivals(signed))
         self._txs[signed.tx_id] = signed
         self._pool.add(signed)
         return BroadcastResult(BroadcastOutcome.ACCEPTED, signed.tx_id)
@@ -237,6 +259,10 @@ class FakeWorld(History):
         """Return the ids in the mempool in order of arrival."""
         return tuple(self._pool)
 
+    def waiting_payments(self) -> list[Payment]:
+        """Return what the mempool is going to pay."""
+        return self._pool.payments()
+
     def knows(self, tx_id: str) -> bool:
         """Return whether a transaction is in the mempool or on the present branch."""
         return tx_id in self._pool or tx_id in self._included
@@ -252,6 +278,38 @@ class FakeWorld(History):
         )
 
     # ---- inside -----------------------------------------------------------------------------
+
+    def _refusal(self, signed: SignedFakeTx | SignedCoinTx) -> str:
+        """Return why the present state does not take a transaction, empty when it does."""
+        state, rivals = self.head.state, self._pool.rivals(signed)
+        if isinstance(signed, SignedCoinTx):
+            if not has_coins(signed, state):
+                return "missing inputs"
+            return "" if outbids_all(signed, rivals) else "replacement underpriced"
+        if signed.tx.nonce < state.nonces.get(signed.sender, 0):
+            return "nonce too low"
+        if state.balance(signed.sender, NATIVE) < native_needed(signed):
+            return "insufficient funds"
+        beaten = all(isinstance(one, SignedFakeTx) and outbids(signed, one) for one in rivals)
+        return "" if beaten else "replacement underpriced"
+
+    def _evict(self) -> None:
+        """Forget what waits for coins that are neither there nor waited for themselves."""
+        is_progress = self.laws.spends_coins
+        while is_progress:
+            is_progress = False
+            coming = {f"{paid.tx_id}:{paid.position}" for paid in self._pool.payments()}
+            for tx_id in self._pool:
+                tx = self._pool[tx_id]
+                if isinstance(tx, SignedCoinTx):
+                    names = {coin.outpoint for coin in tx.tx.inputs}
+                    is_gone = bool(names - self.head.state.coins.keys() - coming)
+                else:
+                    is_gone = isinstance(tx, Arrival) and tx.uses in self.head.state.outside
+                if is_gone:
+                    self._pool.remove(tx_id)
+                    self.counts["evictions"] += 1
+                    is_progress = True
 
     def _append(self, include: Callable[[str], bool] | None) -> None:
         parent = self.head
@@ -276,14 +334,17 @@ class FakeWorld(History):
         block = FakeBlock(BlockRef(height, digest), parent.ref.hash, time_s, tuple(receipts), state)
         self._chain.append(block)
         self._record(block)
+        self._evict()
 
     def _record(self, block: FakeBlock) -> None:
         self.counts["blocks"] += 1
         for receipt in block.receipts:
             self._included[receipt.tx_id] = block.ref.height
             self.counts["failed"] += not receipt.succeeded
+            if self.laws.spends_coins:
+                self._coins_made |= {f"{paid.tx_id}:{paid.position}" for paid in receipt.payments}
+            self.counts["spends"] += receipt.sender is not None
             if receipt.sender is not None and receipt.nonce is not None:
-                self.counts["spends"] += 1
                 landing = Landing(receipt.tx_id, receipt.sender, receipt.nonce, block.ref)
                 self._landings.append(landing)
 
@@ -300,7 +361,7 @@ class FakeWorld(History):
                 kept.append(receipt.tx_id)
             if is_kept or to_pool:
                 self._pool.add(tx)
-            kind = "spends" if isinstance(tx, SignedFakeTx) else "arrivals"
+            kind = "spends" if isinstance(tx, SignedFakeTx | SignedCoinTx) else "arrivals"
             self.counts[f"reorged_{kind}"] += 1
             self.counts[f"dropped_{kind}"] += not (is_kept or to_pool)
         for tx_id in waiting:
@@ -320,10 +381,6 @@ class FakeWorld(History):
 
     def _set_token(self, token: Token) -> None:
         self.laws = replace(self.laws, tokens={**self.laws.tokens, token.key: token})
-
-
-def _not_now(detail: str) -> BroadcastResult:
-    return BroadcastResult(BroadcastOutcome.UNKNOWN, detail)
 
 
 def _rejected(detail: str) -> BroadcastResult:
