@@ -1,24 +1,33 @@
-"""One network, as far as signing goes: judging, building, joining, and what the signer asks nodes.
-
-Nothing here holds a private key. Following blocks, choosing coins, fees and broadcasting are not
-here yet, so the registry does not open this chain.
-"""
+"""One network, reading and writing. Nothing here holds a private key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from chains.base import (
+    BlockRef,
+    BroadcastResult,
+    Coin,
     Decoded,
     FeeRate,
+    ItemStatus,
     SignedTx,
+    Simulation,
     SpendIntent,
+    SpendKind,
+    TxStatus,
     UnsignedTx,
 )
+from chains.bitcoin import build as building
 from chains.bitcoin import decode as decoding
-from chains.bitcoin.address import address_of_script, script_of_key
-from chains.bitcoin.build import Coin, build
+from chains.bitcoin import fees, relay
+from chains.bitcoin.address import address_of_script, script_of, script_of_key
+from chains.bitcoin.broadcast import plan_combined
+from chains.bitcoin.node import BitcoinNode
+from chains.bitcoin.params import BitcoinParams
+from chains.bitcoin.previous import PreviousTransactions
 from chains.bitcoin.reader import BitcoinReader
+from chains.bitcoin.select import INPUTS_MAX, Candidate, Need, select, worth_spending
 from chains.bitcoin.sighash import ALL
 from chains.bitcoin.signature import (
     SIGNATURE_BYTES,
@@ -27,11 +36,24 @@ from chains.bitcoin.signature import (
     recover,
     strict_encoding,
 )
-from core.errors import Reason, Refused
+from chains.bitcoin.sizes import frame_weight, input_weight, output_weight
+from chains.bitcoin.tx import TxOut, parse_tx
+from chains.bitcoin.verify import check_signed
+from chains.rpc import NodeSet
+from core.errors import Reason, Refused, Unavailable
 
 
 class BitcoinChain(BitcoinReader):
-    """What the signer needs of chains.base.Chain over one network."""
+    """The whole seam (chains.base.Chain) over one network."""
+
+    def __init__(self, params: BitcoinParams, nodes: NodeSet[BitcoinNode]) -> None:
+        super().__init__(params, nodes)
+        self._previous = PreviousTransactions(self.transaction)
+
+    @property
+    def wallets(self) -> None:
+        """Return None: there are no wallets of several owners yet."""
+        return None
 
     def address_of(self, public_key: bytes) -> str:
         """Return the address of a compressed public key. Refused: malformed. Source: BIP-84."""
@@ -39,13 +61,111 @@ class BitcoinChain(BitcoinReader):
         assert address is not None, "a key's script has an address"
         return address
 
-    def build(
-        self, intent: SpendIntent, *, coins: Sequence[Coin], change_address: str, rate: FeeRate
-    ) -> UnsignedTx:
-        """Build the one transaction that carries out the intent. Refused: as build.build."""
-        return build(
-            intent, self._params, coins=coins, change_address=change_address, rate=rate.max_rate
+    # ---- what it costs, and what pays for it --------------------------------------------------
+
+    def fee_rate(self) -> FeeRate:
+        """Return what the nodes' estimates and the newest blocks' payments say, bounded.
+
+        Unavailable: fewer than a quorum of nodes answer.
+        """
+        expected = self._nodes.votes(relay.expected_rate, "estimates")
+        paid = self._nodes.votes(relay.paid_rate, "paid rates")
+        least = self._nodes.votes(relay.pool_rate, "the pool's least rate")
+        return fees.plan_rate(
+            [vote.value for vote in expected],
+            [vote.value for vote in paid],
+            self._params,
+            least=[vote.value for vote in least],
         )
+
+    def fee_units(self, intent: SpendIntent, coins: Sequence[Coin] = ()) -> int:
+        """Return the virtual bytes with these coins as inputs, change included where there is any.
+
+        Without coins: with one of the source's. Refused: as build.plan_of.
+        """
+        plan = building.plan_of(intent, self._params)
+        owners = [coin.owner for coin in coins] or [intent.source]
+        spent = [script_of(owner, self._params.place) for owner in owners]
+        return building.size_of(plan, spent, self._params)
+
+    def fee_extra(self, intent: SpendIntent) -> int:  # noqa: ARG002
+        """Return 0: all of the fee depends on the rate."""
+        return 0
+
+    def choose(
+        self, intent: SpendIntent, coins: Sequence[Coin], *, rate: FeeRate
+    ) -> tuple[Coin, ...]:
+        """Return the coins to carry out an intent with; of a sweep or cancellation, all of use.
+
+        Never dust, nor what costs more than it holds; at most select.INPUTS_MAX, the largest.
+        Refused: exceeds_available, and as build.plan_of.
+        """
+        plan = building.plan_of(intent, self._params)
+        place = self._params.place
+        candidates = [Candidate(coin, input_weight(script_of(coin.owner, place))) for coin in coins]
+        if intent.kind in (SpendKind.SWEEP, SpendKind.CANCELLATION):
+            useful = worth_spending(candidates, rate.max_rate)[:INPUTS_MAX]
+            if not useful:
+                raise Refused(Reason.EXCEEDS_AVAILABLE, "no coin is worth its fee")
+            return tuple(one.coin for one in useful)
+        change = script_of(intent.source, place)
+        outputs = [script_of(address, place) for address, _ in plan.outputs]
+        need = Need(
+            amount=plan.amount,
+            weight=frame_weight(min(len(coins), INPUTS_MAX), len(outputs) + 1)
+            + sum(map(output_weight, outputs)),
+            change_weight=output_weight(change),
+            change_least=building.change_least(change),
+            spend_weight=input_weight(change),
+            rate=rate.max_rate,
+        )
+        return tuple(one.coin for one in select(candidates, need))
+
+    def payable_items(self, intent: SpendIntent) -> tuple[bool, ...]:
+        """Return that all items would be paid: they are outputs of one transaction.
+
+        Refused: as build.plan_of.
+        """
+        return (True,) * len(building.plan_of(intent, self._params).outputs)
+
+    def used_nonces(self, sender: str, at: BlockRef) -> int:  # noqa: ARG002
+        """Return 0: nothing counts here, coins are spent (spent_coins). Refused: parse_address."""
+        self.parse_address(sender)
+        return 0
+
+    def tickets(self, sender: str, at: BlockRef) -> Sequence[str]:  # noqa: ARG002
+        """Return nothing: coins are spent."""
+        return ()
+
+    def delegate_of(self, address: str, at: BlockRef) -> str | None:  # noqa: ARG002
+        """Return None: accounts run no code here."""
+        return None
+
+    def bump(self, rate: FeeRate, *, current: FeeRate) -> FeeRate:
+        """Return the lowest rate >= rate that replaces one sent at `current`.
+
+        Refused: fee_above_cap.
+        """
+        return fees.plan_bump(rate, current, self._params)
+
+    # ---- building, judging, joining -----------------------------------------------------------
+
+    def build(
+        self,
+        intent: SpendIntent,
+        *,
+        nonce: int,  # noqa: ARG002
+        rate: FeeRate,
+        units: int,  # noqa: ARG002
+        coins: Sequence[Coin] = (),
+        ticket: str = "",  # noqa: ARG002
+    ) -> UnsignedTx:
+        """Build the one transaction that carries out the intent, over all of these coins.
+
+        Unavailable: no node has the transaction that a coin comes from. Refused: as build.build.
+        """
+        proven = [building.proven(coin, self._previous.get) for coin in coins]
+        return building.build(intent, self._params, coins=proven, rate=rate.max_rate)
 
     def rate_of(self, payload: bytes) -> FeeRate:
         """Return the rate a payload pays. Refused: as decode.read_spend."""
@@ -56,11 +176,16 @@ class BitcoinChain(BitcoinReader):
         self.parse_address(sender)
         return decoding.decode(payload, self._params, height=self._height)
 
+    def simulate(self, unsigned: UnsignedTx) -> Simulation:  # noqa: ARG002
+        """Unavailable: nodes run no transaction that is not signed."""
+        raise Unavailable("not_simulated: nodes run no unsigned transaction")
+
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
         """Join a payload and 65 bytes per input, in the inputs' order.
 
-        Refused: bad_signature (length, form, another key's), intent_mismatch (the digest is another
-        payload's), and as decode.read_spend.
+        Refused: bad_signature (length, form, another key's, or a second library's script engine
+        refuses the result), intent_mismatch (the digest is another payload's), and as
+        decode.read_spend.
         """
         spend = decoding.read_spend(unsigned.payload)
         if spend.tx.tx_hash != unsigned.digest:
@@ -75,7 +200,51 @@ class BitcoinChain(BitcoinReader):
                 raise Refused(Reason.BAD_SIGNATURE, f"input {number} belongs to another key")
             witnesses.append((strict_encoding(own) + bytes((ALL,)), public_key))
         signed = spend.tx.signed(tuple(witnesses))
-        return SignedTx(tx_id=signed.tx_id, raw=signed.serialise())
+        raw = signed.serialise()
+        check_signed(raw, spend.coins)
+        return SignedTx(tx_id=signed.tx_id, raw=raw)
+
+    # ---- sending ------------------------------------------------------------------------------
+
+    def broadcast(self, raw: bytes) -> BroadcastResult:
+        """Send bytes to every node. Never raises for an answer or a missing one."""
+        try:
+            tx_id = parse_tx(raw).tx_id
+        except Refused:
+            tx_id = ""  # whatever it is, nodes say it better
+        return plan_combined([relay.send(node, raw, tx_id) for node in self._nodes.nodes])
+
+    def tx_status(self, tx_id: str) -> TxStatus:
+        """Return where a transaction stands; once included, with its fee and what it moved.
+
+        What it moved is what it paid to others than the owners of its coins; each such output is
+        an item. Unavailable: too few nodes answer, or one of its coins' transactions is missing.
+        """
+        status = super().tx_status(tx_id)
+        if status.block is None:
+            return status
+        tx = parse_tx(self._previous.get(tx_id))
+        spent = [self._spent(one.outpoint.tx_id, one.outpoint.index) for one in tx.inputs]
+        owners = {coin.script for coin in spent}
+        paid = [output.amount for output in tx.outputs if output.script not in owners]
+        fee = sum(coin.amount for coin in spent) - sum(output.amount for output in tx.outputs)
+        return TxStatus(
+            known=True,
+            block=status.block,
+            succeeded=True,
+            fee=fee,
+            effect_amount=sum(paid),
+            items=tuple(ItemStatus(paid=True, amount=amount) for amount in paid),
+        )
+
+    def _spent(self, tx_id: str, index: int) -> TxOut:
+        """Return the coin of an input. Unavailable: nobody has it."""
+        outputs = parse_tx(self._previous.get(tx_id)).outputs
+        if index >= len(outputs):
+            raise Unavailable(f"unknown_coin: {tx_id}:{index}")
+        return outputs[index]
+
+    # ---- control ------------------------------------------------------------------------------
 
     def control_digest(self, challenge: bytes, *, address: str) -> bytes:  # noqa: ARG002
         """Return the digest of a signed message, in the format that BIP-137 proves by recovery.

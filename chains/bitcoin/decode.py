@@ -104,9 +104,12 @@ def decode(payload: bytes, params: BitcoinParams, *, height: Callable[[], int]) 
 
 
 def rate_of(payload: bytes) -> FeeRate:
-    """Return the rate a payload pays, rounded down. Refused: as read_spend."""
+    """Return the rate a payload pays, rounded up: whoever replaces it pays more than all of it.
+
+    Refused: as read_spend.
+    """
     spend = read_spend(payload)
-    rate = spend.fee // spend.size
+    rate = -(-spend.fee // spend.size)
     return FeeRate(max_rate=rate, tip_rate=rate)
 
 

@@ -74,6 +74,8 @@ class BitcoinParams:
     reorg_limit: int
     confirmations: int = 6
     """Blocks, its own included, that make one final to us; no rule of the chain says it."""
+    batch_max: int = 0
+    """Most payments in one transaction; 0: each is one of its own."""
 
     def __post_init__(self) -> None:
         if self.network_name not in NETWORKS:

@@ -32,6 +32,7 @@ class BitcoinReader:
             reorg_limit=self._params.reorg_limit,
             purpose=PURPOSE,
             spends_coins=True,
+            batch_max=self._params.batch_max,
         )
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from tests.support.bitcoin import (
     descriptor_of,
     draft_of,
     intent_of,
+    named,
     open_chain,
     sign_all,
 )
@@ -69,7 +70,7 @@ def test_a_withdrawal_is_judged_signed_joined_taken_and_mined(
     coins = [coin for coin in coins if chain.transaction(coin.tx_id) == coin.previous]
     names = [f"{coin.tx_id}:{coin.index}" for coin in coins]
     intent = intent_of(STRANGER, 4 * COIN)
-    unsigned = chain.build(intent, coins=coins, change_address=address_of(CHANGE), rate=RATE)
+    unsigned = chain.build(intent, nonce=0, rate=RATE, units=0, coins=named(coins))
     decoded = chain.decode(unsigned.payload, sender=intent.source)
     assert decoded.claims(intent.source) == tuple(names)
     assert spent(chain, *names) == frozenset()
@@ -99,9 +100,8 @@ def test_the_node_reads_payloads_and_transactions_as_we_do(
     node: CoreNode, mint: Mint, chain: BitcoinChain
 ) -> None:
     coins = mint.pay(address_of(HOT), COIN)
-    unsigned = chain.build(
-        intent_of(STRANGER, COIN // 2), coins=coins, change_address=address_of(CHANGE), rate=RATE
-    )
+    intent = intent_of(STRANGER, COIN // 2)
+    unsigned = chain.build(intent, nonce=0, rate=RATE, units=0, coins=named(coins))
     decoded = chain.decode(unsigned.payload, sender=address_of(HOT))
     theirs = node.call("decodepsbt", base64.b64encode(unsigned.payload).decode())
     assert round(theirs["fee"] * COIN) == decoded.fee_max
@@ -139,9 +139,9 @@ def test_a_replacement_shares_a_coin_and_the_network_takes_one_of_both(
     node: CoreNode, mint: Mint, chain: BitcoinChain
 ) -> None:
     coins = mint.pay(address_of(HOT), COIN, COIN)
-    intent, change = intent_of(STRANGER, COIN // 2), address_of(CHANGE)
-    first = chain.build(intent, coins=coins[:1], change_address=change, rate=RATE)
-    second = chain.build(intent, coins=coins, change_address=change, rate=FeeRate(20, 20))
+    intent = intent_of(STRANGER, COIN // 2)
+    first = chain.build(intent, nonce=0, rate=RATE, units=0, coins=named(coins[:1]))
+    second = chain.build(intent, nonce=0, rate=FeeRate(20, 20), units=0, coins=named(coins))
     sent = chain.assemble(first, sign_all(first, HOT))
     node.call("sendrawtransaction", sent.raw.hex())
     replacement = chain.assemble(second, sign_all(second, HOT, HOT))

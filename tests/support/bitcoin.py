@@ -16,6 +16,7 @@ from btclib.tx import tx as library
 from btclib.tx.tx_out import TxOut as LibraryTxOut
 
 from chains.base import NATIVE, SpendIntent, SpendKind, UnsignedTx
+from chains.base import Coin as SeamCoin
 from chains.bitcoin.address import script_of
 from chains.bitcoin.build import Coin
 from chains.bitcoin.chain import BitcoinChain
@@ -83,6 +84,14 @@ def funding(address: str, *amounts: int, salt: int = 0) -> Tx:
 def coin_of(tx: Tx, index: int = 0) -> Coin:
     """Return an output of a transaction as a coin to spend."""
     return Coin(tx.tx_id, index, tx.outputs[index].amount, tx.serialise())
+
+
+def named(coins: Sequence[Coin], owner: str = "") -> tuple[SeamCoin, ...]:
+    """Return coins as custody names them; whose they are, by default the hot wallet's."""
+    return tuple(
+        SeamCoin(f"{coin.tx_id}:{coin.index}", owner or address_of(HOT), coin.amount)
+        for coin in coins
+    )
 
 
 def intent_of(destination: str, amount: int, **changes: object) -> SpendIntent:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chains.base import Effect, FeeRate, SpendIntent, SpendKind, UnsignedTx
 from chains.bitcoin import decode as decoding
-from chains.bitcoin.build import Coin
+from chains.bitcoin.build import Coin, build
 from chains.bitcoin.params import COIN
 from chains.bitcoin.signature import CURVE_ORDER, strict_encoding
 from core.errors import Reason, Refused
@@ -43,13 +43,9 @@ DESTINATIONS = [
 ]
 
 
-def built(
-    intent: SpendIntent, *coins: Coin, rate: FeeRate = RATE, change: str | None = None
-) -> UnsignedTx:
+def built(intent: SpendIntent, *coins: Coin, rate: FeeRate = RATE) -> UnsignedTx:
     """Build an intent over some coins."""
-    return OFFLINE.build(
-        intent, coins=coins, change_address=change or address_of(CHANGE), rate=rate
-    )
+    return build(intent, PARAMS, coins=coins, rate=rate.max_rate)
 
 
 def refusal(intent: SpendIntent, *coins: Coin, rate: FeeRate = RATE) -> Reason:
@@ -89,7 +85,7 @@ def test_builder_and_decoder_agree_on_fee_and_rate(
     decoded = OFFLINE.decode(unsigned.payload, sender=unsigned.sender)
     assert decoded.fee_max == unsigned.fee_max
     assert rate <= OFFLINE.rate_of(unsigned.payload).max_rate
-    own = [effect for effect in decoded.effects if effect.destination == address_of(CHANGE)]
+    own = [effect for effect in decoded.effects if effect.destination == address_of(HOT)]
     assert len(decoded.effects) - len(own) == 1
 
 

@@ -222,6 +222,7 @@ def test_other_coins_pay_once_the_cancellation_is_final(room: Coinroom) -> None:
     room.sign(honest())
     cancel = room.joined(room.cancellation(cancelling(FEE)))
     room.node.transactions = {cancel.tx_id: cancel.raw.hex()}
+    room.node.transactions |= {one.tx_id: one.previous.hex() for one in Wallet().coins}
     assert refusal(room, apart()) is Reason.EQUIVOCATION
     room.node.mined = {cancel.tx_id: room.node.height}
     assert refusal(room, apart()) is Reason.EQUIVOCATION

@@ -26,6 +26,7 @@ from tests.support.bitcoin import (
     draft_of,
     funding,
     intent_of,
+    named,
     open_chain,
 )
 from tests.support.coin_money import Mint
@@ -67,10 +68,11 @@ def test_what_was_built_is_signed_taken_and_mined(
     coins = mint.pay(address_of(HOT), 3 * COIN, 2 * COIN)
     intent = intent_of(STRANGER, 4 * COIN)
     unsigned = chain.build(
-        intent, coins=coins, change_address=address_of(CHANGE), rate=FeeRate(5, 5)
+        intent, nonce=0, rate=FeeRate(5, 5), units=0, coins=named(coins, intent.source)
     )
     said = {"payload": unsigned.payload, "digest": unsigned.digest, "fee_max": unsigned.fee_max}
-    asked = Asked(draft_of(coins, (STRANGER, 4 * COIN)), intent, said=said)
+    draft = draft_of(coins, (STRANGER, 4 * COIN))
+    asked = Asked(draft, intent, change_keys=(HOT,), said=said)
     raw = room.sign(asked)
     assert node.call("testmempoolaccept", [raw.hex()])[0]["allowed"]
     tx_id = node.call("sendrawtransaction", raw.hex())
