@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import xor
 
 ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 BECH32 = 1
@@ -17,6 +18,22 @@ LENGTH_MAX = 90
 _VALUES = {char: value for value, char in enumerate(ALPHABET)}
 _CHECKSUM_CHARS = 6
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_TERMS = [
+    reduce(xor, (term for place, term in enumerate(_GENERATOR) if top >> place & 1), 0)
+    for top in range(32)
+]
+"""What leaves at the top comes back as this. Two steps at once are the same, of ten bits."""
+_PAIR_BITS = 10
+_PAIR_MASK = (1 << _PAIR_BITS) - 1
+_PAIR_CHARS = [one + other for one in ALPHABET for other in ALPHABET]
+
+
+def _pair_term(top: int) -> int:
+    after = _TERMS[top >> 5] ^ (top & 31) << 25
+    return (after & 0x1FFFFFF) << 5 ^ _TERMS[after >> 25]
+
+
+_PAIR_TERMS = [_pair_term(top) for top in range(1 << _PAIR_BITS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +100,30 @@ def _read_program(text: str) -> tuple[str, int, bytes] | None:
 @lru_cache(maxsize=1 << 16)
 def write_program(human_part: str, version: int, program: bytes) -> str:
     """Return the text of a witness program."""
-    values = [version, *_quintets(program)]
-    return write_text(human_part, values, BECH32M if version else BECH32)
+    checksum = BECH32M if version else BECH32
+    if len(program) not in (20, 32):
+        return write_text(human_part, [version, *_quintets(program)], checksum)
+    start, state = _opening(human_part, version)
+    bits = 8 * len(program) + -8 * len(program) % _PAIR_BITS
+    number = int.from_bytes(program, "big") << bits - 8 * len(program)
+    pairs = [number >> place & _PAIR_MASK for place in range(bits - _PAIR_BITS, -1, -_PAIR_BITS)]
+    for pair in (*pairs, 0, 0, 0):
+        state = (state & 0xFFFFF) << _PAIR_BITS ^ pair ^ _PAIR_TERMS[state >> 20]
+    state ^= checksum
+    pairs += (state >> 20, state >> 10 & _PAIR_MASK, state & _PAIR_MASK)
+    return start + "".join([_PAIR_CHARS[pair] for pair in pairs])
+
+
+@lru_cache(maxsize=64)
+def _opening(human_part: str, version: int) -> tuple[str, int]:
+    """Return what programs of a version begin with, and the checksum's state after it."""
+    return f"{human_part}1{ALPHABET[version]}", _polymod([*_expanded(human_part), version])
 
 
 def _polymod(values: Iterable[int]) -> int:
     state = 1
     for value in values:
-        top = state >> 25
-        state = (state & 0x1FFFFFF) << 5 ^ value
-        for place, term in enumerate(_GENERATOR):
-            if top >> place & 1:
-                state ^= term
+        state = (state & 0x1FFFFFF) << 5 ^ value ^ _TERMS[state >> 25]
     return state
 
 

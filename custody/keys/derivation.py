@@ -8,11 +8,12 @@ library.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 from coincurve import PublicKey
@@ -28,6 +29,7 @@ SKIPS_MAX = 16
 
 _XPUB_TEXT_MAX = 128
 _XPUB_BYTES = 78
+_HASH_BLOCK_BYTES = 128
 _PATH = re.compile(
     r"m/44'/(0|[1-9][0-9]{0,9})'/(0|[1-9][0-9]{0,9})'/([01])/(0|[1-9][0-9]{0,9})", re.ASCII
 )
@@ -117,6 +119,20 @@ def hmac_sha512(key: bytes, message: bytes) -> bytes:
     return hmac.digest(key, message, "sha512")
 
 
+def hmac_sha512_of(key: bytes) -> Callable[[bytes], bytes]:
+    """Return hmac_sha512 under one key, which is hashed once for however many messages."""
+    block = key.ljust(_HASH_BLOCK_BYTES, b"\0")
+    inner, outer = (hashlib.sha512(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
+
+    def keyed(message: bytes) -> bytes:
+        within, around = inner.copy(), outer.copy()
+        within.update(message)
+        around.update(within.digest())
+        return around.digest()
+
+    return keyed
+
+
 def fingerprint(public_key: bytes) -> bytes:
     """Return the first 4 bytes of HASH160, by which a child names its parent."""
     return hash160(public_key)[:4]
@@ -128,7 +144,10 @@ class PublicParent:
     def __init__(self, node: PublicNode, *, keyed_hash: KeyedHash = hmac_sha512) -> None:
         self.node = node
         self._point = _point(node.public_key)
-        self._keyed_hash = keyed_hash
+        if keyed_hash is hmac_sha512:
+            self._keyed_hash = hmac_sha512_of(node.chain_code)
+        else:
+            self._keyed_hash = partial(keyed_hash, node.chain_code)
 
     def child_key(self, index: int) -> bytes:
         """Return the compressed public key of a child. Refused: as `child`."""
@@ -152,12 +171,20 @@ class PublicParent:
                 Reason.MALFORMED, "a public parent has children 0..2^31-1, no hardened ones"
             )
         message = self.node.public_key + index.to_bytes(4, "big")
-        digest = self._keyed_hash(self.node.chain_code, message)
+        digest = self._keyed_hash(message)
         try:
-            # libsecp256k1 refuses a tweak >= n and the point at infinity, the two cases of BIP-32.
-            return self._point.add(digest[:32]).format(), digest[32:]
+            return self._sum(digest[:32]).format(), digest[32:]
         except ValueError as error:
             raise Refused(Reason.UNKNOWN_KEY, f"child {index} is invalid by BIP-32") from error
+
+    def _sum(self, tweak: bytes) -> PublicKey:
+        try:
+            # The base point has tables, so this and a sum of two points are the shorter way.
+            return PublicKey.combine_keys([self._point, PublicKey.from_valid_secret(tweak)])
+        except ValueError:
+            # libsecp256k1 refuses a tweak >= n and the point at infinity, the two cases of BIP-32,
+            # and takes 0, which is no secret.
+            return self._point.add(tweak)
 
 
 @dataclass(frozen=True, slots=True)

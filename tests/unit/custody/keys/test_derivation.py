@@ -20,6 +20,7 @@ from custody.keys.derivation import (
     derive_checked,
     format_xpub,
     hmac_sha512,
+    hmac_sha512_of,
     parse_path,
     parse_xpub,
 )
@@ -218,6 +219,19 @@ def test_an_invalid_child_is_passed_over(tweak: bytes) -> None:
     derived = derive_checked(keys, 5)
     assert derived.index == 7
     assert derived.public_key == account().public_key(7)
+
+
+def test_a_tweak_of_nothing_gives_the_parents_key() -> None:
+    """BIP-32 calls only n and above invalid; with the tweak 0 the point stays where it is."""
+    keys = AccountKeys(account().xpub, keyed_hash=with_invalid(bytes(32), range(5, 6)))
+    assert keys.public_key(5) == PublicParent(parse_xpub(account().xpub)).child(0).public_key
+
+
+@pytest.mark.parametrize("size", [0, 1, 32, 127, 128])
+def test_a_keyed_hash_that_is_begun_once_is_the_same(size: int) -> None:
+    keyed = hmac_sha512_of(bytes(range(size)))
+    for message in (b"", bytes(37), bytes(1_000), bytes(37)):
+        assert keyed(message) == hmac_sha512(bytes(range(size)), message)
 
 
 def test_many_invalid_children_in_a_row_are_not_chance() -> None:
