@@ -16,6 +16,7 @@ from tests.campaign import (
     native,
     paths,
     policy,
+    raced,
     signer_token,
 )
 from tests.simulation import campaign as simulation
@@ -31,6 +32,8 @@ CAMPAIGNS: dict[str, Campaign] = {
     "signer-token": signer_token.campaign,
     "paths": paths.campaign,
     "policy": policy.campaign,
+    "withdrawal-races": raced.withdrawal_races,
+    "limits-in-parallel": raced.limits_in_parallel,
     "simulation": simulation.campaign,
 }
 

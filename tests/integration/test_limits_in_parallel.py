@@ -28,7 +28,7 @@ from tests.support.policies import allowed, bucket, document
 from tests.unit.custody.verbs.conftest import priced
 
 REQUESTS = int(os.environ.get("STRONGROOM_TEST_REQUESTS", "500"))
-"""The whole run has 2000; so many fit into every test."""
+"""`make campaign ARGS=limits-in-parallel` has 2000; so many fit into every test."""
 THREADS = 8
 TICK_NS = SECOND_NS // 10
 ONE = {"chains": ["fake"], "assets": ["native"]}

@@ -1,6 +1,7 @@
 """W03 and the race between cancelling and paying, in many interleavings on both databases.
 
-STRONGROOM_TEST_ROUNDS says in how many; the whole run has 500, the default fits `make test`.
+STRONGROOM_TEST_ROUNDS says in how many: `make campaign ARGS=withdrawal-races` has 500, the default
+fits `make test`.
 
 The transactions of both sides are shaken: every statement may be held up for a moment, by a seeded
 chance, so that they overlap in another way each time. On SQLite writers queue, on PostgreSQL they
