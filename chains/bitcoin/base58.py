@@ -11,9 +11,9 @@ _VALUES = {char: value for value, char in enumerate(ALPHABET)}
 _CHECKSUM_BYTES = 4
 
 
-def read(text: str) -> bytes | None:
+def read(text: str, *, length_max: int = LENGTH_MAX) -> bytes | None:
     """Return the bytes of a text with a right checksum and no second spelling, None of others."""
-    if not 0 < len(text) <= LENGTH_MAX or not all(char in _VALUES for char in text):
+    if not 0 < len(text) <= length_max or not all(char in _VALUES for char in text):
         return None
     number = 0
     for char in text:
