@@ -19,6 +19,16 @@ RECENT_BLOCKHASHES = raw_address("SysvarRecentB1ockHashes11111111111111111111")
 INCINERATOR = raw_address("1nc1nerator11111111111111111111111111111111")
 
 TOKEN_PROGRAMS = (TOKEN, TOKEN_2022)
+
+RENT_PER_BYTE = 6_960
+"""Lamports that keep one byte of an account for ever: 3,480 a year, two years. Source: rent."""
+ACCOUNT_OVERHEAD = 128
+"""Bytes that every account has beside its data. Source: rent."""
+OPENING_COST = {
+    TOKEN: (ACCOUNT_OVERHEAD + 165) * RENT_PER_BYTE,
+    TOKEN_2022: (ACCOUNT_OVERHEAD + 256) * RENT_PER_BYTE,
+}
+"""Most lamports that it costs to open a token account: 165 bytes, or with extensions up to 256."""
 KNOWN = frozenset(
     {
         SYSTEM,

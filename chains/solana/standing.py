@@ -1,0 +1,74 @@
+"""What stands at an address, and whether a payment to it could be spent by anybody again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from chains.base import NATIVE, Standing
+from chains.rpc import RpcClient
+from chains.solana import programs
+from chains.solana.accounts import CONFIRMED, Account, ask_accounts, is_mint, token_of
+from chains.solana.address import is_on_curve, raw_address, to_text
+from core.errors import Reason, Refused
+
+MEMO_REQUIRED, NOT_TRANSFERABLE = 8, 13
+"""Extensions of token accounts that refuse a plain transfer. Source: token-2022."""
+_EXTENSIONS_AT = 166
+
+
+def check_destination(raw: bytes, mints: Collection[str]) -> None:
+    """Refuse an address that nobody has the key of. Refused: forbidden_destination."""
+    if raw in programs.KNOWN or to_text(raw) in mints:
+        raise Refused(Reason.FORBIDDEN_DESTINATION, f"{to_text(raw)} is a program or a mint")
+    if not is_on_curve(raw):
+        raise Refused(Reason.FORBIDDEN_DESTINATION, f"{to_text(raw)} belongs to a program")
+
+
+def ask_standing(client: RpcClient, address: str, *, asset_key: str) -> Standing:
+    """Ask one node what stands at an address. Refused: invalid_address."""
+    raw = raw_address(address)
+    if asset_key == NATIVE:
+        _, (account,) = ask_accounts(client, [raw], commitment=CONFIRMED)
+        return standing_of(account)
+    mint = raw_address(asset_key)
+    accounts = [programs.token_account(raw, mint, one) for one in programs.TOKEN_PROGRAMS]
+    _, (owner, *held) = ask_accounts(client, [raw, *accounts], commitment=CONFIRMED)
+    standing = standing_of(owner)
+    if any(_refuses(account, raw) for account in held if account is not None):
+        return Standing.REFUSES
+    return standing
+
+
+def standing_of(account: Account | None) -> Standing:
+    """Judge an account as a receiver of coins, or as the owner of a token account.
+
+    Programs, mints, accounts of tokens and durable nonces keep what is paid to them.
+    """
+    if account is None or (account.owner == programs.SYSTEM and not account.data):
+        return Standing.REFUSES if account is not None and account.is_program else Standing.ACCOUNT
+    if account.is_program or account.owner == programs.SYSTEM:
+        return Standing.REFUSES
+    if is_mint(account) or token_of(account) is not None:
+        return Standing.REFUSES
+    return Standing.CONTRACT
+
+
+def _refuses(account: Account, owner: bytes) -> bool:
+    """Tell whether a derived token account takes no transfer, or is no longer its owner's."""
+    held = token_of(account)
+    if held is None:
+        return account.owner != programs.SYSTEM  # lamports alone do not stop its opening
+    return held.is_frozen or held.owner != owner or _demands(account.data)
+
+
+def _demands(data: bytes) -> bool:
+    """Tell whether an extension of a token account refuses a plain transfer to it."""
+    at = _EXTENSIONS_AT
+    while at + 4 <= len(data):
+        kind, size = (int.from_bytes(data[at + step : at + step + 2], "little") for step in (0, 2))
+        if kind == 0:
+            return False
+        if kind == NOT_TRANSFERABLE or (kind == MEMO_REQUIRED and any(data[at + 4 : at + 5])):
+            return True
+        at += 4 + size
+    return False
