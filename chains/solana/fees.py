@@ -73,7 +73,7 @@ def plan_units(intent: SpendIntent, used: int, params: SolanaParams) -> int:
     units = _BASE_UNITS
     if intent.asset_key != NATIVE and intent.kind is not SpendKind.CANCELLATION:
         units += _TOKEN_UNITS + _OPENING_UNITS
-    measured = ceil_div(used * _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR * UNIT) + _BASE_UNITS
+    measured = ceil_div(used * _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR * UNIT) + 1
     units = max(units, measured)
     if units > params.units_cap:
         raise Unavailable(f"units_out_of_range: {used}")

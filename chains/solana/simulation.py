@@ -41,7 +41,7 @@ def ask_run(
     client: RpcClient, payload: bytes, accounts: list[bytes]
 ) -> tuple[str | None, int, list[Account | None]]:
     """Have one node run a message; return why it fails (None: it does not), the compute units it
-    used, and the accounts as it leaves them.
+    used, and the accounts as it leaves them; what holds nothing is gone.
     """
     options = {
         "encoding": "base64",
@@ -60,7 +60,8 @@ def ask_run(
     found = items(page.get("accounts"), "accounts", most=len(accounts))
     if len(found) != len(accounts):
         raise MalformedAnswer("malformed_answer: another number of accounts")
-    return None, used, [read_account(each, "simulated account") for each in found]
+    read = [read_account(each, "simulated account") for each in found]
+    return None, used, [one if one is not None and one.lamports else None for one in read]
 
 
 def run(client: RpcClient, unsigned: UnsignedTx, decoded: Decoded, at: BlockRef) -> Simulation:
