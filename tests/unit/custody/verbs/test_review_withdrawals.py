@@ -227,7 +227,7 @@ def test_while_the_node_is_silent_nothing_planned_is_given_up(
     house.clock.advance(600 * SECOND_NS)
     chain = house.home.chain
 
-    def silent(_intent: object, _coins: object) -> int:
+    def silent(_intent: object, _coins: object = ()) -> int:
         raise Unavailable("no answer")
 
     with monkeypatch.context() as patched:
