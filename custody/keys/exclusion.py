@@ -2,8 +2,8 @@
 
 A claim is what two transactions cannot both use: `sender/nonce`, a coin or a ticket. It belongs to
 one spend for ever, but a coin that a replacement was to use as well is free again once another
-version of that spend is final without it: at finality one coin of the replacement is used and this
-one is not, so that it can never land (`prove_freed`). All attempts of one withdrawal exclude each
+version of that spend is final without it, so that the replacement can never land (`prove_freed`).
+All attempts of one withdrawal exclude each
 other pairwise: two share a claim, or the older one is proven dead, that is, a cancellation of ours
 is final at one of its claims and no attempt there was included.
 """
@@ -105,21 +105,29 @@ def prove_freed(
 ) -> frozenset[int]:
     """Return the positions of other spends' entries at these coins that can never land any more.
 
-    Of one transaction a final block uses all coins or none: where some are used and some are not,
-    it was another one. Unavailable: the node does not say.
+    Another version of the same spend is final, shares a coin with them and uses none of these.
+    Unavailable: the node does not say.
     """
     owner = owner_of(spend)
     others = [e for e in at_claims(store, spend.chain, claims) if e.record.owner != owner]
     final = chain.final_head() if others and chain.traits.spends_coins else None
     if final is None:
         return frozenset()
-    dead = set()
-    for entry in others:
-        held = entry.record.claims
-        used = chain.spent_coins(held, final)
-        if used and not used.issuperset(held):
-            dead.add(entry.position)
-    return frozenset(dead)
+    return frozenset(
+        entry.position
+        for entry in others
+        if any(
+            version.record.owner == entry.record.owner
+            and set(claims).isdisjoint(version.record.claims)
+            and _is_final(chain, version, final)
+            for version in at_claims(store, spend.chain, entry.record.claims)
+        )
+    )
+
+
+def _is_final(chain: Chain, entry: Entry, final: BlockRef) -> bool:
+    block = _block_of(chain, entry)
+    return block is not None and block.height <= final.height
 
 
 def _check_cancelled(store: Store, chain: Chain, attempt: Entry, final: BlockRef) -> None:

@@ -231,6 +231,57 @@ def test_other_coins_pay_once_the_cancellation_is_final(room: Coinroom) -> None:
     assert room.findings() == []
 
 
+def with_more_coins(fee: int) -> Asked:
+    """Return a replacement of the honest withdrawal that uses the third coin as well."""
+    change = 8 * COIN - fee
+    draft = draft_of(Wallet().coins, (STRANGER, 4 * COIN), (address_of(CHANGE), change))
+    return Asked(draft, input_keys=(HOT,) * 3)
+
+
+def test_a_coin_that_the_version_on_chain_left_alone_is_free_again(room: Coinroom) -> None:
+    first = room.joined(room.request(honest()))
+    room.sign(with_more_coins(4 * FEE))
+    free = draft_of(Wallet().coins[2:], (STRANGER, 4 * COIN), (address_of(CHANGE), 3 * COIN - FEE))
+    other = other_withdrawal(free).changed(input_keys=(HOT,))
+    assert refusal(room, other) is Reason.EQUIVOCATION
+    room.node.transactions = {first.tx_id: first.raw.hex()}
+    assert refusal(room, other) is Reason.EQUIVOCATION
+    room.node.mined = {first.tx_id: room.node.height}
+    assert refusal(room, other) is Reason.EQUIVOCATION
+    room.node.height += 5
+    assert room.sign(other)
+    assert room.findings() == []
+
+
+def test_a_coin_is_not_free_while_the_version_on_chain_uses_it(room: Coinroom) -> None:
+    room.sign(honest())
+    second = room.joined(room.request(with_more_coins(4 * FEE)))
+    room.node.transactions = {second.tx_id: second.raw.hex()}
+    room.node.mined = {second.tx_id: room.node.height}
+    room.node.height += 5
+    free = draft_of(Wallet().coins[2:], (STRANGER, 4 * COIN), (address_of(CHANGE), 3 * COIN - FEE))
+    other = other_withdrawal(free).changed(input_keys=(HOT,))
+    assert refusal(room, other) is Reason.EQUIVOCATION
+
+
+def test_an_auditor_believes_no_proof_without_a_version_that_leaves_the_coin(
+    room: Coinroom,
+) -> None:
+    first = room.joined(room.request(honest()))
+    room.sign(with_more_coins(4 * FEE))
+    room.node.transactions = {first.tx_id: first.raw.hex()}
+    room.node.mined = {first.tx_id: room.node.height - 10}
+    free = draft_of(Wallet().coins[2:], (STRANGER, 4 * COIN), (address_of(CHANGE), 3 * COIN - FEE))
+    assert room.sign(other_withdrawal(free).changed(input_keys=(HOT,)))
+    last = room.entries()[2]
+    assert last.record.proven_dead == "2"
+    silent = replace(last, record=replace(last.record, proven_dead=""))
+    found = {finding.invariant for finding in room.findings_in([*room.entries()[:2], silent])}
+    assert "I7" in found
+    alone = [room.entries()[1], last]
+    assert "I7" in {finding.invariant for finding in room.findings_in(alone)}
+
+
 def test_a_sweep_gathers_the_coins_of_many_keys(room: Coinroom) -> None:
     keys = [KeyRef("deposits", number) for number in range(12)]
     coins = [coin_of(funding(address_of(key), 100_000, salt=key.index)) for key in keys]
