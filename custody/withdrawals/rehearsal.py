@@ -1,8 +1,9 @@
 """What would happen if a withdrawal were paid now: shown to officers, believed by nobody.
 
 The transaction is built as it will be, read back by other code, and run by the nodes on their
-newest state (where coins are spent there is nothing to run, see ran_as_written). What differs from the approved intent is named; an answer that could not be had is
-named too, and never looks like a good one. The guard judges the real transaction again by itself.
+newest state (where coins are spent there is nothing to run, see ran_as_written). What differs from
+the approved intent is named; an answer that could not be had is named too, and never looks like a
+good one. The guard judges the real transaction again by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may sign a transaction beside its source: `gas` pays for a deposit address, and nobody else."""
+"""Who signs beside the source: `gas` pays for a deposit address, and nobody else."""
 
 from __future__ import annotations
 
