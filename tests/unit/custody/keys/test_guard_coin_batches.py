@@ -42,12 +42,11 @@ def room() -> Coinroom:
     return Coinroom()
 
 
-def batch(items: Sequence[SpendItem] = ITEMS, **changes: object) -> SpendIntent:
+def batch(items: Sequence[SpendItem] = ITEMS, amount: int | None = None) -> SpendIntent:
     """Return the intent that pays several withdrawals of the hot wallet."""
-    return replace(
-        intent_of(address_of(HOT), sum(one.amount for one in items)),
-        kind=SpendKind.BATCH, cause_id="batch-1", items=tuple(items), **changes,  # type: ignore[arg-type]
-    )  # fmt: skip
+    total = sum(one.amount for one in items) if amount is None else amount
+    intent = intent_of(address_of(HOT), total)
+    return replace(intent, kind=SpendKind.BATCH, cause_id="batch-1", items=tuple(items))
 
 
 def drafted(*outputs: tuple[str, int]) -> Draft:
