@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Generic, Protocol, TypeVar
 
 import httpx
@@ -75,8 +76,9 @@ class _Reply(msgspec.Struct):
     error: object = None
 
 
-_REPLY = msgspec.json.Decoder(_Reply)
-_REPLIES = msgspec.json.Decoder(list[_Reply])
+# A number with a fraction is read exactly as it is written: nodes write amounts so.
+_REPLY = msgspec.json.Decoder(_Reply, float_hook=Decimal)
+_REPLIES = msgspec.json.Decoder(list[_Reply], float_hook=Decimal)
 
 
 class RpcClient:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from chains.base import BlockRef
 from chains.bitcoin.hashes import sha256_twice
+from chains.bitcoin.params import COIN, SUPPLY_MAX
 from chains.bitcoin.tx import OutPoint, parse_tx
 from chains.rpc import RpcCall, RpcClient, RpcCounters, RpcError, required
 from core.errors import Refused, Unavailable
@@ -26,6 +28,16 @@ class Header:
     hash: str
     parent_hash: str
     time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class MadeCoin:
+    """A coin, and the height of the block that made it."""
+
+    script: bytes
+    amount: int
+    height: int
+    is_coinbase: bool
 
 
 class BitcoinNode:
@@ -51,22 +63,89 @@ class BitcoinNode:
         answer = self.client.ask("getblockhash", height)
         if isinstance(answer, RpcError) and answer.code == _OUT_OF_RANGE:
             return None
-        answer = required(answer, "getblockhash")
-        if not isinstance(answer, str) or _HASH.fullmatch(answer) is None:
-            raise self._malformed("getblockhash")
-        return answer
+        return self._hash(answer, "getblockhash")
 
     def header_at(self, height: int) -> Header | None:
         """Return the proven header at a height, None above the node's best block."""
         found = self.block_hash(height)
         if found is None:
             return None
-        answer = self.client.read("getblockheader", found, False)  # noqa: FBT003
-        raw = self._bytes(answer, "getblockheader")
-        if len(raw) != _HEADER_BYTES or sha256_twice(raw)[::-1].hex() != found:
-            raise self._malformed("getblockheader")
-        time_s = int.from_bytes(raw[68:72], "little")
-        return Header(height, found, raw[4:36][::-1].hex(), time_s)
+        answer = self.client.ask("getblockheader", found, False)  # noqa: FBT003
+        return self._header(height, found, answer)
+
+    def hashes(self, low: int, high: int) -> list[str]:
+        """Return the hashes from one height to another. Unavailable: it is above the best block."""
+        calls = [RpcCall("getblockhash", (height,)) for height in range(low, high + 1)]
+        return [self._hash(answer, "getblockhash") for answer in self.client.ask_many(calls)]
+
+    def headers(self, low: int, high: int) -> list[Header]:
+        """Return the proven headers from one height to another, as the node has them now."""
+        names = self.hashes(low, high)
+        calls = [RpcCall("getblockheader", (name, False)) for name in names]
+        answers = self.client.ask_many(calls)
+        return [
+            self._header(height, name, answer)
+            for height, (name, answer) in enumerate(zip(names, answers, strict=True), low)
+        ]
+
+    def raw_block(self, block_hash: str) -> bytes:
+        """Return the bytes of a block, unproven."""
+        return self._bytes(self.client.read("getblock", block_hash, 0), "getblock")
+
+    def waiting(self) -> list[str]:
+        """Return the ids of the transactions in the node's pool."""
+        answer = self.client.read("getrawmempool")
+        if not isinstance(answer, list):
+            raise self._malformed("getrawmempool")
+        return [self._hash(one, "getrawmempool") for one in answer]
+
+    def transactions(self, tx_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return those of these transactions that the node has; each proves itself by its id."""
+        calls = [RpcCall("getrawtransaction", (tx_id,)) for tx_id in tx_ids]
+        found = {}
+        for tx_id, answer in zip(tx_ids, self.client.ask_many(calls), strict=True):
+            if isinstance(answer, RpcError) and answer.code == _UNKNOWN:
+                continue
+            found[tx_id] = self._transaction(tx_id, required(answer, "getrawtransaction"))
+        return found
+
+    def unspent(self, scripts: Sequence[bytes]) -> tuple[BlockRef, list[MadeCoin]]:
+        """Return the unspent coins of these scripts at the node's best block, unproven.
+
+        Unavailable: it is at it for somebody else.
+        """
+        asked = [f"raw({script.hex()})" for script in scripts]
+        answer = _mapping(self.client.read("scantxoutset", "start", asked))
+        coins, tip = answer.get("unspents"), self._hash(answer.get("bestblock"), "scantxoutset")
+        height = answer.get("height")
+        if answer.get("success") is not True or not isinstance(coins, list):
+            raise self._malformed("scantxoutset")
+        if type(height) is not int:
+            raise self._malformed("scantxoutset")
+        return BlockRef(height, tip), [self._made(_mapping(coin)) for coin in coins]
+
+    def used_coins(self, block_hash: str) -> list[MadeCoin]:
+        """Return the coins that a block uses up, unproven."""
+        found = []
+        answer = _mapping(self.client.read("getblock", block_hash, 3))
+        for tx in _sequence(answer.get("tx")):
+            for one in _sequence(_mapping(tx).get("vin")):
+                spent = _mapping(one)
+                if "coinbase" in spent:
+                    continue
+                coin = _mapping(spent.get("prevout"))
+                script = _mapping(coin.get("scriptPubKey")).get("hex")
+                found.append(
+                    self._made(
+                        {
+                            "scriptPubKey": script,
+                            "amount": coin.get("value"),
+                            "height": coin.get("height"),
+                            "coinbase": coin.get("generated"),
+                        }
+                    )
+                )
+        return found
 
     def spent_coins(self, outpoints: Sequence[OutPoint], at: BlockRef) -> frozenset[OutPoint]:
         """Return those that a transaction in a block or in the node's pool spends.
@@ -116,7 +195,10 @@ class BitcoinNode:
 
     def transaction(self, tx_id: str) -> bytes:
         """Return a whole transaction, which proves itself by its hash."""
-        raw = self._bytes(self.client.read("getrawtransaction", tx_id), "getrawtransaction")
+        return self._transaction(tx_id, self.client.read("getrawtransaction", tx_id))
+
+    def _transaction(self, tx_id: str, answer: object) -> bytes:
+        raw = self._bytes(answer, "getrawtransaction")
         try:
             tx = parse_tx(raw)
         except Refused as refused:
@@ -124,6 +206,37 @@ class BitcoinNode:
         if tx.tx_id != tx_id:
             raise self._malformed("getrawtransaction")
         return raw
+
+    def _header(self, height: int, name: str, answer: object) -> Header:
+        raw = self._bytes(required(answer, "getblockheader"), "getblockheader")
+        if len(raw) != _HEADER_BYTES or sha256_twice(raw)[::-1].hex() != name:
+            raise self._malformed("getblockheader")
+        time_s = int.from_bytes(raw[68:72], "little")
+        return Header(height, name, raw[4:36][::-1].hex(), time_s)
+
+    def _made(self, fields: Mapping[str, object]) -> MadeCoin:
+        height, is_coinbase = fields.get("height"), fields.get("coinbase")
+        if type(height) is not int or type(is_coinbase) is not bool:
+            raise self._malformed("a coin")
+        script = self._bytes(fields.get("scriptPubKey"), "a coin's script")
+        return MadeCoin(script, self._amount(fields.get("amount")), height, is_coinbase)
+
+    def _amount(self, answer: object) -> int:
+        """Return an amount that a node writes in whole coins; exact, no binary fraction."""
+        if type(answer) is int:
+            answer = Decimal(answer)
+        if not isinstance(answer, Decimal) or not 0 <= answer <= SUPPLY_MAX // COIN:
+            raise self._malformed("an amount")
+        units = answer * COIN
+        if units != units.to_integral_value():
+            raise self._malformed("an amount")
+        return int(units)
+
+    def _hash(self, answer: object, what: str) -> str:
+        answer = required(answer, what)
+        if not isinstance(answer, str) or _HASH.fullmatch(answer) is None:
+            raise self._malformed(what)
+        return answer
 
     def _bytes(self, answer: object, what: str) -> bytes:
         if not isinstance(answer, str):
@@ -136,3 +249,15 @@ class BitcoinNode:
     def _malformed(self, what: str) -> Unavailable:
         self.counters.incomplete += 1
         return Unavailable(f"node_answer_malformed: {what}")
+
+
+def _mapping(answer: object) -> Mapping[str, object]:
+    if not isinstance(answer, dict):
+        raise Unavailable("node_answer_malformed: no object")
+    return answer
+
+
+def _sequence(answer: object) -> Sequence[object]:
+    if not isinstance(answer, list):
+        raise Unavailable("node_answer_malformed: no list")
+    return answer

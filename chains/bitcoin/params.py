@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from core.ids import ChainId
@@ -13,6 +14,8 @@ COIN = 100_000_000
 """Native units (satoshi) in one coin."""
 SUPPLY_MAX = 21_000_000 * COIN
 """No amount, and no sum of amounts, exceeds this. Source: consensus (MAX_MONEY)."""
+MATURITY = 100
+"""Blocks above its own from which on a coinbase can be spent. Source: consensus."""
 RATE_MAX = 10_000
 """No configuration may allow more than this, in native units per virtual byte."""
 
@@ -76,6 +79,8 @@ class BitcoinParams:
     """Blocks, its own included, that make one final to us; no rule of the chain says it."""
     batch_max: int = 0
     """Most payments in one transaction; 0: each is one of its own."""
+    bands: tuple[tuple[int, int], ...] = ()
+    """(amount, confirmations), both rising: from so much on, so many instead."""
 
     def __post_init__(self) -> None:
         if self.network_name not in NETWORKS:
@@ -84,6 +89,15 @@ class BitcoinParams:
             raise ValueError(f"0 < fee_floor <= fee_cap <= {RATE_MAX}")
         if self.confirmations < 1:
             raise ValueError("a block is final at its first confirmation at the earliest")
+        steps = ((0, self.confirmations), *self.bands)
+        for (low, few), (high, many) in itertools.pairwise(steps):
+            if not (low < high <= SUPPLY_MAX and few <= many < MATURITY):
+                raise ValueError("bands rise, in amount and in confirmations")
+
+    def extra_depth(self, amount: int) -> int:
+        """Return how many blocks a payment waits for after its own is final."""
+        wanted = [many for low, many in self.bands if amount >= low]
+        return wanted[-1] - self.confirmations if wanted else 0
 
     @property
     def place(self) -> Network:

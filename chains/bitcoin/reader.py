@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from chains.base import Block, BlockRef, ChainTraits, Standing, TxStatus
-from chains.bitcoin.address import canonical
+from chains.base import NATIVE, Block, BlockRef, ChainTraits, Payment, Standing, TxStatus
+from chains.bitcoin.address import canonical, script_of
+from chains.bitcoin.followed import Followed
+from chains.bitcoin.holdings import balances_at
 from chains.bitcoin.node import BitcoinNode, Header
 from chains.bitcoin.params import CURVE, PURPOSE, BitcoinParams
-from chains.bitcoin.tx import OUTPOINT_BYTES, OutPoint
+from chains.bitcoin.pool import Pool
+from chains.bitcoin.tx import outpoint_of
 from chains.rpc import NodeSet, Vote
 from core.errors import Corrupt, Reason, Refused, Unavailable
 
@@ -19,6 +22,8 @@ class BitcoinReader:
     def __init__(self, params: BitcoinParams, nodes: NodeSet[BitcoinNode]) -> None:
         self._params = params
         self._nodes = nodes
+        self._followed = Followed(params, nodes)
+        self._pool = Pool(nodes)
 
     @property
     def traits(self) -> ChainTraits:
@@ -58,12 +63,72 @@ class BitcoinReader:
         height = self._height() - self._params.confirmations + 1
         return self._agreed(height) if height > 0 else None
 
+    def head_age_s(self, now_ns: int) -> int:
+        """Return how old the agreed head is: the watchdog for nodes that went silent."""
+        head = self.block_at(self.head().height)
+        if head is None:
+            raise Unavailable("node_null: head")
+        return max(0, now_ns // 1_000_000_000 - head.time_s)
+
     def block_at(self, height: int) -> Block | None:
-        """Return the block that a quorum names at a height, None where no quorum has one yet."""
-        header = self._nodes.agree(lambda node: node.header_at(height), f"block {height}")
-        if header is None:
-            return None
+        """Return the block that a quorum names at a height, None where no quorum has one yet.
+
+        NodesDisagree: several hashes at the height, none with a quorum.
+        """
+        votes = self._nodes.votes(lambda node: node.header_at(height), f"block {height}")
+        present = [vote for vote in votes if vote.value is not None]
+        names = {vote.value.hash for vote in present if vote.value is not None}
+        if len(names) <= 1 and len(present) < self._nodes.quorum:
+            return None  # some lag, nobody contradicts
+        header = self._nodes.settle(present, f"block {height}")
+        assert header is not None, "only present headers were counted"
+        self._followed.link(header.hash, header.parent_hash)
         return Block(_ref(header), header.parent_hash, header.time_s)
+
+    # ---- what is ours -------------------------------------------------------------------------
+
+    def payments_in(self, block: Block, watched: Collection[str]) -> Sequence[Payment]:
+        """Return every payment to a watched address, by exact script, in exactly this block.
+
+        What a coinbase pays is reported in the block that makes it spendable. Unavailable:
+        incomplete_block (what a node says contradicts the block's hash, or is not understood).
+        """
+        return self._followed.payments(block, watched)
+
+    def used_in(self, block: Block, outpoints: Collection[str]) -> Mapping[str, str]:
+        """Return which of these coins exactly this block uses up, and in which transaction.
+
+        Unavailable: as payments_in. Refused: malformed (no coin's name).
+        """
+        return self._followed.used(block, outpoints)
+
+    def pending(self, watched: Collection[str]) -> Sequence[Payment]:
+        """Return the payments that wait for a block, as one node sees them.
+
+        A full pool is read over several calls. What was replaced or evicted is gone.
+        """
+        return self._pool.payments(self._followed, watched)
+
+    def balance_of(self, address: str, asset_key: str, at: BlockRef) -> int:
+        """Return what a quorum says an address holds after one block; as balances_of."""
+        return self.balances_of([address], asset_key, at)[address]
+
+    def balances_of(
+        self, addresses: Sequence[str], asset_key: str, at: BlockRef
+    ) -> Mapping[str, int]:
+        """Return what a quorum says addresses hold after one block, coins that can be spent.
+
+        Unavailable: the block is too far below the head, or on another branch. Refused:
+        unknown_asset, and as parse_address.
+        """
+        if asset_key != NATIVE:
+            raise Refused(Reason.UNKNOWN_ASSET, "there is one asset on this chain")
+        if not addresses:
+            return {}
+        scripts = {address: script_of(address, self._params.place) for address in addresses}
+        asked = list(dict.fromkeys(scripts.values()))
+        held = self._nodes.agree(lambda node: balances_at(node, asked, at), "balances")
+        return {address: held[script] for address, script in scripts.items()}
 
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:
         """Return which of these coins are spent, in a block or by a transaction that waits for one.
@@ -72,7 +137,7 @@ class BitcoinReader:
         answering nodes calls spent is. Unavailable: fewer than a quorum have this block and know
         all the coins. Refused: malformed (no coin's name).
         """
-        asked = [_outpoint(text) for text in outpoints]
+        asked = [outpoint_of(text) for text in outpoints]
         if not asked:
             return frozenset()
         votes = self._nodes.votes(lambda node: node.spent_coins(asked, at), "coins")
@@ -118,16 +183,3 @@ class BitcoinReader:
 
 def _ref(header: Header) -> BlockRef:
     return BlockRef(header.height, header.hash)
-
-
-def _outpoint(text: str) -> OutPoint:
-    tx_id, _, index = text.partition(":")
-    malformed = Refused(Reason.MALFORMED, "a coin is named `transaction id:index`")
-    try:
-        outpoint = OutPoint(bytes.fromhex(tx_id)[::-1], int(index))
-        size = len(outpoint.serialise())
-    except (ValueError, OverflowError) as error:
-        raise malformed from error
-    if size != OUTPOINT_BYTES or outpoint.text != text:
-        raise malformed
-    return outpoint

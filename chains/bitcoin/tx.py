@@ -238,6 +238,20 @@ def parse_output(data: bytes) -> TxOut:
     return output
 
 
+def outpoint_of(text: str) -> OutPoint:
+    """Return the coin that a text names. Refused: malformed."""
+    tx_id, _, index = text.partition(":")
+    malformed = Refused(Reason.MALFORMED, "a coin is named `transaction id:index`")
+    try:
+        outpoint = OutPoint(bytes.fromhex(tx_id)[::-1], int(index))
+        size = len(outpoint.serialise())
+    except (ValueError, OverflowError) as error:
+        raise malformed from error
+    if size != OUTPOINT_BYTES or outpoint.text != text:
+        raise malformed
+    return outpoint
+
+
 def undecodable(detail: str) -> Refused:
     """Return the refusal of bytes that are not understood completely."""
     return Refused(Reason.UNDECODABLE, detail)
