@@ -30,20 +30,24 @@ class Miner:
 
     def pay(self, to: str, *amounts: int, fee: int = FEE, replaceable: bool = False) -> str:
         """Send these amounts to an address, one coin each; return the transaction's id."""
-        wanted = sum(amounts) + fee
+        outputs = [TxOut(amount, script_of(to, LOCAL)) for amount in amounts]
+        return self.spend(*outputs, fee=fee, replaceable=replaceable).tx_id
+
+    def spend(self, *outputs: TxOut, fee: int = FEE, replaceable: bool = False) -> Tx:
+        """Send a transaction with these outputs, and one more that takes the rest."""
+        wanted = sum(output.amount for output in outputs) + fee
         chosen, held = [], 0
         while held < wanted:
             outpoint, amount = self._coins.pop() if self._coins else self._mined()
             chosen.append(outpoint)
             held += amount
-        outputs = [TxOut(amount, script_of(to, LOCAL)) for amount in amounts]
-        outputs.append(TxOut(held - wanted, script_of(MINER, LOCAL)))
+        rest = TxOut(held - wanted, script_of(MINER, LOCAL))
         sequence = 0xFFFFFFFD if replaceable else 0xFFFFFFFF
         inputs = tuple(TxIn(outpoint, sequence) for outpoint in chosen)
-        tx = Tx(2, inputs, tuple(outputs), 0).signed(((MINER_WITNESS,),) * len(inputs))
+        tx = Tx(2, inputs, (*outputs, rest), 0).signed(((MINER_WITNESS,),) * len(inputs))
         self.node.call("sendrawtransaction", tx.serialise().hex(), 0)
-        self._coins.append((OutPoint(tx.tx_hash, len(amounts)), held - wanted))
-        return tx.tx_id
+        self._coins.append((OutPoint(tx.tx_hash, len(outputs)), rest.amount))
+        return tx
 
     def _mined(self) -> tuple[OutPoint, int]:
         """Return the next mature coin of a block."""
