@@ -47,6 +47,12 @@ def _open_evm(config: ChainConfig) -> Chain:
     return open_evm(config)
 
 
+def _open_bitcoin(config: ChainConfig) -> Chain:
+    from chains.bitcoin.opening import open_bitcoin
+
+    return open_bitcoin(config)
+
+
 def _open_fake(config: ChainConfig) -> Chain:
     from chains.fake import open_fake
 
@@ -54,6 +60,7 @@ def _open_fake(config: ChainConfig) -> Chain:
 
 
 CHAINS: dict[str, Callable[[ChainConfig], Chain]] = {
+    "bitcoin": _open_bitcoin,
     "evm": _open_evm,
     "fake": _open_fake,
 }
