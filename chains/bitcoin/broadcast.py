@@ -39,7 +39,8 @@ WORDS: tuple[tuple[str, BroadcastOutcome], ...] = (
     ("bad-txns-in-belowout", _REJECTED),
     ("bad-cb-length", _REJECTED),
     ("block-script-verify-flag-failed", _REJECTED),
-    # The order matters: the milder word contains the harder one.
+    # Rules of the pool, which a block need not keep; the milder word contains the harder one.
+    ("mempool-script-verify-flag-failed", _UNKNOWN),
     ("non-mandatory-script-verify-flag", _UNKNOWN),
     ("mandatory-script-verify-flag-failed", _REJECTED),
 )

@@ -8,7 +8,7 @@ waits can be replaced, one that paid too much cannot be undone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from chains.base import FeeRate
 from chains.bitcoin.params import COIN, BitcoinParams
@@ -41,7 +41,7 @@ def rate_in(answer: object) -> int | None:
         return None
     if not number.is_finite() or not 0 < number <= COIN:
         return None
-    return -int(-number // 1)
+    return int(number.to_integral_value(ROUND_CEILING))
 
 
 def smart_rate(answer: object) -> int | None:

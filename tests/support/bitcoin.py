@@ -25,7 +25,7 @@ from chains.bitcoin.hashes import sha256_twice
 from chains.bitcoin.node import BitcoinNode
 from chains.bitcoin.params import COIN, NETWORKS, BitcoinParams
 from chains.bitcoin.tx import OutPoint, Tx, TxIn, TxOut
-from chains.rpc import NodeSet, RpcClient
+from chains.rpc import TIMEOUT_MS, NodeSet, RpcClient
 from core.ids import ChainId
 from custody.keys.second import base58check_decode, base58check_encode
 from custody.keys.secret import Secret
@@ -42,10 +42,13 @@ HOT = KeyRef("hot", 0)
 CHANGE = KeyRef("hot", 5)
 
 
-def open_chain(*urls: str, params: BitcoinParams = PARAMS, quorum: int = 1) -> BitcoinChain:
+def open_chain(
+    *urls: str, params: BitcoinParams = PARAMS, quorum: int = 1, timeout_ms: int = TIMEOUT_MS
+) -> BitcoinChain:
     """Return the chain on some nodes; without any on one that never answers."""
     addresses = urls or ("http://127.0.0.1:9",)
-    nodes = tuple(BitcoinNode(RpcClient(url, attempts=1)) for url in addresses)
+    clients = [RpcClient(url, attempts=1, timeout_ms=timeout_ms) for url in addresses]
+    nodes = tuple(map(BitcoinNode, clients))
     return BitcoinChain(params, NodeSet(nodes, quorum))
 
 

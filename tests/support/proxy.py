@@ -10,6 +10,7 @@ The first rule that fits a call treats it; every other call is forwarded unchang
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -182,6 +183,9 @@ def _post(url: str, body: dict[str, Any]) -> Answer:
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=FORWARD_TIMEOUT_S)
     with contextlib.closing(connection):
         headers = {"Content-Type": "application/json"}
+        if parts.username:
+            login = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+            headers["Authorization"] = f"Basic {login}"
         connection.request("POST", parts.path or "/", json.dumps(body), headers)
         answer: Answer = json.loads(connection.getresponse().read())
         return answer
