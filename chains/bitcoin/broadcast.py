@@ -4,7 +4,7 @@ REJECTED is said only of bytes that no state of the chain makes valid. Whatever 
 (a coin that is spent or not known, a conflict in the pool, a fee that is too low today) is UNKNOWN:
 the same bytes, or a sibling, may already have landed or may land later, and only the chain can
 tell. Source: Bitcoin Core 30, consensus/tx_check.cpp, validation.cpp, rpc/mempool.cpp; those that a
-node can be brought to say are provoked in tests/integration/test_bitcoin_sending.py.
+node can be brought to say are provoked in tests/integration/test_bitcoin_replies.py.
 """
 
 from __future__ import annotations
