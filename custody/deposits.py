@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import BlockRef, Payment
+from chains.base import NATIVE, BlockRef, Payment
 from core.errors import Corrupt
 from core.ids import ChainId, DepositId, derived_id
 from core.money import ENGINE_AMOUNT_LIMIT
@@ -58,6 +58,12 @@ def deposit_id_of(chain: ChainId, payment: Payment) -> DepositId:
     """Return the derived id of a payment: the same payment has the same id wherever it is seen."""
     parts = (chain, payment.tx_id, payment.position, payment.asset_key)
     return DepositId(derived_id("dep", *parts))
+
+
+def deposit_id_of_coin(chain: ChainId, outpoint: str) -> DepositId:
+    """Return the id of the payment that made a coin."""
+    tx_id, _, position = outpoint.partition(":")
+    return DepositId(derived_id("dep", chain, tx_id, position, NATIVE))
 
 
 def decide_final(deposit: Deposit, asset: Asset | None, *, dust_before: int) -> Decision:

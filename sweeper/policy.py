@@ -34,6 +34,10 @@ class SweepRules:
     """
     rate_max: int = 200 * 10**9
     """Above this fee rate nothing is swept; deposits are credited all the same (P02)."""
+    rate_percentile: int = 60
+    """Where coins are spent: nothing is swept in an hour dearer than so many percent of late."""
+    inputs_max: int = 100
+    """Where coins are spent: most coins that one sweep gathers."""
 
 
 @dataclass(frozen=True, slots=True)

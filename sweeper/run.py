@@ -23,6 +23,7 @@ from custody.wallets import addresses
 from custody.wallets.addresses import Address
 from custody.wallets.inventory import GAS, HOT
 from custody.withdrawals import judging
+from sweeper import coins
 from sweeper.policy import (
     Action,
     Candidate,
@@ -56,11 +57,12 @@ def step(
     others.
     """
     chain_id = chain.traits.chain
-    if chain.traits.spends_coins:
-        return 0
     with db.read() as conn:
         if chain_state.state(conn, chain_id).frozen:
             return 0
+    if chain.traits.spends_coins:
+        return coins.step(db, chain, rules=rules, clock=clock, note=note, sweeps_max=actions_max)
+    with db.read() as conn:
         listed = {asset.asset_no: asset for asset in catalogue.all_assets(conn)}
         waiting = [
             heap

@@ -190,14 +190,17 @@ def _is_hopeless(
     if isinstance(error, SignerAway):
         return False  # it says nothing about this spend, and all others wait for the same
     is_own = spend.kind not in rows.TO_CUSTOMERS
-    if isinstance(error, Refused) and error.reason in _FATAL:
+    # Where no lane waits, giving up what was never drafted costs nothing and frees its coins (P04).
+    is_free = is_own and not means.counts_nonces(chain.traits)
+    if isinstance(error, Refused) and error.reason in _FATAL and not is_free:
         return not is_own
     if waited_ns < (wait.give_up_after_ns if is_own else wait.sign_within_ns):
         return False
     if isinstance(error, Refused):
         # What a batch pays is paid one by one once the batch has made way.
         is_batch = spend.kind is SpendKind.BATCH
-        return error.reason in _LATE or (is_batch and error.reason not in _STOPPED)
+        is_loose = is_batch or is_free
+        return error.reason in _LATE or (is_loose and error.reason not in _STOPPED)
     # Is it the node that does not answer, or this spend that cannot be carried out?
     chain.fee_units(sign.cancellation_of(spend, fee_max=0))
     return True

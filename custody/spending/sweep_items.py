@@ -121,6 +121,60 @@ def unswept(
     ]
 
 
+def unswept_coins(
+    conn: sa.Connection, chain: ChainId, asset_no: AssetNo, *, limit: int
+) -> list[tuple[str, Unswept]]:
+    """Return credited deposits that no sweep gathers with the names of their coins.
+
+    The largest first, so that dust hides nothing.
+    """
+    own = sa.and_(addresses.c.chain == deposits.c.chain, addresses.c.address == deposits.c.address)
+    query = (
+        sa.select(deposits, addresses.c.key_index)
+        .join(addresses, own)
+        .where(_is_unswept(chain), deposits.c.asset_no == asset_no)
+        .order_by(deposits.c.amount.desc(), deposits.c.arrival_no)
+        .limit(limit)
+    )
+    return [
+        (
+            f"{row.tx_id}:{row.position}",
+            Unswept(DepositId(row.deposit_id), row.address, row.key_index, asset_no, row.amount),
+        )
+        for row in conn.execute(query)
+    ]
+
+
+def gathered(conn: sa.Connection, deposit_ids: Sequence[DepositId]) -> list[DepositId]:
+    """Return which of these deposits a live or finished sweep gathers."""
+    query = (
+        sa.select(sweep_items.c.deposit_id)
+        .join(spends, spends.c.spend_id == sweep_items.c.spend_id)
+        .where(
+            sweep_items.c.deposit_id.in_(list(deposit_ids)),
+            spends.c.state != SpendState.FAILED.value,
+        )
+    )
+    return [DepositId(found) for found in conn.execute(query).scalars()]
+
+
+def failures(
+    conn: sa.Connection, chain: ChainId, *, since_ns: int
+) -> dict[DepositId, tuple[int, int]]:
+    """Return how often sweeps planned since a time failed with a deposit, and the last one."""
+    query = (
+        sa.select(sweep_items.c.deposit_id, sa.func.count(), sa.func.max(spends.c.planned_at_ns))
+        .join(spends, spends.c.spend_id == sweep_items.c.spend_id)
+        .where(
+            spends.c.chain == chain,
+            spends.c.state == SpendState.FAILED.value,
+            spends.c.planned_at_ns >= since_ns,
+        )
+        .group_by(sweep_items.c.deposit_id)
+    )
+    return {DepositId(name): (count, last) for name, count, last in conn.execute(query)}
+
+
 def _is_unswept(chain: ChainId) -> sa.ColumnElement[bool]:
     gathered = (
         sa.select(sweep_items.c.deposit_id)

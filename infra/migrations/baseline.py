@@ -23,7 +23,7 @@ CHAPTERS: dict[str, tuple[str, str]] = {
     ),
     "chains": (
         "Followed chains, own addresses, and what arrived at them.",
-        "chain_states blocks incidents addresses coins deposits pending_payments",
+        "chain_states blocks incidents addresses coins deposits pending_payments fee_hours",
     ),
     "engine": (
         "The road to the engine and back: funding, projector, lease, orders.",

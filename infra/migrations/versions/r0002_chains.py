@@ -17,6 +17,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables."""
     _chain_states()
+    _fee_hours()
     _incidents()
     _addresses()
     _blocks()
@@ -42,6 +43,17 @@ def _chain_states() -> None:
         sa.Column("deepest_reorg", Int64, nullable=False),
         sa.PrimaryKeyConstraint("chain"),
         sa.CheckConstraint("frozen IN (0, 1)", name="frozen_flag").ddl_if(dialect="sqlite"),
+        sqlite_strict=True,
+    )
+
+
+def _fee_hours() -> None:
+    op.create_table(
+        "fee_hours",
+        sa.Column("chain", Text, nullable=False),
+        sa.Column("hour", Int64, autoincrement=False, nullable=False),
+        sa.Column("rate", Int64, nullable=False),
+        sa.PrimaryKeyConstraint("chain", "hour"),
         sqlite_strict=True,
     )
 
