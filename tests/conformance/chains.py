@@ -22,9 +22,11 @@ from core.errors import Reason
 from core.ids import ChainId
 from infra.devnet.deploy import Deployer
 from infra.devnet.nodes import AnvilNode, start_anvil
+from tests.conformance.coins import bitcoin_harness
 from tests.conformance.harness import (
     BLOCKS_TO_FINAL,
     ChainHarness,
+    CoinHarness,
     Key,
     OddTokenHarness,
     Slot,
@@ -285,6 +287,7 @@ def evm_harness() -> Iterator[EvmHarness]:
 
 Runs = contextlib.AbstractContextManager
 CHAINS: Mapping[str, Callable[[], Runs[ChainHarness]]] = {
+    "bitcoin": bitcoin_harness,
     "fake": fake_harness,
     "evm": evm_harness,
 }
@@ -306,9 +309,11 @@ TAGGED_CHAINS: Mapping[str, Callable[[], Runs[TaggedHarness]]] = {
 """That say themselves what is final; `tagged_harness`."""
 NONCE_CHAINS = ("fake", "evm")
 """Whose senders use up one number after another; `nonce_harness`."""
-COIN_CHAINS: tuple[str, ...] = ()
+COIN_CHAINS: Mapping[str, Callable[[], Runs[CoinHarness]]] = {"bitcoin": bitcoin_harness}
 """Whose senders use up coins; `coin_harness`."""
-WAITING_CHAINS = ("fake", "evm")
+SIMULATING_CHAINS = ("fake", "evm")
+"""Whose nodes run unsigned transactions; `simulating`."""
+WAITING_CHAINS = ("bitcoin", "fake", "evm")
 """Whose transactions wait for a block, and give way to one that pays more; `waiting_harness`."""
-BATCH_CHAINS = ("fake", "evm")
+BATCH_CHAINS = ("bitcoin", "fake", "evm")
 """With batches; `batch_harness`."""

@@ -9,6 +9,7 @@ import pytest
 from tests.conformance import chains
 from tests.conformance.harness import (
     ChainHarness,
+    CoinHarness,
     OddTokenHarness,
     TaggedHarness,
     TokenHarness,
@@ -53,6 +54,20 @@ def nonce_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
 @pytest.fixture(params=sorted(chains.WAITING_CHAINS))
 def waiting_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
     """Run the test once per chain whose transactions wait and are replaced by dearer ones."""
+    with chains.CHAINS[request.param]() as running:
+        yield running
+
+
+@pytest.fixture(params=sorted(chains.COIN_CHAINS))
+def coin_harness(request: pytest.FixtureRequest) -> Iterator[CoinHarness]:
+    """Run the test once per chain whose senders use up coins."""
+    with chains.COIN_CHAINS[request.param]() as running:
+        yield running
+
+
+@pytest.fixture(params=sorted(chains.SIMULATING_CHAINS))
+def simulating(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
+    """Run the test once per chain whose nodes run unsigned transactions."""
     with chains.CHAINS[request.param]() as running:
         yield running
 

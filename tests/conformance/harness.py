@@ -140,6 +140,21 @@ class ChainHarness(Protocol):
         ...
 
 
+class CoinHarness(ChainHarness, Protocol):
+    """A chain whose senders use up coins."""
+
+    ripening: int
+    """Blocks above its own from which on what a block's maker gets can be spent."""
+
+    def coins(self, address: str) -> list[Coin]:
+        """Return what an address can spend in the next block, oldest first."""
+        ...
+
+    def mine_to(self, address: str) -> None:
+        """Make a block whose maker is an address."""
+        ...
+
+
 class TokenHarness(ChainHarness, Protocol):
     """A chain with tokens."""
 

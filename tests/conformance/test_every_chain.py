@@ -170,16 +170,23 @@ def test_a_block_read_twice_and_by_another_connection_gives_the_same_payments(
     assert len(keys) == len(paid)
 
 
-def test_a_block_that_was_reorganised_away_is_unavailable_not_empty(harness: ChainHarness) -> None:
+def test_a_block_that_was_reorganised_away_is_complete_or_unavailable_never_empty(
+    harness: ChainHarness,
+) -> None:
     bob = harness.outsider("bob")
     tx_id = harness.pay(bob, NATIVE, some(harness, 5))
     harness.mine()
     old = harness.chain.block_at(harness.chain.head().height)
     assert old is not None
+    before = harness.chain.payments_in(old, {bob})
+    assert len(before) == 1
     harness.reorg(1)
     fresh = harness.connect()
-    with pytest.raises(Unavailable):
-        fresh.payments_in(old, {bob})
+    try:
+        found = fresh.payments_in(old, {bob})
+    except Unavailable:
+        found = before  # a block that proves itself may still be read
+    assert found == before
     with pytest.raises(Unavailable):
         fresh.balance_of(bob, NATIVE, old.ref)
     assert fresh.tx_status(tx_id).block is None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import pytest
+
 from chains.base import NATIVE, BalanceChange
-from core.errors import Reason
+from core.errors import Reason, Unavailable
 from tests.conformance.harness import (
     ChainHarness,
     OddTokenHarness,
@@ -19,11 +21,11 @@ from tests.conformance.harness import (
 )
 
 
-def test_a_payment_changes_two_balances_and_nothing_else(harness: ChainHarness) -> None:
-    for asset in assets(harness):
-        alice, chain = owner_of(harness, asset), harness.chain
-        amount = harness.coin // 3 if asset == NATIVE else 700
-        bob, head = harness.outsider("bob"), chain.head()
+def test_a_payment_changes_two_balances_and_nothing_else(simulating: ChainHarness) -> None:
+    for asset in assets(simulating):
+        alice, chain = owner_of(simulating, asset), simulating.chain
+        amount = simulating.coin // 3 if asset == NATIVE else 700
+        bob, head = simulating.outsider("bob"), chain.head()
         owned = chain.balance_of(alice.address, asset, head)
         ran = chain.simulate(alice.unsigned(alice.intent(bob, amount, asset)))
         assert (ran.succeeded, ran.others, ran.detail, ran.at) == (True, (), "", head)
@@ -31,7 +33,7 @@ def test_a_payment_changes_two_balances_and_nothing_else(harness: ChainHarness) 
             BalanceChange(alice.address, asset, owned, owned - amount),
             BalanceChange(bob, asset, 0, amount),
         }
-        harness.mine()
+        simulating.mine()
         assert chain.balance_of(bob, asset, chain.head()) == 0
         assert chain.balance_of(alice.address, asset, chain.head()) == owned
 
@@ -57,9 +59,17 @@ def test_what_would_fail_is_said_to_fail(token_harness: TokenHarness) -> None:
         assert (ran.changes, ran.others) == ((), ())
 
 
-def test_what_cannot_be_read_is_not_simulated(harness: ChainHarness) -> None:
-    alice = wallet(harness)
-    unsigned = alice.unsigned(alice.intent(harness.outsider("bob"), some(harness, 5)))
+def test_what_cannot_be_read_is_not_simulated(simulating: ChainHarness) -> None:
+    alice = wallet(simulating)
+    unsigned = alice.unsigned(alice.intent(simulating.outsider("bob"), some(simulating, 5)))
     for payload in (b"", b"\x03" + unsigned.payload[1:], unsigned.payload + b"\x00"):
         broken = replace(unsigned, payload=payload)
-        assert refusal(partial(harness.chain.simulate, broken)) is Reason.UNDECODABLE
+        assert refusal(partial(simulating.chain.simulate, broken)) is Reason.UNDECODABLE
+
+
+def test_where_nothing_is_simulated_nothing_is_said_of_it(coin_harness: ChainHarness) -> None:
+    """What a transaction of coins does stands in it: custody reads it and asks nobody."""
+    alice = wallet(coin_harness)
+    intent = alice.intent(coin_harness.outsider("bob"), some(coin_harness, 5))
+    with pytest.raises(Unavailable):
+        coin_harness.chain.simulate(alice.unsigned(intent))
