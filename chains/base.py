@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chains.incoming import BalanceChange, Block, Payment, Simulation, Standing
+from chains.incoming import SET_ASIDE, BalanceChange, Block, Payment, Simulation, Standing
 from chains.multisig import Wallets
 from chains.outgoing import (
     BATCH_ITEMS_MAX,
@@ -321,6 +321,7 @@ __all__ = [
     "ItemStatus",
     "NATIVE",
     "Payment",
+    "SET_ASIDE",
     "SignedTx",
     "Simulation",
     "SpendIntent",

@@ -10,6 +10,15 @@ from dataclasses import dataclass, field
 
 from chains.outgoing import BlockRef
 
+UNEXPLAINED = "unexplained_balance"
+"""Anomaly of native coin that an address gained and no transaction explains."""
+FOREIGN_AUTHORITY = "foreign_authority"
+"""Anomaly of tokens in an account of ours that somebody else may empty or has frozen."""
+POWERFUL_ISSUER = "powerful_issuer"
+"""Anomaly of tokens whose issuer may take them back, or runs code of its own at every transfer."""
+SET_ASIDE = frozenset({UNEXPLAINED, FOREIGN_AUTHORITY, POWERFUL_ISSUER})
+"""Anomalies whose money is there, and is listed for a person instead of credited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import NATIVE, BlockRef, Payment
+from chains.base import NATIVE, SET_ASIDE, BlockRef, Payment
 from core.errors import Corrupt
 from core.ids import ChainId, DepositId, derived_id
 from core.money import ENGINE_AMOUNT_LIMIT
@@ -75,7 +75,7 @@ def decide_final(deposit: Deposit, asset: Asset | None, *, dust_before: int) -> 
         return Decision(DepositVerb.SET_ASIDE, "unlisted_asset")
     if deposit.customer_no is None:
         return Decision(DepositVerb.SET_ASIDE, OWN_WALLET)
-    if deposit.anomaly == "unexplained_balance":
+    if deposit.anomaly in SET_ASIDE:
         return Decision(DepositVerb.SET_ASIDE, deposit.anomaly)
     if deposit.amount == 0:
         return Decision(DepositVerb.HOLD, "not_delivered")

@@ -12,8 +12,7 @@ from chains.evm.address import checksum
 from chains.evm.block import IncompleteBlock
 from chains.evm.parse import BlockContents, Tx
 from chains.evm.trace import BlockTrace, may_run_code
-
-UNEXPLAINED = "unexplained_balance"
+from chains.incoming import UNEXPLAINED
 
 IsWatched = Callable[[bytes], bool]
 

@@ -88,6 +88,9 @@ class Front(StopsWithBlock):
         """Let the present slot and more pass without a block."""
         first = self.node.slot()
         self.node.pass_slots(slots)
+        options = {"transactionDetails": "signatures", "commitment": "confirmed"}
+        block = self.node.call("getBlock", first, {**options, "maxSupportedTransactionVersion": 1})
+        assert not block["signatures"], "a slot with transactions cannot have been skipped"
         self.skipped.update(range(first, first + slots))
 
     def freeze(self) -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from chains.evm.block import IncompleteBlock
 from chains.evm.erc20 import TokenEvent
-from chains.evm.native import UNEXPLAINED, plan_checked, plan_payments, plan_residuals
+from chains.evm.native import plan_checked, plan_payments, plan_residuals
 from chains.evm.odd import plan_delivered
 from chains.evm.parse import BlockContents, Header, Log, Tx
 from chains.evm.trace import BlockTrace, Move, may_run_code
+from chains.incoming import UNEXPLAINED
 
 A, B, C, MINER = (bytes([number]) * 20 for number in (1, 2, 3, 9))
 HEADER = Header(
