@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
 from chains.base import Block, BlockRef, Coin, FeeRate, Payment, SpendIntent
+from chains.multisig import CoinWallet
 
 
 class AccountChain(ABC):
@@ -40,6 +41,10 @@ class AccountChain(ABC):
     def tickets(self, sender: str, at: BlockRef) -> Sequence[str]:  # noqa: ARG002
         """Return nothing: nonces are counted."""
         return ()
+
+    def coin_wallet(self, address: str, descriptor: str) -> CoinWallet | None:  # noqa: ARG002
+        """Return None: wallets of several owners are contracts here, or there are none."""
+        return None
 
     def fee_extra(self, intent: SpendIntent) -> int:  # noqa: ARG002
         """Return 0: all of the fee depends on the rate."""

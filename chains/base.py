@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chains.incoming import SET_ASIDE, BalanceChange, Block, Payment, Simulation, Standing
-from chains.multisig import Wallets
+from chains.multisig import CoinWallet, Wallets
 from chains.outgoing import (
     BATCH_ITEMS_MAX,
     BlockRef,
@@ -281,6 +281,13 @@ class ChainWriter(Protocol):
     @property
     def wallets(self) -> Wallets | None:
         """Return what wallets of several owners need, None on a chain without them."""
+        ...
+
+    def coin_wallet(self, address: str, descriptor: str) -> CoinWallet | None:
+        """Return a wallet of several owners that spends coins, None on a chain without coins.
+
+        Refused: malformed, wrong_network, owner_change (the descriptor is another address's).
+        """
         ...
 
     def control_digest(self, challenge: bytes, *, address: str) -> bytes:

@@ -3,7 +3,9 @@
 A spend of such a wallet needs several signatures: each owner signs the same content under a request
 of his own, the chain says whose a signature is, and joins them when there are enough. Where the
 wallet is a contract, what is joined travels inside a transaction of somebody else, who pays the
-network: the relayer. Addresses are the chain's canonical text, lists of owners are sorted.
+network: the relayer. Where it spends coins there is neither contract nor relayer: what it is
+follows from its descriptor, and what is joined is the transaction itself. Addresses are the chain's
+canonical text, lists of owners are sorted.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.errors import Unavailable
 
 if TYPE_CHECKING:
-    from chains.base import BlockRef, Effect, FeeRate, UnsignedTx
+    from chains.base import BlockRef, Coin, Effect, FeeRate, SignedTx, SpendIntent, UnsignedTx
 
 OWNERS = "owners"
 """The asset key of an effect that moves nothing: a wallet gets other owners.
@@ -136,4 +138,74 @@ class Wallets(Protocol):
         fee_max: int,
     ) -> UnsignedTx:
         """Build the relayer's transaction. Refused: fee_above_cap, malformed."""
+        ...
+
+
+class CoinWallet(Protocol):
+    """One wallet of several owners that spends coins, as its descriptor says. Holds no key.
+
+    An owner is named by the address of his own key. What goes out to owners is a payload that their
+    devices understand and that brings the proof of every amount; what comes back is such a payload
+    with signatures in it. A signature here is all that one owner signs of a transaction.
+    """
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Return the owners, in the wallet's own order."""
+        ...
+
+    @property
+    def threshold(self) -> int:
+        """Return how many of them sign."""
+        ...
+
+    def draft(self, intent: SpendIntent, coins: Sequence[Coin], *, rate: FeeRate) -> UnsignedTx:
+        """Build what owners sign, with as few of these coins as pay for it, and judge it.
+
+        A cancellation uses all of them. What is left goes back to the wallet. Refused:
+        exceeds_available, and as judge. Unavailable: no node has where a coin comes from.
+        """
+        ...
+
+    def judge(self, unsigned: UnsignedTx, intent: SpendIntent) -> None:
+        """Return when the intent explains everything that a payload does.
+
+        Refused: foreign_input, unproven_amount, signature_scope, extra_effect, foreign_change,
+        fee_above_cap, intent_mismatch, undecodable.
+        """
+        ...
+
+    def coins_of(self, unsigned: UnsignedTx) -> tuple[Coin, ...]:
+        """Return the coins that a payload uses up."""
+        ...
+
+    def take(self, unsigned: UnsignedTx, returned: bytes) -> tuple[tuple[str, bytes], ...]:
+        """Return (owner, signature) of everybody who signed what came back.
+
+        Refused: intent_mismatch (another transaction), unproven_amount, foreign_input,
+        foreign_change, signature_scope, not_an_owner, bad_signature, quorum_not_met (nobody).
+        """
+        ...
+
+    def owner_of(self, unsigned: UnsignedTx, signature: bytes) -> str:
+        """Return whose a signature is. Refused: bad_signature, not_an_owner, signature_scope."""
+        ...
+
+    def joined(self, unsigned: UnsignedTx, signatures: Sequence[bytes]) -> bytes:
+        """Return the payload with signatures in it, for the next owner."""
+        ...
+
+    def finalise(self, unsigned: UnsignedTx, signatures: Sequence[bytes]) -> SignedTx:
+        """Return the signed transaction. Refused: quorum_not_met, already_approved, bad_signature.
+
+        It was checked as the network will, by code that neither built nor joined it.
+        """
+        ...
+
+    def shown(self, payload: bytes) -> list[str]:
+        """Return a payload as texts that fit QR codes. Refused: too_large."""
+        ...
+
+    def seen(self, texts: Sequence[str]) -> bytes:
+        """Return the payload of such texts, in any order. Refused: malformed, missing_field."""
         ...

@@ -24,8 +24,10 @@ from chains.bitcoin import fees, relay
 from chains.bitcoin.address import address_of_script, script_of, script_of_key
 from chains.bitcoin.broadcast import plan_combined
 from chains.bitcoin.node import BitcoinNode
+from chains.bitcoin.owned import decode_owned, is_owned, may_be_owned
 from chains.bitcoin.params import BitcoinParams
 from chains.bitcoin.previous import PreviousTransactions
+from chains.bitcoin.psbt_fields import read_parts
 from chains.bitcoin.reader import BitcoinReader
 from chains.bitcoin.select import INPUTS_MAX, Candidate, Need, select, worth_spending
 from chains.bitcoin.sighash import ALL
@@ -39,6 +41,7 @@ from chains.bitcoin.signature import (
 from chains.bitcoin.sizes import frame_weight, input_weight, output_weight
 from chains.bitcoin.tx import TxOut, parse_tx
 from chains.bitcoin.verify import check_signed
+from chains.bitcoin.wallet import OwnedCoins, open_wallet
 from chains.rpc import NodeSet
 from core.errors import Reason, Refused, Unavailable
 
@@ -52,8 +55,14 @@ class BitcoinChain(BitcoinReader):
 
     @property
     def wallets(self) -> None:
-        """Return None: there are no wallets of several owners yet."""
+        """Return None: wallets of several owners are no contracts here (coin_wallet)."""
         return None
+
+    def coin_wallet(self, address: str, descriptor: str) -> OwnedCoins:
+        """Return the wallet of several owners at an address; see chains.base."""
+        return open_wallet(
+            address, descriptor, self._params, previous_of=self._previous.get, height=self._height
+        )
 
     def address_of(self, public_key: bytes) -> str:
         """Return the address of a compressed public key. Refused: malformed. Source: BIP-84."""
@@ -173,7 +182,11 @@ class BitcoinChain(BitcoinReader):
 
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
         """Read a payload. Refused: as decode.decode; Unavailable when it is locked to a height."""
-        self.parse_address(sender)
+        script = script_of(sender, self._params.place)
+        if may_be_owned(script):
+            parts = read_parts(payload)
+            if is_owned(parts, script):
+                return decode_owned(parts, self._params, sender=sender, height=self._height)
         return decoding.decode(payload, self._params, height=self._height)
 
     def simulate(self, unsigned: UnsignedTx) -> Simulation:  # noqa: ARG002

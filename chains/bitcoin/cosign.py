@@ -155,7 +155,7 @@ def _check_told(judged: Judged, parts: Parts) -> None:
     """Check everything beside the signatures; devices may leave out what they no longer need."""
     for spent, coin, fields in zip(judged.tx.inputs, judged.coins, parts.inputs, strict=True):
         if one_of_kind(fields, IN_PREVIOUS_TX) is not None:
-            proven(spent.outpoint, fields, judged.treasury)
+            proven(spent.outpoint, fields, judged.treasury.output_script)
         told = one_of_kind(fields, IN_OUTPUT)
         if told is not None and parse_output(told) != coin:
             raise Refused(Reason.UNPROVEN_AMOUNT, f"{spent.outpoint.text} came back as another")

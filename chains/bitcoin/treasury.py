@@ -119,11 +119,8 @@ class Treasury:
     @property
     def witness_weight(self) -> int:
         """Return the most that one input's witness weighs."""
-        owners, enough = len(self.keys), self.descriptor.threshold
-        script = len(write_blob(self.script))
-        if self.is_taproot:
-            return 1 + enough * 66 + (owners - enough) + script + len(write_blob(self.proof))
-        return 1 + 1 + enough * (1 + SIGNATURE_BYTES_MAX) + script
+        enough, owners = self.descriptor.threshold, len(self.keys)
+        return witness_weight(self.script, enough, owners, is_taproot=self.is_taproot)
 
     @cached_property
     def origins(self) -> Mapping[bytes, bytes]:
@@ -152,15 +149,14 @@ class Judged:
     @property
     def size(self) -> int:
         """Return the virtual bytes once signed, at most. Source: BIP-141."""
-        weight = 4 * len(self.tx.stripped) + 2 + self.treasury.witness_weight * len(self.coins)
-        return -(-weight // 4)
+        return signed_size(self.tx, self.treasury.witness_weight)
 
     def digest(self, index: int, *, scope: int) -> bytes:
         """Return the 32 bytes that an owner signs for an input.
 
         Refused: signature_scope, anything that does not cover every input and every output.
         """
-        if scope not in ((DEFAULT, ALL) if self.treasury.is_taproot else (ALL,)):
+        if scope not in allowed_scopes(is_taproot=self.treasury.is_taproot):
             raise Refused(Reason.SIGNATURE_SCOPE, f"a signature of scope {scope:#x}")
         script = self.treasury.script
         if self.treasury.is_taproot:
@@ -170,6 +166,24 @@ class Judged:
     @cached_property
     def _version_0(self) -> WitnessV0:
         return WitnessV0(self.tx)
+
+
+def allowed_scopes(*, is_taproot: bool) -> tuple[int, ...]:
+    """Return the scopes that cover every input and every output."""
+    return (DEFAULT, ALL) if is_taproot else (ALL,)
+
+
+def witness_weight(script: bytes, threshold: int, owners: int, *, is_taproot: bool) -> int:
+    """Return the most that the witness of one input weighs."""
+    if is_taproot:
+        proof = 1 + 33
+        return 1 + threshold * 66 + (owners - threshold) + len(write_blob(script)) + proof
+    return 1 + 1 + threshold * (1 + SIGNATURE_BYTES_MAX) + len(write_blob(script))
+
+
+def signed_size(tx: Tx, each_witness: int) -> int:
+    """Return the virtual bytes once signed, at most. Source: BIP-141."""
+    return -(-(4 * len(tx.stripped) + 2 + each_witness * len(tx.inputs)) // 4)
 
 
 def judge(
@@ -186,7 +200,7 @@ def judge(
     """
     _check_intent(intent, treasury)
     judged = read_judged(payload, treasury)
-    _check_policy(judged.tx, height)
+    check_policy(judged.tx, height)
     _check_outputs(judged.tx, intent, treasury)
     cap = min(intent.fee_max, treasury.params.fee_cap * judged.size)
     if judged.fee > cap:
@@ -201,7 +215,7 @@ def read_judged(payload: bytes, treasury: Treasury) -> Judged:
     if len(set(outpoints)) != len(outpoints):
         raise undecodable("a coin is spent twice")
     coins = tuple(
-        proven(outpoint, fields, treasury)
+        proven(outpoint, fields, treasury.output_script)
         for outpoint, fields in zip(outpoints, parts.inputs, strict=True)
     )
     for fields in parts.inputs:
@@ -218,7 +232,7 @@ def read_judged(payload: bytes, treasury: Treasury) -> Judged:
     return judged
 
 
-def proven(outpoint: OutPoint, fields: Fields, treasury: Treasury) -> TxOut:
+def proven(outpoint: OutPoint, fields: Fields, output_script: bytes) -> TxOut:
     """Return the coin of an input. Refused: unproven_amount, foreign_input, undecodable."""
     previous = one_of_kind(fields, IN_PREVIOUS_TX)
     if previous is None:
@@ -232,8 +246,8 @@ def proven(outpoint: OutPoint, fields: Fields, treasury: Treasury) -> TxOut:
     told = one_of_kind(fields, IN_OUTPUT)
     if told is not None and parse_output(told) != coin:
         raise _unproven(outpoint, "it is not what it is claimed to be")
-    if coin.script != treasury.output_script:
-        raise Refused(Reason.FOREIGN_INPUT, f"{outpoint.text} is no coin of {treasury.address}")
+    if coin.script != output_script:
+        raise Refused(Reason.FOREIGN_INPUT, f"{outpoint.text} is no coin of this wallet")
     return coin
 
 
@@ -244,7 +258,7 @@ def check_input(fields: Fields, treasury: Treasury) -> None:
     """
     check_kinds(fields, _INPUT_KINDS[treasury.descriptor.form])
     scope = one_of_kind(fields, IN_SCOPE)
-    allowed = (DEFAULT, ALL) if treasury.is_taproot else (ALL,)
+    allowed = allowed_scopes(is_taproot=treasury.is_taproot)
     if scope is not None and (len(scope) != 4 or int.from_bytes(scope, "little") not in allowed):
         raise Refused(Reason.SIGNATURE_SCOPE, f"a signature of scope {scope[::-1].hex()}")
     script = treasury.script
@@ -312,7 +326,8 @@ def _check_intent(intent: SpendIntent, treasury: Treasury) -> None:
         raise Refused(Reason.SAME_ACCOUNT, "a spend to its own sender")
 
 
-def _check_policy(tx: Tx, height: Callable[[], int]) -> None:
+def check_policy(tx: Tx, height: Callable[[], int]) -> None:
+    """Return when version, locks and sequences are what is built. Refused: undecodable."""
     if tx.version != VERSION:
         raise undecodable(f"version {tx.version} is never built")
     if any(one.sequence != SEQUENCE for one in tx.inputs):

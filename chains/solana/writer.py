@@ -297,6 +297,10 @@ class SolanaWriter:
         """Return None: a wallet of several owners is not asked for over the seam here."""
         return
 
+    def coin_wallet(self, address: str, descriptor: str) -> None:  # noqa: ARG002
+        """Return None: there are no coins."""
+        return
+
     def control_digest(self, challenge: bytes, *, address: str) -> bytes:
         """Return the off-chain message that proves control of an address once signed."""
         return control_message(challenge, address=address)
