@@ -1,7 +1,8 @@
 """What stands in front of Surfpool, so that its answers are those of the real network.
 
 Repaired: a block's parent, its hash and its time; the slot that a state belongs to; how final a
-transaction is; that a failed transaction uses its durable nonce up. Told to, it also has slots that
+transaction is; that a failed transaction uses its durable nonce up; that one over a hash or nonce
+that does not hold (any more) is in no block. Told to, it also has slots that
 were skipped, is behind, forgets blocks, or is on a branch of its own: a node as it may be met,
 honest or not. Batches are taken apart.
 
@@ -44,6 +45,9 @@ STATE_METHODS = frozenset(
         "getTokenAccountBalance", "getTokenAccountsByOwner",
     }
 )  # fmt: skip
+
+NEVER_INCLUDED = "BlockhashNotFound"
+"""Surfpool includes what fails so, under a signature of zeros; the network drops it."""
 
 Json = dict[str, Any]
 
@@ -130,6 +134,7 @@ class Front(StopsWithBlock):
             "getBlocksWithLimit": self._blocks_with_limit,
             "getTransaction": self._transaction,
             "getSignatureStatuses": self._statuses,
+            "getSignaturesForAddress": self._signatures,
             "sendTransaction": self._send,
         }
         if method in repaired:
@@ -164,6 +169,9 @@ class Front(StopsWithBlock):
         if block is None:
             raise _refused(NOT_YET, f"Block not available for slot {slot}")
         parent = self._parent(slot)
+        if "transactions" in block:
+            found = block["transactions"]
+            block["transactions"] = [each for each in found if _is_included(each["meta"])]
         return {
             **block,
             "blockhash": self._hash(slot),
@@ -209,10 +217,14 @@ class Front(StopsWithBlock):
         found = self.node.call("getTransaction", params[0], options)
         if found is None or found["slot"] > self._visible(params):
             return None
+        if not _is_included(found["meta"]):
+            return None
         return {**found, "blockTime": self._time(found["slot"])}
 
     def _statuses(self, params: list[Any]) -> Any:
         answer, final = self.node.call("getSignatureStatuses", *params), self.final()
+        found = answer["value"]
+        answer["value"] = [each if each and _is_included(each) else None for each in found]
         for status in answer["value"]:
             if status is None:
                 continue
@@ -221,6 +233,10 @@ class Front(StopsWithBlock):
             elif status["confirmationStatus"] == "finalized":
                 status.update(confirmationStatus="confirmed", confirmations=1)
         return answer
+
+    def _signatures(self, params: list[Any]) -> Any:
+        return [each for each in self.node.call("getSignaturesForAddress", *params)
+                if _is_included(each)]  # fmt: skip
 
     def _send(self, params: list[Any]) -> Any:
         raw = base64.b64decode(params[0])
@@ -281,6 +297,10 @@ class Front(StopsWithBlock):
             if _value(before) == _value(after):
                 return before, slot
         raise _refused(NO_STATE, "Minimum context slot has not been reached")
+
+
+def _is_included(told: Json) -> bool:
+    return bool(told["err"] != NEVER_INCLUDED)
 
 
 def _value(answer: Any) -> Any:
