@@ -59,10 +59,17 @@ def _open_fake(config: ChainConfig) -> Chain:
     return open_fake(config)
 
 
+def _open_solana(config: ChainConfig) -> Chain:
+    from chains.solana.opening import open_solana
+
+    return open_solana(config)
+
+
 CHAINS: dict[str, Callable[[ChainConfig], Chain]] = {
     "bitcoin": _open_bitcoin,
     "evm": _open_evm,
     "fake": _open_fake,
+    "solana": _open_solana,
 }
 
 

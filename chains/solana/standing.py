@@ -7,7 +7,7 @@ from collections.abc import Collection
 from chains.base import NATIVE, Standing
 from chains.rpc import RpcClient
 from chains.solana import programs
-from chains.solana.accounts import CONFIRMED, Account, ask_accounts, is_mint, token_of
+from chains.solana.accounts import CONFIRMED, Account, ask_accounts, token_of
 from chains.solana.address import is_on_curve, raw_address, to_text
 from core.errors import Reason, Refused
 
@@ -42,15 +42,13 @@ def ask_standing(client: RpcClient, address: str, *, asset_key: str) -> Standing
 def standing_of(account: Account | None) -> Standing:
     """Judge an account as a receiver of coins, or as the owner of a token account.
 
-    Programs, mints, accounts of tokens and durable nonces keep what is paid to them.
+    Only what the system program owns, without data, gives back what is paid to it; programs,
+    mints, accounts of tokens and durable nonces keep it.
     """
-    if account is None or (account.owner == programs.SYSTEM and not account.data):
-        return Standing.REFUSES if account is not None and account.is_program else Standing.ACCOUNT
-    if account.is_program or account.owner == programs.SYSTEM:
-        return Standing.REFUSES
-    if is_mint(account) or token_of(account) is not None:
-        return Standing.REFUSES
-    return Standing.CONTRACT
+    if account is None:
+        return Standing.ACCOUNT
+    is_plain = account.owner == programs.SYSTEM and not account.data and not account.is_program
+    return Standing.ACCOUNT if is_plain else Standing.REFUSES
 
 
 def _refuses(account: Account, owner: bytes) -> bool:

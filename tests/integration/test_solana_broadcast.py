@@ -84,7 +84,7 @@ def test_W11_the_same_bytes_again_are_already_known_before_and_after_they_are_fi
 
     assert direct.broadcast(signed.raw).outcome is ACCEPTED
     assert direct.broadcast(signed.raw).outcome is KNOWN
-    assert town.chain.tx_status(signed.tx_id).known
+    _until(lambda: town.chain.tx_status(signed.tx_id).known)
     _lands(town, signed)
     assert direct.broadcast(signed.raw).outcome is KNOWN
     assert town.chain.tx_status(signed.tx_id).effect_amount == _COIN

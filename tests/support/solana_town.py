@@ -1,4 +1,4 @@
-"""A local network with wallets of ours on it: keys, nonce accounts, tokens, and the writing half.
+"""A local network with wallets of ours on it: keys, nonce accounts, tokens, and the chain.
 
 Slots pass when told to, behind the front that makes the node answer as the real network does.
 """
@@ -15,17 +15,16 @@ from solders.pubkey import Pubkey
 from chains.base import (
     NATIVE,
     AssetSpec,
-    BlockRef,
     FeeRate,
     SignedTx,
     SpendIntent,
     SpendKind,
     UnsignedTx,
 )
-from chains.rpc import NodeSet, RpcClient, RpcCounters
-from chains.solana.history import ask_block_hash
+from chains.rpc import NodeSet, RpcClient
+from chains.solana.chain import SolanaChain
+from chains.solana.node import SolanaNode
 from chains.solana.params import SolanaParams
-from chains.solana.writer import SolanaWriter
 from core.ids import ChainId
 from infra.devnet.surfpool import LAMPORTS, SurfpoolNode, start_surfpool
 from infra.devnet.surfpool_front import Front
@@ -33,31 +32,6 @@ from infra.devnet.surfpool_tokens import Token, create_token, create_token_2022
 from tests.support.solana import DEPOSIT, GAS, HOT
 
 CHAIN = ChainId("local")
-
-
-class Node:
-    """One connection."""
-
-    def __init__(self, url: str) -> None:
-        self.client = RpcClient(url)
-
-    @property
-    def counters(self) -> RpcCounters:
-        return self.client.counters
-
-
-class Writer(SolanaWriter):
-    """The writing half over nodes of its own."""
-
-    def head(self) -> BlockRef:
-        client = self._nodes.nodes[0].client
-        slot = client.read("getSlot", {"commitment": "finalized"})
-        assert type(slot) is int
-        return BlockRef(slot, ask_block_hash(client, slot))
-
-    def close(self) -> None:
-        for node in self._nodes.nodes:
-            node.client.close()
 
 
 def listed(key: str, scale: int) -> AssetSpec:
@@ -76,14 +50,14 @@ class Town:
     """Of Token-2022."""
     nonces: dict[str, list[str]]
     params: SolanaParams
-    chain: Writer
-    _opened: list[Writer] = field(default_factory=list)
+    chain: SolanaChain
+    _opened: list[SolanaChain] = field(default_factory=list)
 
-    def open(self, *urls: str) -> Writer:
-        """Return the writing half over nodes, all of which must agree."""
-        nodes = tuple(Node(url) for url in urls)
+    def open(self, *urls: str) -> SolanaChain:
+        """Return the chain over nodes, all of which must agree."""
+        nodes = tuple(SolanaNode(RpcClient(url)) for url in urls)
         assets = [listed(key, scale) for key, scale in self.params.scales.items()]
-        opened = Writer(self.params, NodeSet(nodes, len(nodes)), assets)
+        opened = SolanaChain(self.params, NodeSet(nodes, len(nodes)), assets)
         self._opened.append(opened)
         return opened
 
@@ -166,7 +140,8 @@ def start_town(*, manual: bool = True) -> Iterator[Town]:
             scales={token.key: 6, new_token.key: 9},
             tickets=tuple(account for some in nonces.values() for account in some),
         )
-        chain = Writer(params, NodeSet((Node(front.url),), 1), [listed(token.key, 6)])
+        nodes = NodeSet((SolanaNode(RpcClient(front.url)),), 1)
+        chain = SolanaChain(params, nodes, [listed(token.key, 6), listed(new_token.key, 9)])
         town = Town(node, front, token, new_token, nonces, params, chain)
         stack.callback(town.close)
         stack.callback(chain.close)

@@ -1,4 +1,4 @@
-"""The way out: what is asked of nodes, handed to the builder, judged and sent.
+"""One network, reading and writing: what is asked of nodes, handed to the builder, judged and sent.
 
 Every transaction of ours uses a durable nonce, so nothing that was signed ever expires: it lands,
 or another one uses up its nonce. Nonce accounts and the wallets' own token accounts are opened by
@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError, CryptoError
@@ -33,7 +32,7 @@ from chains.base import (
     TxStatus,
     UnsignedTx,
 )
-from chains.rpc import NodeSet, RpcClient, RpcCounters
+from chains.rpc import NodeSet, RpcClient
 from chains.solana import fees, programs, simulation, standing, tickets
 from chains.solana.accounts import CONFIRMED, ask_accounts, nonce_of, token_of
 from chains.solana.address import encode58, raw_address, to_text
@@ -42,8 +41,10 @@ from chains.solana.build import Facts, build, check_intent
 from chains.solana.decode import decode, rate_of
 from chains.solana.history import Included, ask_included
 from chains.solana.message import SIGNATURE_BYTES, split_transaction
+from chains.solana.node import SolanaNode
 from chains.solana.offchain import control_message
 from chains.solana.params import SIGNATURE_FEE, SolanaParams
+from chains.solana.reader import SolanaReader
 from core.errors import Reason, Refused, Unavailable
 
 
@@ -51,28 +52,13 @@ class WouldFail(Unavailable):
     """The transaction would fail on today's state: not worth its fee, asked again later."""
 
 
-class Node(Protocol):
-    """One node that answers."""
-
-    @property
-    def client(self) -> RpcClient:
-        """Return its connection."""
-        ...
-
-    @property
-    def counters(self) -> RpcCounters:
-        """Return its counters."""
-        ...
-
-
-class SolanaWriter:
-    """The writing half of the seam (chains.base.ChainWriter) and what durable nonces are asked."""
+class SolanaChain(SolanaReader):
+    """The whole seam (chains.base.Chain) over one network."""
 
     def __init__(
-        self, params: SolanaParams, nodes: NodeSet[Node], assets: Sequence[AssetSpec]
+        self, params: SolanaParams, nodes: NodeSet[SolanaNode], assets: Sequence[AssetSpec]
     ) -> None:
-        self._params = params
-        self._nodes = nodes
+        super().__init__(params, nodes, assets)
         self._mints = frozenset(asset.key for asset in assets if asset.key != NATIVE)
 
     def address_of(self, public_key: bytes) -> str:
@@ -119,16 +105,6 @@ class SolanaWriter:
         """Raise Unavailable: there are no batches here."""
         raise WouldFail(f"no_batches: {intent.spend_id}")
 
-    def choose(
-        self,
-        intent: SpendIntent,  # noqa: ARG002
-        coins: Sequence[Coin],  # noqa: ARG002
-        *,
-        rate: FeeRate,  # noqa: ARG002
-    ) -> tuple[Coin, ...]:
-        """Return nothing: an account's balance pays."""
-        return ()
-
     def fee_rate(self) -> FeeRate:
         """Return what most of the last slots paid for compute, within floor and cap."""
         votes = self._nodes.votes(
@@ -168,7 +144,7 @@ class SolanaWriter:
             return fees.plan_units(intent, 0, self._params)
         token = self._token_facts(intent)
 
-        def run(node: Node) -> int:
+        def run(node: SolanaNode) -> int:
             facts = self._any_nonce(node, raw_address(intent.source), token)
             most = fees.plan_units(intent, 0, self._params)
             rate = FeeRate(self._params.fee_floor, self._params.fee_floor)
@@ -230,10 +206,6 @@ class SolanaWriter:
         return self._nodes.agree(
             lambda node: simulation.run(node.client, unsigned, decoded, head), "simulation"
         )
-
-    def head(self) -> BlockRef:
-        """Return the newest block that enough nodes agree on."""
-        raise NotImplementedError("the reader knows the head")
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
         """Join message and signatures, in the order of Decoded.signers.
@@ -312,7 +284,7 @@ class SolanaWriter:
         )
         return signature
 
-    def _authorities(self, node: Node) -> frozenset[bytes]:
+    def _authorities(self, node: SolanaNode) -> frozenset[bytes]:
         accounts = [raw_address(text) for text in self._params.tickets]
         if not accounts:
             return frozenset()
@@ -320,7 +292,7 @@ class SolanaWriter:
         return frozenset(nonce.authority for nonce in map(nonce_of, found) if nonce is not None)
 
     def _any_nonce(
-        self, node: Node, source: bytes, token: tuple[bytes, bool, bool] | None
+        self, node: SolanaNode, source: bytes, token: tuple[bytes, bool, bool] | None
     ) -> Facts:
         """Return a nonce to run a transaction with: the source's own, or that of who pays for it.
 
