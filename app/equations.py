@@ -31,6 +31,7 @@ from custody.ledger.audit import audit as audit_ledger
 from custody.multisig import holds
 from custody.reserves import verify
 from custody.spending import rows as spending_rows
+from custody.spending.outcome import as_written
 from custody.spending.rows import Attempt, Spend
 from custody.wallets import addresses
 from custody.wallets.addresses import DEPOSITS
@@ -246,7 +247,7 @@ def _landed(
     for spend, attempts in spends:
         chain = platform.home(spend.chain).chain
         for attempt in attempts:
-            status = chain.tx_status(attempt.tx_id)
+            status = as_written(chain, spend, attempt, chain.tx_status(attempt.tx_id))
             if status.block is None or not status.succeeded or attempt.cancels:
                 continue
             pairs = zip(spend.intent.items, status.items, strict=True)

@@ -197,7 +197,7 @@ def _ask(
     is_odd: bool,
 ) -> Outcome:
     statuses = {
-        attempt.tx_id: _as_written(chain, spend, attempt, chain.tx_status(attempt.tx_id))
+        attempt.tx_id: as_written(chain, spend, attempt, chain.tx_status(attempt.tx_id))
         for attempt in attempts
     }
     wallet_nonces = None
@@ -209,7 +209,7 @@ def _ask(
     )  # fmt: skip
 
 
-def _as_written(chain: Chain, spend: Spend, attempt: Attempt, status: TxStatus) -> TxStatus:
+def as_written(chain: Chain, spend: Spend, attempt: Attempt, status: TxStatus) -> TxStatus:
     """Return a status with what a transaction of coins does once a block holds it.
 
     It does all that is written in it, or it is in no block; its id is the hash of what we wrote.
