@@ -143,11 +143,7 @@ def _i5(platform: Platform) -> Equation:
             findings.append(f"{chain_id}: {error}")
             continue
         lines += len(result.lines)
-        findings += [
-            f"{chain_id} {line.account} asset {line.asset_no}: {line.unexplained} unexplained"
-            for line in result.lines
-            if line.unexplained
-        ]
+        findings += [f"{chain_id} {what} unexplained" for what in result.unexplained]
     return _equation("I5", f"{lines} wallets x assets with the nodes' balances", findings)
 
 

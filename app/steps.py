@@ -199,7 +199,7 @@ def _reconcile(platform: Platform, home: ChainHome) -> int:
         result = reconcile.step(platform.db, home.chain, clock=platform.clock)
     except Unavailable:
         return 0
-    return sum(1 for line in result.lines if line.unexplained)
+    return len(result.unexplained)
 
 
 def _settle_inside(platform: Platform, chain_id: ChainId, note: Note) -> int:

@@ -24,6 +24,8 @@ from custody.funding import FundingKind
 from custody.spending import rows
 from custody.spending.outcome import moved_amount
 from custody.spending.rows import TO_CUSTOMERS, Attempt, Spend, SpendState
+from custody.wallets.addresses import DEPOSITS
+from custody.wallets.inventory import GAS
 
 Statuses = Mapping[str, TxStatus]
 """What the chain says of our transactions that the books have not ended, by transaction id."""
@@ -72,11 +74,12 @@ def ask_statuses(chain: ChainWriter, tx_ids: Sequence[str]) -> dict[str, TxStatu
 
 
 def residuals(
-    conn: sa.Connection, chain: ChainId, at: BlockRef, statuses: Statuses
+    conn: sa.Connection, chain: ChainId, at: BlockRef, statuses: Statuses, *, gas_pays: bool = False
 ) -> list[Residual]:
     """Return every residual of a chain at a final block. statuses were asked when it was final.
 
     A transaction without a status was sent after the statuses were asked, hence after the block.
+    gas_pays: wallet `gas` pays for what leaves deposit addresses.
     """
     listed = {each.spec.key: each.asset_no for each in catalogue.all_assets(conn)
               if each.chain == chain}  # fmt: skip
@@ -89,7 +92,8 @@ def residuals(
         found += _of_deposit(deposit, asset_no, at, fell_out=fell_out)
     for spend in rows.unsettled(conn, chain, above=at.height):
         attempts = rows.attempts(conn, spend.spend_id) if _is_open(spend) else []
-        found += _of_spend(spend, attempts, statuses, at, native_no)
+        payer = GAS if gas_pays and spend.account == DEPOSITS else spend.account
+        found += _of_spend(spend, attempts, statuses, at, native_no, fee_payer=payer)
     return [residual for residual in found if residual.amount]
 
 
@@ -138,6 +142,8 @@ def _of_spend(
     statuses: Statuses,
     at: BlockRef,
     native_no: AssetNo,
+    *,
+    fee_payer: str,
 ) -> list[Residual]:
     moved, arrived, fee = _on_chain(spend, attempts, statuses, at)
     posted, fee_posted = _in_books(spend, attempts)
@@ -145,7 +151,7 @@ def _of_spend(
     out = [
         Residual(spend.payer, spend.asset_no, spend.spend_id, spend.kind, Why.SENT, posted - moved),
         Residual(
-            spend.account, native_no, spend.spend_id, spend.kind, Why.NETWORK_FEE, fee_posted - fee
+            fee_payer, native_no, spend.spend_id, spend.kind, Why.NETWORK_FEE, fee_posted - fee
         ),
     ]
     if spend.destination_account is not None:

@@ -59,6 +59,8 @@ class Candidate:
     """A spend from or a top-up to this address is in flight."""
     resting: bool = False
     """Its sweeps failed on chain, and it is not time for another one; see is_resting."""
+    pays_fee: bool = True
+    """The address pays for its sweep; else wallet `gas` does, and nothing is ever topped up."""
 
 
 class Verdict(enum.StrEnum):
@@ -118,14 +120,15 @@ def _decide(candidate: Candidate, rate: int, rules: SweepRules) -> Action:
     if rate > rules.rate_max or candidate.cost > rules.fee_max:
         return Action(Verdict.WAIT, candidate, why="fees_too_high")
     if candidate.is_native:
-        amount = min(owed, candidate.balance - candidate.cost)
+        own_cost = candidate.cost if candidate.pays_fee else 0
+        amount = min(owed, candidate.balance - own_cost)
         if amount < max(candidate.minimum, rules.cost_multiple * candidate.cost, 1):
             return Action(Verdict.WAIT, candidate, why="below_threshold")
         return Action(Verdict.SWEEP, candidate, amount)
     amount = min(owed, candidate.balance)
     if amount < max(candidate.minimum, 1):
         return Action(Verdict.WAIT, candidate, why="below_threshold")
-    if candidate.native_balance >= candidate.cost:
+    if candidate.native_balance >= candidate.cost or not candidate.pays_fee:
         return Action(Verdict.SWEEP, candidate, amount)
     return _top_up(candidate, rules)
 

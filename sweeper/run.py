@@ -9,15 +9,16 @@ from itertools import groupby
 
 import sqlalchemy as sa
 
-from chains.base import NATIVE, BlockRef, Chain, SpendIntent, SpendKind
+from chains.base import NATIVE, BlockRef, Chain, FeeRate, SpendIntent, SpendKind
 from core.clock import Clock
 from core.errors import Reason, Refused, Unavailable
 from core.ids import AssetNo, derived_id
 from custody import catalogue, chain_state
 from custody.catalogue import Asset
 from custody.db import Database
-from custody.spending import drive, plan, rows, sweep_items
+from custody.spending import drive, means, plan, rows, sweep_items
 from custody.spending.drive import Note, Problem
+from custody.spending.means import NOTHING, Means
 from custody.spending.sweep_items import Heap
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
@@ -74,11 +75,12 @@ def step(
             return 0
         hot = addresses.own_wallet(conn, chain_id, HOT)
         gas = addresses.own_wallet(conn, chain_id, GAS)
-    rate = chain.fee_rate().max_rate
+    fees = chain.fee_rate()
+    rate = fees.max_rate
     if rate > rules.rate_max:
         return 0
     busy = {spend.source for spend in flying} | {spend.destination for spend in flying}
-    look = _Look(db, chain, listed, hot, rate, rules, note, clock)
+    look = _Look(db, chain, listed, hot, fees, rules, note, clock)
     planned = 0
     for heaps in _some_addresses([heap for heap in waiting if heap.address not in busy]):
         for action in plan_sweeps(look.candidates(heaps), rate=rate, rules=rules):
@@ -107,7 +109,14 @@ def _planned(
     source = gas.address if action.verdict is Verdict.TOP_UP else action.candidate.address
     try:
         plan.open_lane(db, chain, source)
-        why = db.run(partial(_apply, chain=chain, action=action, hot=hot, gas=gas, clock=clock))
+        wanted = NOTHING
+        if chain.traits.uses_tickets:
+            wanted = Means(ticket=means.free_ticket(db, chain, gas.address))
+        why = db.run(
+            partial(
+                _apply, chain=chain, action=action, hot=hot, gas=gas, wanted=wanted, clock=clock
+            )
+        )
     except (Refused, Unavailable) as error:
         why = str(error)
     if why is not None:
@@ -123,7 +132,7 @@ class _Look:
     chain: Chain
     listed: Mapping[AssetNo, Asset]
     hot: Address
-    rate: int
+    fees: FeeRate
     rules: SweepRules
     note: Note
     clock: Clock
@@ -170,7 +179,8 @@ class _Look:
             deposits=tuple(items),
             balance=chain.balance_of(heap.address, asset.spec.key, head),
             native_balance=chain.balance_of(heap.address, NATIVE, head),
-            cost=chain.fee_units(probe) * self.rate * COST_MARGIN_PERCENT // 100,
+            cost=means.cost_of(chain, probe, self.fees) * COST_MARGIN_PERCENT // 100,
+            pays_fee=not chain.traits.uses_tickets,
             busy=False,
             resting=is_resting(failures=failures, last_ns=last_ns, now_ns=now_ns),
         )
@@ -183,6 +193,7 @@ def _apply(
     *,
     hot: Address,
     gas: Address,
+    wanted: Means,
     clock: Clock,
 ) -> str | None:
     """Plan one action as the policy allows it; return what the policy has against it."""
@@ -222,7 +233,7 @@ def _apply(
         return f"{Reason.POLICY_BLOCKED.value}: {why}"
     spend = plan.reserve(
         conn, intent, source=source, asset_no=asset.asset_no,
-        destination_account=target.account, now_ns=clock.now_ns(),
+        destination_account=target.account, now_ns=clock.now_ns(), claims=wanted,
     )  # fmt: skip
     if action.verdict is Verdict.SWEEP:
         sweep_items.add(conn, spend.spend_id, candidate.deposits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from chains.base import BlockRef, ChainReader
 from core.errors import Reason, Refused
@@ -69,19 +70,26 @@ def read_holdings(
     Unavailable as the readers say. Refused: unknown_chain.
     """
     refs = {block.chain: block.ref for block in blocks}
+    ours = sorted(addresses, key=lambda each: (each.chain, each.address))
     held = []
-    for own in sorted(addresses, key=lambda each: (each.chain, each.address)):
-        if own.chain not in refs or own.chain not in readers:
-            raise Refused(Reason.UNKNOWN_CHAIN, own.chain)
-        reader, ref = readers[own.chain], refs[own.chain]
-        balances = tuple(
-            (int(asset.asset_no), amount)
+    for chain, some in groupby(ours, key=lambda each: each.chain):
+        if chain not in refs or chain not in readers:
+            raise Refused(Reason.UNKNOWN_CHAIN, chain)
+        own_here = list(some)
+        texts = [own.address for own in own_here]
+        found = {
+            int(asset.asset_no): readers[chain].balances_of(texts, asset.spec.key, refs[chain])
             for asset in assets
-            if asset.chain == own.chain
-            and (amount := require_int(reader.balance_of(own.address, asset.spec.key, ref)))
-        )
-        if balances:
-            held.append(Holding(own, balances))
+            if asset.chain == chain
+        }
+        for own in own_here:
+            balances = tuple(
+                (number, amount)
+                for number, amounts in found.items()
+                if (amount := require_int(amounts[own.address]))
+            )
+            if balances:
+                held.append(Holding(own, balances))
     return tuple(held)
 
 

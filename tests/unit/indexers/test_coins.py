@@ -10,11 +10,12 @@ import pytest
 from chains.base import NATIVE
 from chains.fake import FakeCoinChain, FakeWorld
 from core.ids import CustomerNo
-from custody import deposit_rows, pending
+from custody import chain_state, deposit_rows, pending
 from custody.deposit_rows import Deposit, DepositState
 from custody.wallets import coins
 from custody.wallets.coins import OwnCoin
-from indexers import follow
+from custody.withdrawals.states import WithdrawalState
+from indexers import follow, reconcile
 from tests.support.house import House, open_house
 
 
@@ -188,3 +189,43 @@ def test_a_flood_of_waiting_payments_fills_a_bounded_table(house: House, world: 
     with house.platform.db.read() as conn:
         names = pending._names(conn, house.home.chain.traits.chain)
     assert len(names) == pending.PENDING_MAX
+
+
+def test_coins_that_are_not_what_the_node_says_are_an_incident(
+    house: House, world: FakeWorld
+) -> None:
+    alice = house.customer("alice")
+    address = house.address(alice)
+    world.pay(address, NATIVE, 5_000)
+    world.mine(3)
+    house.run(3)
+    chain, db = house.home.chain, house.platform.db
+    assert reconcile.reconcile(db, chain).holds
+    db.run(lambda conn: conn.execute(coins.coins.delete().where(coins.coins.c.address == address)))
+    found = reconcile.step(db, chain, clock=house.clock)
+    assert not found.holds
+    assert found.unexplained == [f"coins of {address}: 5000"]
+    with db.read() as conn:
+        (incident,) = chain_state.open_incidents(conn)
+    assert (incident.kind, incident.detail) == ("unexplained_balance", found.unexplained[0])
+
+
+def test_what_a_withdrawal_brings_back_is_change_and_no_deposit(
+    house: House, world: FakeWorld
+) -> None:
+    alice = house.customer("alice")
+    world.pay(house.address(alice), NATIVE, 500_000)
+    world.mine(3)
+    house.run(3)
+    asked = house.withdraw(alice, NATIVE, 100_000, world.outsider("shop"))
+    house.run(1)
+    house.approve(asked.withdrawal_id)
+    for _ in range(5):
+        house.run(2)
+        world.mine(1)
+    house.run(2)
+    assert house.withdrawal(asked.withdrawal_id).state is WithdrawalState.CONFIRMED
+    with house.platform.db.read() as conn:
+        own = deposit_rows.list_deposits(conn)
+    assert [row.amount for row in own if row.account == "hot"] == [10**9]
+    assert reconcile.reconcile(house.platform.db, house.home.chain).holds

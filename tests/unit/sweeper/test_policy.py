@@ -34,11 +34,13 @@ def candidate(
     minimum: int = 1,
     busy: bool = False,
     address: str = "a",
+    pays_fee: bool = True,
 ) -> Candidate:
     deposit = Unswept(DepositId("dep_1"), address, 0, AssetNo(1), owed)
     return Candidate(
         address=address, key_index=0, asset_no=AssetNo(1), is_native=is_native, minimum=minimum,
         deposits=(deposit,), balance=balance, native_balance=native, cost=cost, busy=busy,
+        pays_fee=pays_fee,
     )  # fmt: skip
 
 
@@ -53,6 +55,14 @@ def test_a_token_without_gas_is_topped_up_first() -> None:
 
 def test_a_token_with_gas_is_swept_and_no_more_than_was_credited() -> None:
     assert decide(candidate(native=100, balance=12_000)) == (Verdict.SWEEP, 10_000, "")
+
+
+def test_where_another_wallet_pays_nothing_is_topped_up_and_all_that_is_owed_leaves() -> None:
+    assert decide(candidate(native=0, pays_fee=False)) == (Verdict.SWEEP, 10_000, "")
+    swept = decide(candidate(is_native=True, native=10_000, pays_fee=False))
+    assert swept == (Verdict.SWEEP, 10_000, "")
+    small = decide(candidate(is_native=True, owed=499, balance=499, pays_fee=False))
+    assert small == (Verdict.WAIT, 0, "below_threshold")
 
 
 def test_a_native_sweep_leaves_its_own_fee() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -31,10 +32,12 @@ class ScriptedReader:
     def __init__(self, balances: dict[tuple[str, str], int]) -> None:
         self.balances = balances
 
-    def balance_of(self, address: str, asset_key: str, at: BlockRef) -> int:
+    def balances_of(
+        self, addresses: Sequence[str], asset_key: str, at: BlockRef
+    ) -> Mapping[str, int]:
         if at != REF:
             raise Unavailable("no state of that block")
-        return self.balances.get((address, asset_key), 0)
+        return {address: self.balances.get((address, asset_key), 0) for address in addresses}
 
 
 def readers(balances: dict[tuple[str, str], int]) -> dict[ChainId, ChainReader]:
