@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pytest
 from coincurve import PrivateKey
 
 from chains.base import (
     NATIVE,
+    BlockRef,
     Chain,
     Coin,
     FeeRate,
@@ -23,6 +24,8 @@ from chains.base import (
     UnsignedTx,
 )
 from core.errors import Reason, Refused
+
+T = TypeVar("T")
 
 BLOCKS_TO_FINAL = 6
 """Every harness calls a block final when it is this far below the head."""
@@ -300,6 +303,21 @@ def payments_at(chain: Chain, height: int, *watched: str) -> list[Payment]:
     block = chain.block_at(height)
     assert block is not None
     return list(chain.payments_in(block, frozenset(watched)))
+
+
+def only(found: Iterable[T]) -> T:
+    """Return the one thing that was found."""
+    every = list(found)
+    assert len(every) == 1
+    return every[0]
+
+
+def invented(ref: BlockRef) -> BlockRef:
+    """Return a block that nobody made, with the height of one that somebody did."""
+    assert ref.hash
+    middle = len(ref.hash) // 2
+    other = "0" if ref.hash[middle] != "0" else "1"
+    return BlockRef(ref.height, ref.hash[:middle] + other + ref.hash[middle + 1 :])
 
 
 def doubled(rate: FeeRate) -> FeeRate:

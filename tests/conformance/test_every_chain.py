@@ -8,7 +8,6 @@ import pytest
 
 from chains.base import (
     NATIVE,
-    BlockRef,
     Payment,
 )
 from core.errors import Corrupt, Reason, Unavailable
@@ -19,6 +18,7 @@ from tests.conformance.harness import (
     TaggedHarness,
     TokenHarness,
     assets,
+    invented,
     payments_at,
     refusal,
     some,
@@ -196,12 +196,10 @@ def test_a_block_that_was_reorganised_away_is_complete_or_unavailable_never_empt
 
 def test_state_after_a_block_nobody_made_is_unavailable(harness: ChainHarness) -> None:
     harness.mine()
-    head = harness.chain.head()
-    middle = len(head.hash) // 2
-    other = "0" if head.hash[middle] != "0" else "1"
-    invented = BlockRef(head.height, head.hash[:middle] + other + head.hash[middle + 1 :])
+    bob, head = harness.outsider("bob"), harness.chain.head()
     with pytest.raises(Unavailable):
-        harness.chain.balance_of(harness.outsider("bob"), NATIVE, invented)
+        harness.chain.balance_of(bob, NATIVE, invented(head))
+    assert harness.chain.balance_of(bob, NATIVE, head) == 0
 
 
 def test_somebodys_failed_payment_pays_nobody(token_harness: TokenHarness) -> None:

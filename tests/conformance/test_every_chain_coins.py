@@ -11,6 +11,7 @@ from tests.conformance.harness import (
     Slot,
     Wallet,
     doubled,
+    only,
     payments_at,
     refusal,
     some,
@@ -60,7 +61,7 @@ def test_a_coin_made_and_used_in_one_block_is_seen_twice(coin_harness: CoinHarne
     chain, amount = coin_harness.chain, 50 * coin_harness.least
     first = alice.signed(bob.address, amount)
     chain.broadcast(first.raw)
-    (waiting,) = chain.pending([bob.address])
+    waiting = only(chain.pending([bob.address]))
     coin = f"{waiting.tx_id}:{waiting.position}"
     slot = Slot(coins=(Coin(coin, bob.address, amount),))
     second = bob.signed(coin_harness.outsider("carol"), some(coin_harness, 5), slot=slot)
@@ -74,11 +75,11 @@ def test_a_coin_made_and_used_in_one_block_is_seen_twice(coin_harness: CoinHarne
 
 def test_what_is_left_of_a_coin_comes_back_as_another_one(coin_harness: CoinHarness) -> None:
     alice, chain = wallet(coin_harness), coin_harness.chain
-    (before,) = coin_harness.coins(alice.address)
+    before = only(coin_harness.coins(alice.address))
     signed = alice.signed(coin_harness.outsider("bob"), some(coin_harness, 5))
     chain.broadcast(signed.raw)
     coin_harness.mine()
-    (after,) = coin_harness.coins(alice.address)
+    after = only(coin_harness.coins(alice.address))
     fee = chain.tx_status(signed.tx_id).fee
     assert after.outpoint.startswith(signed.tx_id)
     assert after.amount == before.amount - fee - some(coin_harness, 5)
@@ -136,7 +137,7 @@ def test_what_waits_is_shown_and_gone_when_it_is_replaced_or_mined(
     assert list(chain.pending([bob, carol])) == []
     first = alice.signed(bob, some(coin_harness, 5), slot=slot, rate=rate)
     chain.broadcast(first.raw)
-    (shown,) = chain.pending({bob, carol})
+    shown = only(chain.pending({bob, carol}))
     assert (shown.tx_id, shown.to_address, shown.amount) == (
         first.tx_id,
         bob,
@@ -144,7 +145,7 @@ def test_what_waits_is_shown_and_gone_when_it_is_replaced_or_mined(
     )
     second = alice.signed(carol, some(coin_harness, 6), slot=slot, rate=doubled(rate))
     chain.broadcast(second.raw)
-    (shown,) = chain.pending({bob, carol})
+    shown = only(chain.pending({bob, carol}))
     assert (shown.tx_id, shown.to_address) == (second.tx_id, carol)
     assert chain.balance_of(carol, NATIVE, chain.head()) == 0
     coin_harness.mine()
@@ -170,7 +171,7 @@ def test_what_a_blocks_maker_gets_is_a_payment_when_it_can_be_spent(
 
 def test_a_coin_that_was_reorganised_out_is_unspent_again(coin_harness: CoinHarness) -> None:
     alice, chain = wallet(coin_harness), coin_harness.chain
-    (coin,) = coin_harness.coins(alice.address)
+    coin = only(coin_harness.coins(alice.address))
     signed = alice.signed(coin_harness.outsider("bob"), some(coin_harness, 5))
     chain.broadcast(signed.raw)
     coin_harness.mine()
@@ -186,7 +187,7 @@ def test_a_coin_that_was_reorganised_out_is_unspent_again(coin_harness: CoinHarn
 
 def test_a_coin_that_nobody_ever_saw_is_unavailable(coin_harness: CoinHarness) -> None:
     alice, chain = wallet(coin_harness), coin_harness.chain
-    (coin,) = coin_harness.coins(alice.address)
+    coin = only(coin_harness.coins(alice.address))
     assert chain.spent_coins([coin.outpoint], chain.head()) == frozenset()
     with pytest.raises(Unavailable):
         chain.spent_coins([f"{'ab' * 32}:0"], chain.head())

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from chains.base import NATIVE, BlockRef, BroadcastOutcome
+from chains.base import NATIVE, BroadcastOutcome
 from core.errors import Unavailable
-from tests.conformance.harness import BLOCKS_TO_FINAL, ChainHarness, Slot, payments_at, wallet
+from tests.conformance.harness import (
+    BLOCKS_TO_FINAL,
+    ChainHarness,
+    Slot,
+    invented,
+    payments_at,
+    wallet,
+)
 
 
 def test_a_nonce_gap_waits_until_it_is_filled(nonce_harness: ChainHarness) -> None:
@@ -80,10 +87,8 @@ def test_nonces_after_a_block_that_is_not_on_the_chain_are_unavailable(
     bob, chain = nonce_harness.outsider("bob"), nonce_harness.connect()
     nonce_harness.mine(2)
     old = chain.head()
-    other = "0" if old.hash[30] != "0" else "1"
-    invented = BlockRef(old.height, old.hash[:30] + other + old.hash[31:])
     with pytest.raises(Unavailable):
-        chain.used_nonces(bob, invented)
+        chain.used_nonces(bob, invented(old))
     assert chain.used_nonces(bob, old) == 0
     nonce_harness.reorg(1)
     with pytest.raises(Unavailable):

@@ -104,6 +104,7 @@ def test_bytes_no_node_can_take_are_never_accepted(harness: ChainHarness) -> Non
     alice, chain, bob = wallet(harness), harness.chain, harness.outsider("bob")
     owned = chain.balance_of(alice.address, NATIVE, chain.head())
     raw = alice.signed(bob, some(harness, 5)).raw
+    assert raw
     spoiled = raw[: len(raw) // 2] + bytes((raw[len(raw) // 2] ^ 1,)) + raw[len(raw) // 2 + 1 :]
     for bad in (b"", b"\0", raw[:-1], bytes(len(raw)), spoiled):
         outcome = chain.broadcast(bad).outcome
@@ -256,6 +257,8 @@ def test_a_transaction_nobody_sent_is_unknown(harness: ChainHarness) -> None:
     unsent = alice.signed(harness.outsider("bob"), some(harness, 5))
     status = harness.chain.tx_status(unsent.tx_id)
     assert (status.known, status.block, status.succeeded) == (False, None, False)
+    harness.chain.broadcast(unsent.raw)
+    assert harness.chain.tx_status(unsent.tx_id).known
 
 
 def test_two_keys_never_make_the_same_transaction(harness: ChainHarness) -> None:
