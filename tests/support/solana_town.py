@@ -34,6 +34,14 @@ from tests.support.solana import DEPOSIT, GAS, HOT
 CHAIN = ChainId("local")
 
 
+Owner = Keypair | Pubkey | str
+
+
+def text_of(owner: Owner) -> str:
+    """Return the address of an owner."""
+    return str(owner.pubkey() if isinstance(owner, Keypair) else owner)
+
+
 def listed(key: str, scale: int) -> AssetSpec:
     """Return a listed asset."""
     return AssetSpec(CHAIN, key, "TOK", scale, 1, 1, 0, 1)
@@ -66,27 +74,27 @@ class Town:
         for one in self._opened:
             one.close()
 
-    def ticket(self, owner: Keypair = HOT, place: int = 0) -> str:
+    def ticket(self, owner: Owner = HOT, place: int = 0) -> str:
         """Return an open ticket of a wallet."""
-        return self.chain.tickets(str(owner.pubkey()), self.chain.head())[place]
+        return self.chain.tickets(text_of(owner), self.chain.head())[place]
 
     def intent(
         self,
-        source: Keypair,
-        destination: str | Pubkey,
+        source: Owner,
+        destination: Owner,
         amount: int,
         asset_key: str = NATIVE,
         kind: SpendKind = SpendKind.WITHDRAWAL,
     ) -> SpendIntent:
         """Return an intent of this network."""
         return SpendIntent(
-            "spend", kind, "cause", CHAIN, self.params.network, asset_key, str(source.pubkey()),
-            str(destination), amount, LAMPORTS,
+            "spend", kind, "cause", CHAIN, self.params.network, asset_key, text_of(source),
+            text_of(destination), amount, LAMPORTS,
         )  # fmt: skip
 
-    def cancellation(self, source: Keypair) -> SpendIntent:
+    def cancellation(self, source: Owner) -> SpendIntent:
         """Return the intent that uses up a ticket and moves nothing."""
-        return self.intent(source, source.pubkey(), 0, kind=SpendKind.CANCELLATION)
+        return self.intent(source, source, 0, kind=SpendKind.CANCELLATION)
 
     def build(self, intent: SpendIntent, *, ticket: str, rate: FeeRate | None = None) -> UnsignedTx:
         """Build as custody does, at the rate of now."""
@@ -100,36 +108,35 @@ class Town:
         made = b"".join(bytes(key.sign_message(unsigned.digest)) for key in keys)
         return self.chain.assemble(unsigned, made)
 
-    def lamports(self, owner: Keypair | Pubkey | str) -> int:
+    def lamports(self, owner: Owner) -> int:
         """Return the coins of an address now."""
-        key = owner.pubkey() if isinstance(owner, Keypair) else owner
-        account = self.node.account(str(key))
+        account = self.node.account(text_of(owner))
         return 0 if account is None else int(account["lamports"])
 
-    def held(self, token: Token, owner: Keypair | Pubkey) -> int:
+    def held(self, token: Token, owner: Owner) -> int:
         """Return the tokens of an owner now."""
-        key = owner.pubkey() if isinstance(owner, Keypair) else owner
-        if self.node.account(token.account_of(key)) is None:
+        account = token.account_of(text_of(owner))
+        if self.node.account(account) is None:
             return 0
-        return int.from_bytes(self.node.data(token.account_of(key))[64:72], "little")
+        return int.from_bytes(self.node.data(account)[64:72], "little")
 
 
 @contextlib.contextmanager
-def start_town(*, manual: bool = True) -> Iterator[Town]:
+def start_town(
+    *, manual: bool = True, hot: Owner = HOT, gas: Owner = GAS, deposit: Owner = DEPOSIT
+) -> Iterator[Town]:
     """Start a network where hot and gas have coins and two nonce accounts each."""
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(start_surfpool(manual=manual, slot_ms=20))
         front = stack.enter_context(Front(node))
-        for key in (HOT, GAS):
-            node.pay(key.pubkey(), 100 * LAMPORTS)
-        nonces = {
-            str(key.pubkey()): [node.create_nonce(key.pubkey()) for _ in range(2)]
-            for key in (HOT, GAS)
-        }
+        wallets = [text_of(owner) for owner in (hot, gas)]
+        for address in wallets:
+            node.pay(address, 100 * LAMPORTS)
+        nonces = {address: [node.create_nonce(address) for _ in range(2)] for address in wallets}
         token, new_token = create_token(node), create_token_2022(node, decimals=9)
         for one in (token, new_token):
-            one.give(HOT.pubkey(), 10**12)
-            one.give(DEPOSIT.pubkey(), 5_000)
+            one.give(text_of(hot), 10**12)
+            one.give(text_of(deposit), 5_000)
         if manual:
             front.pass_slots()
         params = SolanaParams(
