@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chains.base import (
+    NATIVE,
     BlockRef,
     BroadcastResult,
     Coin,
@@ -38,6 +39,7 @@ from chains.bitcoin.signature import (
     recover,
     strict_encoding,
 )
+from chains.bitcoin.simulation import changes_of, moves_of
 from chains.bitcoin.sizes import frame_weight, input_weight, output_weight
 from chains.bitcoin.tx import TxOut, parse_tx
 from chains.bitcoin.verify import check_signed
@@ -189,9 +191,20 @@ class BitcoinChain(BitcoinReader):
                 return decode_owned(parts, self._params, sender=sender, height=self._height)
         return decoding.decode(payload, self._params, height=self._height)
 
-    def simulate(self, unsigned: UnsignedTx) -> Simulation:  # noqa: ARG002
-        """Unavailable: nodes run no transaction that is not signed."""
-        raise Unavailable("not_simulated: nodes run no unsigned transaction")
+    def simulate(self, unsigned: UnsignedTx) -> Simulation:
+        """Return what an unsigned transaction would do if its coins are there, as nodes say.
+
+        It fails when one of them is spent, in a block or in a pool. Refused: as decode.
+        Unavailable: too few nodes answer alike, or know a coin.
+        """
+        decoded = self.decode(unsigned.payload, sender=unsigned.sender)
+        at = self.head()
+        gone = self.spent_coins([one.outpoint for one in decoded.inputs], at)
+        if gone:
+            return Simulation(at, succeeded=False, detail=f"spent: {', '.join(sorted(gone)[:3])}")
+        moves = moves_of(decoded, sender=unsigned.sender)
+        balances = self.balances_of(list(moves), NATIVE, at)
+        return Simulation(at, succeeded=True, changes=changes_of(moves, balances))
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
         """Join a payload and 65 bytes per input, in the inputs' order.

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from chains.base import (
+    BalanceChange,
     BroadcastOutcome,
     Coin,
     FeeRate,
@@ -217,3 +218,31 @@ def test_a_cancellation_takes_the_coins_from_under_a_payment(desk: Desk) -> None
     assert (status.succeeded, status.effect_amount, status.items) == (True, 0, ())
     assert not desk.chain.tx_status(paying.tx_id).known
     assert desk.received(to) == []
+
+
+# ---- what it would do -------------------------------------------------------------------------
+
+
+def test_a_simulation_says_what_arrives_and_sends_nothing(desk: Desk) -> None:
+    to, source, coins = somebody("simulated"), address_of(HOT), desk.coins(COIN)
+    owned = sum(desk.received(source))
+    unsigned = desk.unsigned(intent_of(to, HALF), coins)
+    ran = desk.chain.simulate(unsigned)
+    assert (ran.succeeded, ran.others, ran.detail, ran.at) == (True, (), "", desk.chain.head())
+    assert set(ran.changes) == {
+        BalanceChange(source, "native", owned, owned - HALF),
+        BalanceChange(to, "native", 0, HALF),
+    }
+    desk.node.mine()
+    assert desk.received(to) == []
+
+
+def test_a_simulation_over_a_coin_that_is_spent_fails_with_its_name(desk: Desk) -> None:
+    coins = desk.coins(COIN)
+    unsigned = desk.unsigned(intent_of(somebody("late"), HALF), coins)
+    assert desk.send(desk.signed(intent_of(STRANGER, HALF), coins)) is BroadcastOutcome.ACCEPTED
+    ran = desk.chain.simulate(unsigned)
+    assert (ran.succeeded, ran.changes) == (False, ())
+    assert coins[0].outpoint in ran.detail
+    desk.node.mine()
+    assert not desk.chain.simulate(unsigned).succeeded
