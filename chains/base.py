@@ -77,11 +77,12 @@ class ChainTraits:
     coin_type: int
     """SLIP-44 number used in derivation paths."""
     curve: str
-    """Name of the signature curve: `secp256k1` or `ed25519`."""
+    """How keys sign: `secp256k1` (recoverable ECDSA), `ed25519`, or `bip340`: points of secp256k1
+    that sign as the tweaked keys of BIP-86."""
     reorg_limit: int
     """Blocks below the head that the follower keeps for finding a common ancestor."""
     purpose: int = 44
-    """First step of derivation paths: 44, or 84 where witness programs are paid to."""
+    """First step of derivation paths: 44, or 84 or 86 where witness programs are paid to."""
     spends_coins: bool = False
     """A transaction uses up coins (outpoints) of its sender instead of one nonce."""
     uses_tickets: bool = False

@@ -35,6 +35,8 @@ class ChainConfig:
     """Blocks, its own included, that make one final where no rule of the chain says it."""
     bands: tuple[tuple[int, int], ...] = ()
     """(native amount, confirmations), rising: payments of at least so much wait for so many."""
+    purpose: int = 0
+    """First step of the derivation paths of own keys, on chains with several; 0: the usual one."""
     tickets: tuple[str, ...] = ()
     """Accounts on the chain that hold the tickets of our own senders."""
     reorg_limit: int = 128

@@ -10,7 +10,7 @@ from __future__ import annotations
 import coincurve
 
 from chains.bitcoin import base58, bech32
-from chains.bitcoin.hashes import hash160
+from chains.bitcoin.hashes import hash160, tagged
 from chains.bitcoin.params import NETWORKS, Network
 from core.errors import Reason, Refused
 
@@ -98,6 +98,18 @@ def script_of_key(public_key: bytes) -> bytes:
     except ValueError as error:
         raise Refused(Reason.MALFORMED, "the public key is not a point of the curve") from error
     return _WITNESS_KEY_HASH + hash160(public_key)
+
+
+def taproot_script_of_key(public_key: bytes) -> bytes:
+    """Return the taproot script that only a compressed public key spends. Refused: malformed.
+
+    Source: BIP-86; the tweak commits to the key alone, so that there is no script beside it.
+    """
+    script_of_key(public_key)
+    inner = public_key[1:]
+    outer = coincurve.PublicKeyXOnly(inner)
+    outer.tweak_add(tagged("TapTweak", inner))
+    return _TAPROOT + bytes(outer.format())
 
 
 def is_own_kind(script: bytes) -> bool:

@@ -22,8 +22,9 @@ from chains.base import (
 from chains.bitcoin import build as building
 from chains.bitcoin import decode as decoding
 from chains.bitcoin import fees, relay
-from chains.bitcoin.address import address_of_script, script_of, script_of_key
+from chains.bitcoin.address import address_of_script, script_of
 from chains.bitcoin.broadcast import plan_combined
+from chains.bitcoin.kinds import TAPROOT_KEY, kind_of
 from chains.bitcoin.node import BitcoinNode
 from chains.bitcoin.owned import decode_owned, is_owned, may_be_owned
 from chains.bitcoin.params import BitcoinParams
@@ -31,14 +32,7 @@ from chains.bitcoin.previous import PreviousTransactions
 from chains.bitcoin.psbt_fields import read_parts
 from chains.bitcoin.reader import BitcoinReader
 from chains.bitcoin.select import INPUTS_MAX, Candidate, Need, select, worth_spending
-from chains.bitcoin.sighash import ALL
-from chains.bitcoin.signature import (
-    SIGNATURE_BYTES,
-    message_digest,
-    message_proof,
-    recover,
-    strict_encoding,
-)
+from chains.bitcoin.signature import message_digest, message_proof, recover
 from chains.bitcoin.simulation import changes_of, moves_of
 from chains.bitcoin.sizes import frame_weight, input_weight, output_weight
 from chains.bitcoin.tx import TxOut, parse_tx
@@ -67,8 +61,12 @@ class BitcoinChain(BitcoinReader):
         )
 
     def address_of(self, public_key: bytes) -> str:
-        """Return the address of a compressed public key. Refused: malformed. Source: BIP-84."""
-        address = address_of_script(script_of_key(public_key), self._params.place)
+        """Return the address of a compressed public key, of the kind that own addresses have.
+
+        Refused: malformed. Sources: BIP-84, BIP-86.
+        """
+        script = kind_of(self._params).script_of_key(public_key)
+        address = address_of_script(script, self._params.place)
         assert address is not None, "a key's script has an address"
         return address
 
@@ -180,7 +178,7 @@ class BitcoinChain(BitcoinReader):
 
     def rate_of(self, payload: bytes) -> FeeRate:
         """Return the rate a payload pays. Refused: as decode.read_spend."""
-        return decoding.rate_of(payload)
+        return decoding.rate_of(payload, kind_of(self._params))
 
     def decode(self, payload: bytes, *, sender: str) -> Decoded:
         """Read a payload. Refused: as decode.decode; Unavailable when it is locked to a height."""
@@ -207,24 +205,24 @@ class BitcoinChain(BitcoinReader):
         return Simulation(at, succeeded=True, changes=changes_of(moves, balances))
 
     def assemble(self, unsigned: UnsignedTx, signature: bytes) -> SignedTx:
-        """Join a payload and 65 bytes per input, in the inputs' order.
+        """Join a payload and 65 bytes per input (64 of a taproot key's), in the inputs' order.
 
         Refused: bad_signature (length, form, another key's, or a second library's script engine
         refuses the result), intent_mismatch (the digest is another payload's), and as
         decode.read_spend.
         """
-        spend = decoding.read_spend(unsigned.payload)
+        kind = kind_of(self._params)
+        spend, size = decoding.read_spend(unsigned.payload, kind), kind.signature_bytes
         if spend.tx.tx_hash != unsigned.digest:
             raise Refused(Reason.INTENT_MISMATCH, "the digest is another payload's")
-        if len(signature) != SIGNATURE_BYTES * len(spend.coins):
+        if len(signature) != size * len(spend.coins):
             raise Refused(Reason.BAD_SIGNATURE, "one signature per input")
-        witnesses = []
-        for number, digest in enumerate(decoding.digests_of(spend)):
-            own = signature[number * SIGNATURE_BYTES : (number + 1) * SIGNATURE_BYTES]
-            public_key = recover(digest, own)
-            if script_of_key(public_key) != spend.coins[number].script:
-                raise Refused(Reason.BAD_SIGNATURE, f"input {number} belongs to another key")
-            witnesses.append((strict_encoding(own) + bytes((ALL,)), public_key))
+        witnesses = [
+            kind.witness(signature[number * size : (number + 1) * size], digest, coin.script)
+            for number, (digest, coin) in enumerate(
+                zip(decoding.digests_of(spend), spend.coins, strict=True)
+            )
+        ]
         signed = spend.tx.signed(tuple(witnesses))
         raw = signed.serialise()
         check_signed(raw, spend.coins)
@@ -280,7 +278,12 @@ class BitcoinChain(BitcoinReader):
         return message_digest(challenge)
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
-        """Return header, r and s, as BIP-137 verifiers take them. Refused: bad_signature."""
+        """Return header, r and s, as BIP-137 verifiers take them.
+
+        Refused: bad_signature, unknown_call (taproot keys, whose signatures name no key).
+        """
+        if kind_of(self._params) is TAPROOT_KEY:
+            raise Refused(Reason.UNKNOWN_CALL, "BIP-137 has no proof of a taproot key")
         public_key = recover(message_digest(challenge), signature)
         if self.address_of(public_key) != address:
             raise Refused(Reason.BAD_SIGNATURE, "the signature is another address's")

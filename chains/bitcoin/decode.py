@@ -1,11 +1,11 @@
 """The independent decoder: what a payload does, read from its bytes alone.
 
 A payload is a partially signed transaction (BIP-174, version 0) without signatures. Each input is a
-coin that pays to a key's hash as a version-0 witness program; its amount is what the whole
-transaction it comes from says, whose hash the input names, never what somebody claims (otherwise
-two signatures over wrong amounts combine to one transaction whose fee nobody saw). Every signature
-covers every input and output. Whose coins and whose change they are, the guard finds out with its
-own keys.
+coin of the chain's own kind (chains.bitcoin.kinds), which one key spends; its amount is what the
+whole transaction it comes from says, whose hash the input names, never what somebody claims
+(otherwise two signatures over wrong amounts combine to one transaction whose fee nobody saw). Every
+signature covers every input and output. Whose coins and whose change they are, the guard finds out
+with its own keys.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chains.base import NATIVE, Decoded, Effect, FeeRate, Input
-from chains.bitcoin.address import address_of_script, is_own_kind, is_unspendable
+from chains.bitcoin.address import address_of_script, is_unspendable
+from chains.bitcoin.kinds import KEY_HASH, OwnKind, kind_of
 from chains.bitcoin.params import SUPPLY_MAX, BitcoinParams
 from chains.bitcoin.psbt import Psbt, PsbtInput, read_psbt
-from chains.bitcoin.sighash import ALL, WitnessV0
 from chains.bitcoin.tx import OutPoint, Tx, TxIn, TxOut, undecodable
 from core.errors import Reason, Refused
 
@@ -28,8 +28,6 @@ LOCK_IS_TIME = 500_000_000
 """A lock below is a height, from here on a time."""
 WEIGHT_MAX = 400_000
 """Nodes relay nothing heavier."""
-WITNESS_WEIGHT = 1 + 1 + 72 + 1 + 33
-"""Most that one input's signature and key weigh: low s, so at most 71 bytes, and the scope."""
 
 _MARK_WEIGHT = 2
 _DUST_RATE = 3
@@ -45,6 +43,8 @@ class Spend:
     tx: Tx
     coins: tuple[TxOut, ...]
     """What each input spends, in the inputs' order."""
+    kind: OwnKind = KEY_HASH
+    """Of what kind they all are."""
 
     @property
     def fee(self) -> int:
@@ -55,12 +55,13 @@ class Spend:
     @property
     def size(self) -> int:
         """Return the virtual bytes of the signed transaction at their most."""
-        weight = 4 * len(self.tx.stripped) + _MARK_WEIGHT + WITNESS_WEIGHT * len(self.coins)
+        weight = 4 * len(self.tx.stripped) + _MARK_WEIGHT
+        weight += self.kind.witness_weight * len(self.coins)
         return -(-weight // 4)
 
 
-def read_spend(payload: bytes) -> Spend:
-    """Read a payload and prove the amounts of its coins.
+def read_spend(payload: bytes, kind: OwnKind = KEY_HASH) -> Spend:
+    """Read a payload and prove the amounts of its coins, which are all of this kind.
 
     Refused: too_large, unknown_version, undecodable, amount_out_of_range, unproven_amount,
     foreign_input, signature_scope.
@@ -69,7 +70,7 @@ def read_spend(payload: bytes) -> Spend:
     outpoints = [one.outpoint for one in psbt.tx.inputs]
     if len(set(outpoints)) != len(outpoints):
         raise undecodable("a coin is spent twice")
-    spend = Spend(psbt.tx, _proven(psbt))
+    spend = Spend(psbt.tx, _proven(psbt, kind), kind)
     if sum(coin.amount for coin in spend.coins) > SUPPLY_MAX:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "the coins exceed all that can exist")
     if spend.fee < 0:
@@ -86,7 +87,7 @@ def decode(payload: bytes, params: BitcoinParams, *, height: Callable[[], int]) 
     extra_effect (an output to no address, such as OP_RETURN), forbidden_destination,
     below_minimum (dust), fee_above_cap (the rate).
     """
-    spend = read_spend(payload)
+    spend = read_spend(payload, kind_of(params))
     _check_policy(spend.tx, height)
     effects = tuple(_effect(output, params) for output in spend.tx.outputs)
     if spend.fee > params.fee_cap * spend.size:
@@ -103,23 +104,19 @@ def decode(payload: bytes, params: BitcoinParams, *, height: Callable[[], int]) 
     )
 
 
-def rate_of(payload: bytes) -> FeeRate:
+def rate_of(payload: bytes, kind: OwnKind = KEY_HASH) -> FeeRate:
     """Return the rate a payload pays, rounded up: whoever replaces it pays more than all of it.
 
     Refused: as read_spend.
     """
-    spend = read_spend(payload)
+    spend = read_spend(payload, kind)
     rate = -(-spend.fee // spend.size)
     return FeeRate(max_rate=rate, tip_rate=rate)
 
 
 def digests_of(spend: Spend) -> tuple[bytes, ...]:
-    """Return the 32 bytes that each input's signature signs. Source: BIP-143."""
-    hasher = WitnessV0(spend.tx)
-    return tuple(
-        hasher.key_digest(index, key_hash=coin.script[2:], amount=coin.amount)
-        for index, coin in enumerate(spend.coins)
-    )
+    """Return the 32 bytes that each input's signature signs. Sources: BIP-143, BIP-341."""
+    return spend.kind.digests(spend.tx, spend.coins)
 
 
 def dust_limit(script: bytes) -> int:
@@ -132,13 +129,13 @@ def dust_limit(script: bytes) -> int:
     return _DUST_RATE * (size + (_SPEND_BYTES_WITNESS if is_witness else _SPEND_BYTES_OLD))
 
 
-def _proven(psbt: Psbt) -> tuple[TxOut, ...]:
+def _proven(psbt: Psbt, kind: OwnKind) -> tuple[TxOut, ...]:
     told: Sequence[tuple[TxIn, PsbtInput]] = tuple(zip(psbt.tx.inputs, psbt.inputs, strict=True))
     coins = tuple(_coin(spent.outpoint, one) for spent, one in told)
     for coin, (_, one) in zip(coins, told, strict=True):
-        if not is_own_kind(coin.script):
-            raise Refused(Reason.FOREIGN_INPUT, "a coin that does not pay to a key's hash")
-        if one.scope not in (None, ALL):
+        if not kind.owns(coin.script):
+            raise Refused(Reason.FOREIGN_INPUT, "a coin of another kind than our own ones")
+        if one.scope not in (None, kind.scope):
             raise Refused(Reason.SIGNATURE_SCOPE, f"a signature of scope {one.scope:#x}")
     return coins
 

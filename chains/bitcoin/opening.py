@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chains.base import BATCH_ITEMS_MAX, NATIVE
 from chains.bitcoin.chain import BitcoinChain
 from chains.bitcoin.node import BitcoinNode
-from chains.bitcoin.params import NETWORKS, BitcoinParams
+from chains.bitcoin.params import NETWORKS, PURPOSE, BitcoinParams
 from chains.rpc import NodeSet, RpcClient
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def open_bitcoin(config: ChainConfig) -> BitcoinChain:
         reorg_limit=config.reorg_limit,
         confirmations=config.confirmations,
         bands=config.bands,
+        purpose=config.purpose or PURPOSE,
         batch_max=min(config.batch_max, BATCH_ITEMS_MAX),
     )
     nodes = tuple(

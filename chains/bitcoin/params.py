@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from core.ids import ChainId
 
-CURVE = "secp256k1"
 PURPOSE = 84
 """Keys stand at m/84'/coin_type'/account'/0/index. Source: BIP-84."""
+PURPOSE_TAPROOT = 86
+"""Or at m/86'/…, where own addresses are taproot keys. Source: BIP-86."""
 COIN = 100_000_000
 """Native units (satoshi) in one coin."""
 SUPPLY_MAX = 21_000_000 * COIN
@@ -81,10 +82,14 @@ class BitcoinParams:
     """Most payments in one transaction; 0: each is one of its own."""
     bands: tuple[tuple[int, int], ...] = ()
     """(amount, confirmations), both rising: from so much on, so many instead."""
+    purpose: int = PURPOSE
+    """Of which kind own addresses are: PURPOSE or PURPOSE_TAPROOT."""
 
     def __post_init__(self) -> None:
         if self.network_name not in NETWORKS:
             raise ValueError(f"network_name is one of {', '.join(NETWORKS)}")
+        if self.purpose not in (PURPOSE, PURPOSE_TAPROOT):
+            raise ValueError("purpose is 84 (a key's hash) or 86 (a taproot key)")
         if not 0 < self.fee_floor <= self.fee_cap <= RATE_MAX:
             raise ValueError(f"0 < fee_floor <= fee_cap <= {RATE_MAX}")
         if self.confirmations < 1:

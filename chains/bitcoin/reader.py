@@ -8,8 +8,9 @@ from chains.base import NATIVE, Block, BlockRef, ChainTraits, Payment, Standing,
 from chains.bitcoin.address import canonical, script_of
 from chains.bitcoin.followed import Followed
 from chains.bitcoin.holdings import balances_at
+from chains.bitcoin.kinds import kind_of
 from chains.bitcoin.node import BitcoinNode, Header
-from chains.bitcoin.params import CURVE, PURPOSE, BitcoinParams
+from chains.bitcoin.params import BitcoinParams
 from chains.bitcoin.pool import Pool
 from chains.bitcoin.tx import outpoint_of
 from chains.rpc import NodeSet, Vote
@@ -33,9 +34,9 @@ class BitcoinReader:
             network=self._params.network,
             is_main_network=self._params.is_main_network,
             coin_type=self._params.place.coin_type,
-            curve=CURVE,
+            curve=kind_of(self._params).curve,
             reorg_limit=self._params.reorg_limit,
-            purpose=PURPOSE,
+            purpose=self._params.purpose,
             spends_coins=True,
             batch_max=self._params.batch_max,
         )

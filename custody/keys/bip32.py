@@ -9,6 +9,7 @@ from coincurve import PrivateKey
 from core.errors import Reason, Refused
 from custody.keys.derivation import HARDENED, PublicNode, fingerprint, hmac_sha512
 from custody.keys.secret import Secret
+from custody.keys.taproot import sign_tweaked
 
 MASTER_KEY = bytes.fromhex("426974636f696e2073656564")
 """The constant that BIP-32 hashes every seed with, on every chain."""
@@ -69,6 +70,10 @@ class PrivateNode:
     def sign(self, digest: bytes) -> bytes:
         """Return r ‖ s ‖ recovery id, RFC 6979, low s."""
         return bytes(self._key.sign_recoverable(digest, hasher=None))
+
+    def sign_tweaked(self, digest: bytes) -> bytes:
+        """Return the 64 bytes of BIP-340, made by the key that an address of BIP-86 has."""
+        return sign_tweaked(self._key, digest)
 
     def __repr__(self) -> str:
         return "<private node hidden>"

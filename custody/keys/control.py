@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chains.base import Chain
 from core.errors import Reason, Refused
-from custody.keys.signers.base import KeyRef, Signer, check_digest, check_signature
+from custody.keys.signers.base import KeyRef, Signer, check_digest, check_made
 
 DOMAIN = b"strongroom proof of control "
 CHALLENGE_BYTES_MAX = 4_096
@@ -32,5 +32,5 @@ def prove_control(
     digest = chain.control_digest(challenge, address=address)
     check_digest(digest)
     signature = signer.sign(key, digest)
-    check_signature(signature, digest, public_key)
+    check_made(signer.curve, signature, digest, public_key)
     return chain.control_proof(challenge, signature, address=address)

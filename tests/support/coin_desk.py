@@ -10,9 +10,9 @@ from chains.base import BroadcastOutcome, Coin, FeeRate, SignedTx, SpendIntent, 
 from chains.bitcoin.bech32 import write_program
 from chains.bitcoin.chain import BitcoinChain
 from chains.bitcoin.params import COIN
-from custody.keys.signers import KeyRef
+from custody.keys.signers import KeyRef, LocalSigner
 from infra.devnet.coin_nodes import MINER, CoreNode
-from tests.support.bitcoin import HOT, PARAMS, SIGNER, address_of, named
+from tests.support.bitcoin import HOT, PARAMS, SIGNER, named
 from tests.support.coin_money import Mint
 
 RATE = FeeRate(5, 5)
@@ -32,12 +32,19 @@ class Desk:
     node: CoreNode
     mint: Mint
     chain: BitcoinChain
-    keys: dict[str, KeyRef] = field(default_factory=lambda: {address_of(HOT): HOT})
+    signer: LocalSigner = SIGNER
+    keys: dict[str, KeyRef] = field(default_factory=dict)
+
+    def address(self, key: KeyRef) -> str:
+        """Return the address of an own key, and remember whose it is."""
+        address = self.chain.address_of(self.signer.public_key(key))
+        self.keys[address] = key
+        return address
 
     def coins(self, *amounts: int, key: KeyRef = HOT) -> tuple[Coin, ...]:
         """Return fresh coins of an own key."""
-        self.keys[address_of(key)] = key
-        return named(self.mint.pay(address_of(key), *amounts), address_of(key))
+        owner = self.address(key)
+        return named(self.mint.pay(owner, *amounts), owner)
 
     def unsigned(
         self, intent: SpendIntent, coins: Sequence[Coin], rate: FeeRate = RATE
@@ -50,7 +57,7 @@ class Desk:
         """Build, judge, sign and join."""
         unsigned = self.unsigned(intent, coins, rate)
         decoded = self.chain.decode(unsigned.payload, sender=unsigned.sender)
-        signatures = [SIGNER.sign(self.keys[one.owner], one.digest) for one in decoded.inputs]
+        signatures = [self.signer.sign(self.keys[one.owner], one.digest) for one in decoded.inputs]
         return self.chain.assemble(unsigned, b"".join(signatures))
 
     def send(self, signed: SignedTx) -> BroadcastOutcome:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from coincurve import PublicKey
+from coincurve import PublicKey, PublicKeyXOnly
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from chains.base import ChainTraits
 from core.errors import Corrupt, Reason, Refused
 from custody.keys.derivation import CURVE_ORDER, HARDENED
+from custody.keys.taproot import output_key
 
 ACCOUNTS = MappingProxyType({"deposits": 0, "hot": 1, "gas": 2, "cold": 3})
 """Own wallets and their hardened BIP-44 accounts: a leaked child key falls one account only."""
@@ -32,11 +33,14 @@ ACCOUNT_NUMBERS = MappingProxyType(
 """Every account there can be: `hot` is account 1', `hot.2`, its successor, account 17'."""
 SECP256K1 = "secp256k1"
 ED25519 = "ed25519"
+BIP340 = "bip340"
+"""Points of secp256k1 that sign, by BIP-340, as the tweaked keys that BIP-86 pays to."""
 DIGEST_BYTES = 32
 MESSAGE_BYTES_MAX = 1 << 16
 """Longest message that is signed whole."""
 SIGNATURE_BYTES = 65
 EDWARDS_SIGNATURE_BYTES = 64
+SCHNORR_SIGNATURE_BYTES = 64
 KEYS_AT_ONCE = 1_000
 """Most keys that make_keys makes in one call."""
 
@@ -78,7 +82,7 @@ class Signer(Protocol):
 
     @property
     def curve(self) -> str:
-        """Return `secp256k1` or `ed25519`."""
+        """Return `secp256k1`, `ed25519` or `bip340`."""
         ...
 
     def network_allowed(self, traits: ChainTraits) -> bool:
@@ -94,17 +98,19 @@ class Signer(Protocol):
         ...
 
     def public_key(self, key: KeyRef) -> bytes:
-        """Return 33 bytes (secp256k1, compressed) or 32 (ed25519), from the private side.
+        """Return 33 bytes (secp256k1 and bip340, compressed, not tweaked) or 32 (ed25519), from the
+        private side.
 
         Refused: unknown_key.
         """
         ...
 
     def sign(self, key: KeyRef, message: bytes) -> bytes:
-        """Sign a 32-byte digest (secp256k1) or a whole message (ed25519).
+        """Sign a 32-byte digest (secp256k1, bip340) or a whole message (ed25519).
 
         secp256k1: 65 bytes r ‖ s ‖ recovery id, low s, verified after making; a nonce that is
         deterministic (RFC 6979) or the token's own. ed25519: the 64 bytes of RFC 8032, verified.
+        bip340: 64 bytes of the tweaked key, verified.
 
         Refused: malformed (a digest that is not exactly 32 bytes, an empty or overlong message),
         unknown_key. Unavailable: the keys cannot be reached now. Corrupt: what came back is not
@@ -175,18 +181,32 @@ def check_signature(signature: bytes, digest: bytes, public_key: bytes) -> None:
         raise Corrupt("the signer signed with another key")
 
 
+def check_schnorr(signature: bytes, digest: bytes, public_key: bytes) -> None:
+    """Check what a signer just made by BIP-340, for the tweaked key of a compressed public key.
+
+    Corrupt when not.
+    """
+    if len(signature) != SCHNORR_SIGNATURE_BYTES:
+        raise Corrupt("the signer made no signature")
+    if not PublicKeyXOnly(output_key(public_key)).verify(signature, digest):
+        raise Corrupt("the signer signed with another key")
+
+
 def check_message(curve: str, message: bytes) -> None:
     """Refused: malformed unless message is what a key of this curve signs."""
-    if curve == SECP256K1:
+    if curve in (SECP256K1, BIP340):
         check_digest(message)
     elif type(message) is not bytes or not 0 < len(message) <= MESSAGE_BYTES_MAX:
         raise Refused(Reason.MALFORMED, f"a message has 1..{MESSAGE_BYTES_MAX} bytes")
 
 
 def check_made(curve: str, signature: bytes, message: bytes, public_key: bytes) -> None:
-    """Check what a signer just made, on either curve. Corrupt when it is not this key's."""
+    """Check what a signer just made, on any curve. Corrupt when it is not this key's."""
     if curve == SECP256K1:
         check_signature(signature, message, public_key)
+        return
+    if curve == BIP340:
+        check_schnorr(signature, message, public_key)
         return
     if len(signature) != EDWARDS_SIGNATURE_BYTES:
         raise Corrupt("the signer made no signature")

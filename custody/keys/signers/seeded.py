@@ -19,6 +19,7 @@ from custody.keys.derivation import HARDENED, AccountKeys, format_xpub
 from custody.keys.secret import Secret
 from custody.keys.signers.base import (
     ACCOUNT_NUMBERS,
+    BIP340,
     CHECK_DIGEST,
     ED25519,
     SECP256K1,
@@ -88,6 +89,14 @@ class SecpKeys:
         return found
 
 
+class TaprootKeys(SecpKeys):
+    """The same accounts where addresses are taproot keys (BIP-86)."""
+
+    def sign(self, key: KeyRef, message: bytes) -> bytes:
+        """Return the 64 bytes of BIP-340, made by the tweaked key."""
+        return self._account(key.account).external.child(key.index).sign_tweaked(message)
+
+
 class EdwardsKeys:
     """Accounts of SLIP-0010 on Ed25519."""
 
@@ -118,6 +127,7 @@ class EdwardsKeys:
 _KEYS: dict[str, Callable[[Secret, int, int], Keys]] = {
     SECP256K1: SecpKeys,
     ED25519: EdwardsKeys,
+    BIP340: TaprootKeys,
 }
 
 

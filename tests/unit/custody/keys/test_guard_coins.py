@@ -37,6 +37,9 @@ from tests.unit.custody.keys.tampered_requests import (
     replaced,
 )
 
+PARENTS = {one.tx_id: one.previous.hex() for one in Wallet().coins}
+"""The transactions that the wallet's coins come from, as a node has them."""
+
 
 @pytest.fixture
 def room() -> Coinroom:
@@ -221,8 +224,7 @@ def test_a_cancellation_pays_nobody_else(room: Coinroom) -> None:
 def test_other_coins_pay_once_the_cancellation_is_final(room: Coinroom) -> None:
     room.sign(honest())
     cancel = room.joined(room.cancellation(cancelling(FEE)))
-    room.node.transactions = {cancel.tx_id: cancel.raw.hex()}
-    room.node.transactions |= {one.tx_id: one.previous.hex() for one in Wallet().coins}
+    room.node.transactions = PARENTS | {cancel.tx_id: cancel.raw.hex()}
     assert refusal(room, apart()) is Reason.EQUIVOCATION
     room.node.mined = {cancel.tx_id: room.node.height}
     assert refusal(room, apart()) is Reason.EQUIVOCATION
@@ -244,7 +246,7 @@ def test_a_coin_that_the_version_on_chain_left_alone_is_free_again(room: Coinroo
     free = draft_of(Wallet().coins[2:], (STRANGER, 4 * COIN), (address_of(CHANGE), 3 * COIN - FEE))
     other = other_withdrawal(free).changed(input_keys=(HOT,))
     assert refusal(room, other) is Reason.EQUIVOCATION
-    room.node.transactions = {first.tx_id: first.raw.hex()}
+    room.node.transactions = PARENTS | {first.tx_id: first.raw.hex()}
     assert refusal(room, other) is Reason.EQUIVOCATION
     room.node.mined = {first.tx_id: room.node.height}
     assert refusal(room, other) is Reason.EQUIVOCATION
@@ -256,7 +258,7 @@ def test_a_coin_that_the_version_on_chain_left_alone_is_free_again(room: Coinroo
 def test_a_coin_is_not_free_while_the_version_on_chain_uses_it(room: Coinroom) -> None:
     room.sign(honest())
     second = room.joined(room.request(with_more_coins(4 * FEE)))
-    room.node.transactions = {second.tx_id: second.raw.hex()}
+    room.node.transactions = PARENTS | {second.tx_id: second.raw.hex()}
     room.node.mined = {second.tx_id: room.node.height}
     room.node.height += 5
     free = draft_of(Wallet().coins[2:], (STRANGER, 4 * COIN), (address_of(CHANGE), 3 * COIN - FEE))
@@ -269,7 +271,7 @@ def test_an_auditor_believes_no_proof_without_a_version_that_leaves_the_coin(
 ) -> None:
     first = room.joined(room.request(honest()))
     room.sign(with_more_coins(4 * FEE))
-    room.node.transactions = {first.tx_id: first.raw.hex()}
+    room.node.transactions = PARENTS | {first.tx_id: first.raw.hex()}
     room.node.mined = {first.tx_id: room.node.height - 10}
     free = draft_of(Wallet().coins[2:], (STRANGER, 4 * COIN), (address_of(CHANGE), 3 * COIN - FEE))
     assert room.sign(other_withdrawal(free).changed(input_keys=(HOT,)))

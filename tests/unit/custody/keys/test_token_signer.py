@@ -229,9 +229,13 @@ def test_a_pin_that_others_can_read_is_refused_and_a_missing_one_named(tmp_path:
         assert tell(open_it, hsm, tmp_path) == f"Unavailable: {hsm.pin_file} cannot be opened"
 
 
-def test_a_curve_that_tokens_are_not_asked_for_is_refused(hsm: SoftHsm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("curve", ["bls12-381", "bip340"])
+def test_a_curve_that_tokens_are_not_asked_for_is_refused(
+    hsm: SoftHsm, tmp_path: Path, curve: str
+) -> None:
+    """Taproot keys too: a token signs with the key it holds, and with no tweak of it."""
     place: dict[str, Any] = {"module": hsm.module, "label": hsm.label, "pin_file": hsm.pin_file}
-    other = traits(curve="bls12-381")
+    other = traits(curve=curve)
     assert refusal(open_pkcs11_signer, other, **place, folder=tmp_path) is Reason.UNKNOWN_CHAIN
 
 
