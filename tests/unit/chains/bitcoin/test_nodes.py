@@ -8,10 +8,11 @@ import pytest
 
 from chains.base import BlockRef
 from chains.bitcoin.params import NETWORKS, BitcoinParams
+from chains.bitcoin.tx import parse_tx
 from chains.rpc import NodesDisagree
 from core.errors import Corrupt, Reason, Refused, Unavailable
 from core.ids import ChainId
-from tests.support.bitcoin import HOT, PARAMS, address_of, coin_of, funding
+from tests.support.bitcoin import HOT, PARAMS, STRANGER, address_of, coin_of, draft_of, funding
 from tests.support.coin_node import GENESIS_TIME_S, SPACING_S, CoinNode, chain_on
 
 COIN = coin_of(funding(address_of(HOT), 5_000))
@@ -125,16 +126,25 @@ def test_a_node_without_the_block_has_no_voice() -> None:
 
 
 def test_a_transaction_is_where_a_quorum_finds_it() -> None:
-    nowhere, waiting = CoinNode(), CoinNode(transactions=KNOWN)
-    mined = CoinNode(transactions=KNOWN, mined={COIN.tx_id: 150})
-    assert not chain_on(nowhere).tx_status(COIN.tx_id).known
-    status = chain_on(waiting, nowhere, nowhere).tx_status(COIN.tx_id)
+    fee = 700
+    spend = parse_tx(draft_of([COIN], (STRANGER, COIN.amount - fee)).transaction())
+    both = KNOWN | {spend.tx_id: spend.serialise().hex()}
+    nowhere, waiting = CoinNode(), CoinNode(transactions=both)
+    mined = CoinNode(transactions=both, mined={spend.tx_id: 150})
+    assert not chain_on(nowhere).tx_status(spend.tx_id).known
+    status = chain_on(waiting, nowhere, nowhere).tx_status(spend.tx_id)
     assert (status.known, status.block, status.succeeded) == (True, None, False)
-    status = chain_on(mined, mined, nowhere).tx_status(COIN.tx_id)
-    assert status.succeeded
+    status = chain_on(mined, mined, nowhere).tx_status(spend.tx_id)
+    assert (status.succeeded, status.fee, status.effect_amount) == (True, fee, COIN.amount - fee)
     assert status.block == BlockRef(150, mined.block_hash(150))
     with pytest.raises(NodesDisagree):
-        chain_on(mined, waiting).tx_status(COIN.tx_id)
+        chain_on(mined, waiting).tx_status(spend.tx_id)
+
+
+def test_a_fee_is_not_said_while_nobody_has_where_a_coin_comes_from() -> None:
+    mined = CoinNode(transactions=KNOWN, mined={COIN.tx_id: 150})
+    with pytest.raises(Unavailable):
+        chain_on(mined).tx_status(COIN.tx_id)
 
 
 def test_a_silent_node_is_no_voice() -> None:

@@ -137,7 +137,8 @@ def test_the_first_key_of_bip_341_signs_as_the_vector_says() -> None:
 
 
 def test_the_first_vector_of_bip_340_is_what_the_library_signs_without_fresh_randomness() -> None:
-    signature = coincurve.PrivateKey.from_int(3).sign_schnorr(bytes(32), None)  # type: ignore[arg-type]
+    key = coincurve.PrivateKey.from_int(3)
+    signature = key.sign_schnorr(bytes(32), None)  # type: ignore[arg-type]
     assert signature.hex() == (
         "e907831f80848d1069a5371b402410364bdf1c5f8307b0084c55f1ce2dca8215"
         "25f66a4a85ea8b71e482a74f382d2ce5ebeee8fdb2172f477df4900d310536c0"
