@@ -19,6 +19,7 @@ from tests.benchmarks import (
     orders,
     policy,
     signer,
+    solana,
     withdrawals,
 )
 from tests.benchmarks.measure import Contest, Fact, Row, measure, show, write
@@ -34,6 +35,7 @@ JOBS: dict[str, Callable[[contextlib.ExitStack], Iterable[Contest | Row | Fact]]
     "withdrawals": withdrawals.contests,
     "batches": batches.contests,
     "bitcoin": bitcoin.contests,
+    "solana": solana.contests,
 }
 OUTPUT = Path("var/bench.json")
 
