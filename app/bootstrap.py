@@ -31,6 +31,7 @@ from custody.keys.rotation import accounts_in_use
 from custody.keys.service import KeyService, sign_one
 from custody.keys.signers.base import KeyRef, wallet_of
 from custody.keys.wallets import owners_of
+from custody.multisig.coin_desk import CoinDesk
 from custody.multisig.propose import Desk
 from custody.policy.decision import Outcome
 from custody.screening.cases import Provider
@@ -133,23 +134,41 @@ class Platform:
         if wallets is None:
             return []
 
-        def address_of(key: KeyRef) -> str:
-            if key.account not in home.keys:
-                raise Unavailable(f"the accounts of the signer were exported without {key.account}")
-            return chain.address_of(home.public_key_of(key.account, key.index))
-
         return [
             Desk(
                 db=self.db,
                 chain=chain,
                 wallets=wallets,
                 row=row,
-                owners=owners_of(row, address_of),
+                owners=owners_of(row, self._owner_address(home)),
                 clock=self.clock,
                 gate=Gate(self.roster, home.terms, self.clock),
             )
             for row in self.roster.wallets_of(chain.traits.chain)
         ]
+
+    def coin_desks(self, home: ChainHome) -> list[CoinDesk]:
+        """Return a desk for each wallet of several owners on a chain that spends coins.
+
+        Refused: malformed, owner_change (a row's descriptor is another address's).
+        """
+        chain, found = home.chain, []
+        for row in self.roster.wallets_of(chain.traits.chain):
+            wallet = chain.coin_wallet(row.address, row.code) if row.code else None
+            if wallet is None:
+                continue
+            owners = owners_of(row, self._owner_address(home))
+            gate = Gate(self.roster, home.terms, self.clock)
+            found.append(CoinDesk(self.db, chain, wallet, row, owners, self.clock, gate))
+        return found
+
+    def _owner_address(self, home: ChainHome) -> Callable[[KeyRef], str]:
+        def address_of(key: KeyRef) -> str:
+            if key.account not in home.keys:
+                raise Unavailable(f"the accounts of the signer were exported without {key.account}")
+            return home.chain.address_of(home.public_key_of(key.account, key.index))
+
+        return address_of
 
     def close(self) -> None:
         """Let go of the database, of the signer and of every node."""

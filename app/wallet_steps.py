@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from app.bootstrap import ChainHome, Platform, authority_of
 from core.clock import SECOND_NS
 from core.errors import Refused, Unavailable
 from custody.keys.guard import SignRequest
 from custody.keys.service import sign_one
-from custody.multisig import cosign, pins, propose, relay
+from custody.multisig import coin_desk, coin_relay, coin_watch, cosign, pins, propose, relay
+from custody.multisig.coin_desk import CoinDesk
 from custody.multisig.propose import Desk
 from custody.spending.drive import Note, Problem
 
+D = TypeVar("D", Desk, CoinDesk)
 SIGNER = "signer"
 """Who hands in signatures of own keys."""
 FAST_NS, SLOW_NS = SECOND_NS // 2, 5 * SECOND_NS
@@ -22,6 +25,8 @@ def wallet_jobs(
     platform: Platform, home: ChainHome, note: Note
 ) -> list[tuple[str, int, Callable[[], int]]]:
     """Return (name, interval, job) for a chain that has such wallets, nothing for any other."""
+    if home.chain.traits.spends_coins:
+        return _coin_jobs(platform, home, note)
     if home.chain.wallets is None:
         return []
 
@@ -36,6 +41,24 @@ def wallet_jobs(
         ("wallets.sign", FAST_NS, each(lambda desk: _sign_own(platform, home, desk, note))),
         ("wallets.relay", FAST_NS, each(lambda desk: relay.step(desk, note=note))),
         ("wallets.watch", SLOW_NS, each(_watch)),
+    ]
+
+
+def _coin_jobs(
+    platform: Platform, home: ChainHome, note: Note
+) -> list[tuple[str, int, Callable[[], int]]]:
+    """Return the jobs of wallets that spend coins: their owners' transaction goes out itself."""
+
+    def each(job: Callable[[CoinDesk], int]) -> Callable[[], int]:
+        def run() -> int:
+            return sum(_guarded(desk, job, note) for desk in platform.coin_desks(home))
+
+        return run
+
+    return [
+        ("wallets.propose", FAST_NS, each(lambda desk: coin_desk.step(desk, note=note))),
+        ("wallets.relay", FAST_NS, each(lambda desk: coin_relay.step(desk, note=note))),
+        ("wallets.watch", SLOW_NS, each(lambda desk: int(coin_watch.watch(desk) is not None))),
     ]
 
 
@@ -67,7 +90,7 @@ def _watch(desk: Desk) -> int:
     return int(wrong is not None)
 
 
-def _guarded(desk: Desk, job: Callable[[Desk], int], note: Note) -> int:
+def _guarded(desk: D, job: Callable[[D], int], note: Note) -> int:
     try:
         return job(desk)
     except (Refused, Unavailable) as error:

@@ -125,7 +125,7 @@ class ContractWallet:
     wallet: str = "treasury"
     """Its name in policies and books."""
     code: str = ""
-    """The contract whose code it runs."""
+    """The contract whose code it runs; where coins are spent, the wallet's descriptor."""
     handler: str = ""
     """Who answers calls that its code does not know; empty: nobody."""
 

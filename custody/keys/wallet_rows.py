@@ -12,6 +12,7 @@ from custody.keys.signers.base import ACCOUNTS, KeyRef
 
 _OWNER = re.compile(r"([a-z]+(?:\.[0-9]{1,2})?)/(0|[1-9][0-9]{0,9})", re.ASCII)
 _NAME = re.compile(r"[a-z]{1,32}", re.ASCII)
+_CODE = re.compile(r"[ -~]{0,3000}", re.ASCII)
 _OF_VERSION_2 = ("chain", "address", "owners")
 
 
@@ -29,7 +30,7 @@ def read_wallet(row: Row, *, is_version_2: bool) -> ContractWallet:
         members=texts(row, "members"),
         threshold=integer(row, "threshold", ROWS_MAX),
         wallet=text(row, "wallet"),
-        code=_text_or_nothing(row, "code"),
+        code=_code(row),
         handler=_text_or_nothing(row, "handler"),
     )
 
@@ -63,6 +64,14 @@ def _owners(row: Row) -> tuple[KeyRef, ...]:
         except Refused as refused:
             raise malformed(refused.detail) from refused
     return tuple(owners)
+
+
+def _code(row: Row) -> str:
+    """Return a contract's address, or the descriptor of a wallet that spends coins."""
+    value = row["code"]
+    if type(value) is not str or _CODE.fullmatch(value) is None:
+        raise malformed("code is an ASCII text")
+    return value
 
 
 def _text_or_nothing(row: Row, name: str) -> str:

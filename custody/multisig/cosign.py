@@ -14,10 +14,13 @@ from core.errors import Reason, Refused
 from core.ids import WithdrawalId
 from custody import audit_log
 from custody.multisig import rows
+from custody.multisig.coin_desk import CoinDesk
 from custody.multisig.propose import Desk
 from custody.multisig.rows import Cosignature, Proposal, ProposalState
 from custody.withdrawals import states
 from custody.withdrawals.states import WithdrawalState
+
+AnyDesk = Desk | CoinDesk
 
 
 def request_of(desk: Desk, row: Proposal, owner: str) -> SigningRequest:
@@ -26,7 +29,7 @@ def request_of(desk: Desk, row: Proposal, owner: str) -> SigningRequest:
     return request
 
 
-def add(desk: Desk, proposal_id: str, signature: bytes, *, owner: str, person: str) -> Proposal:
+def add(desk: AnyDesk, proposal_id: str, signature: bytes, *, owner: str, person: str) -> Proposal:
     """Take one owner's signature; the same again is quiet.
 
     `person` is who hands it in, and `owner` his key by the roster. Refused: not_found, not_an_owner
@@ -37,7 +40,7 @@ def add(desk: Desk, proposal_id: str, signature: bytes, *, owner: str, person: s
         row = rows.get(conn, proposal_id)
     if (row.chain, row.address) != (desk.chain_id, desk.row.address):
         raise Refused(Reason.NOT_FOUND, f"{proposal_id} of {desk.row.wallet}")
-    signer = desk.wallets.owner_of(row.unsigned, signature)
+    signer = desk.owner_of(row, signature)
     if signer != owner:
         raise Refused(Reason.BAD_SIGNATURE, f"{signer} signed, not {owner}")
     if signer not in desk.state().owners:
@@ -64,13 +67,38 @@ def add(desk: Desk, proposal_id: str, signature: bytes, *, owner: str, person: s
     return desk.db.run(apply)
 
 
-def count(desk: Desk, row: Proposal) -> int:
+def hand_in(desk: CoinDesk, proposal_id: str, returned: bytes, *, person: str) -> list[str]:
+    """Take every owner's signature in a payload that came back; return whose are in it.
+
+    Owners who signed before stay with what they gave then. Refused: not_found, and as
+    CoinWallet.take and add.
+    """
+    with desk.db.read() as conn:
+        row = rows.get(conn, proposal_id)
+        known = {one.owner for one in rows.signatures(conn, proposal_id)}
+    if (row.chain, row.address) != (desk.chain_id, desk.row.address):
+        raise Refused(Reason.NOT_FOUND, f"{proposal_id} of {desk.row.wallet}")
+    found = desk.wallet.take(row.unsigned, returned)
+    for owner, signature in found:
+        if owner not in known:
+            add(desk, proposal_id, signature, owner=owner, person=person)
+    return [owner for owner, _ in found]
+
+
+def payload_of(desk: CoinDesk, row: Proposal) -> bytes:
+    """Return what the next owner's device is shown, with the signatures that are there."""
+    with desk.db.read() as conn:
+        given = [one.signature for one in rows.signatures(conn, row.proposal_id)]
+    return desk.wallet.joined(row.unsigned, given)
+
+
+def count(desk: AnyDesk, row: Proposal) -> int:
     """Return how many owners have signed."""
     with desk.db.read() as conn:
         return len(rows.signatures(conn, row.proposal_id))
 
 
-def waiting_for(desk: Desk, owner: str) -> list[Proposal]:
+def waiting_for(desk: AnyDesk, owner: str) -> list[Proposal]:
     """Return what an owner may sign now and has not, oldest first."""
     found = []
     with desk.db.read() as conn:

@@ -64,6 +64,10 @@ class Desk:
         """Return what the wallet is, finally."""
         return self.wallets.state(self.row.address, self.final())
 
+    def owner_of(self, row: Proposal, signature: bytes) -> str:
+        """Return whose a signature of a proposal is. Refused: bad_signature."""
+        return self.wallets.owner_of(row.unsigned, signature)
+
 
 def step(desk: Desk, *, note: Note) -> int:
     """Propose what approved withdrawals ask for, and burn what ended; return how many were made."""
@@ -73,10 +77,10 @@ def step(desk: Desk, *, note: Note) -> int:
     now_ns = desk.clock.now_ns()
     waiting = execute.approved(desk.db, desk.chain_id, wallet=desk.row.wallet, now_ns=now_ns)
     made = 0
-    for row in islice(filter(partial(_has_none, desk), waiting), STEP_MAX):
-        made += _guarded(row.withdrawal_id, note, partial(withdrawal, desk, row))
-    for ended in _ended(desk):
-        made += _guarded(ended.proposal_id, note, partial(burn, desk, ended))
+    for row in islice(filter(partial(has_none, desk.db), waiting), STEP_MAX):
+        made += guarded(row.withdrawal_id, note, partial(withdrawal, desk, row))
+    for ended in ended_of(desk.db, desk.chain_id, desk.row.address):
+        made += guarded(ended.proposal_id, note, partial(burn, desk, ended))
     return made
 
 
@@ -94,15 +98,18 @@ def withdrawal(desk: Desk, row: Withdrawal) -> Proposal:
     check_state(desk.row, state, desk.owners, intent=intent, relayed=None)
     _check_payable(desk, intent)
 
-    def check(conn: sa.Connection) -> None:
-        now = states.get(conn, row.withdrawal_id)
-        if now.state is not WithdrawalState.APPROVED:
-            raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.withdrawal_id} is {now.state}")
-        workflow.refuse_if_stopped(conn, now)
-        workflow.refuse_if_outdated(conn, now, now_ns=desk.clock.now_ns())
-
     effect = Effect(intent.asset_key, intent.destination, intent.amount)
+    check = partial(check_approved, row=row, now_ns=desk.clock.now_ns())
     return _make(desk, intent, effect, state, check=check)
+
+
+def check_approved(conn: sa.Connection, *, row: Withdrawal, now_ns: int) -> None:
+    """Return when a withdrawal may still be proposed. Refused: illegal_transition, stopped."""
+    now = states.get(conn, row.withdrawal_id)
+    if now.state is not WithdrawalState.APPROVED:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{row.withdrawal_id} is {now.state}")
+    workflow.refuse_if_stopped(conn, now)
+    workflow.refuse_if_outdated(conn, now, now_ns=now_ns)
 
 
 def burn(desk: Desk, ended: Proposal) -> Proposal:
@@ -110,17 +117,19 @@ def burn(desk: Desk, ended: Proposal) -> Proposal:
     intent = burn_intent(ended)
     effect = Effect(NATIVE, desk.row.address, 0)
 
-    def check(conn: sa.Connection) -> None:
-        now = rows.get(conn, ended.proposal_id)
-        if now.state is ProposalState.OPEN:
-            rows.advance(conn, now, ProposalState.ENDED, reason=ended.reason)
-        elif now.state is not ProposalState.ENDED:
-            raise Refused(Reason.ILLEGAL_TRANSITION, f"{ended.proposal_id} is {now.state}")
-
     return _make(
-        desk, intent, effect, desk.state(), check=check, nonce=ended.nonce,
+        desk, intent, effect, desk.state(), check=partial(end, ended=ended), nonce=ended.nonce,
         cause_id=ended.intent.spend_id,
     )  # fmt: skip
+
+
+def end(conn: sa.Connection, *, ended: Proposal) -> None:
+    """Let nobody sign what is burnt any more. Refused: illegal_transition (it was sent)."""
+    now = rows.get(conn, ended.proposal_id)
+    if now.state is ProposalState.OPEN:
+        rows.advance(conn, now, ProposalState.ENDED, reason=ended.reason)
+    elif now.state is not ProposalState.ENDED:
+        raise Refused(Reason.ILLEGAL_TRANSITION, f"{ended.proposal_id} is {now.state}")
 
 
 def burn_intent(ended: Proposal) -> SpendIntent:
@@ -225,13 +234,13 @@ def _check_payable(desk: Desk, intent: SpendIntent) -> None:
         raise Unavailable(f"{desk.row.wallet}_short", retry_after_ms=30_000)
 
 
-def _ended(desk: Desk) -> list[Proposal]:
+def ended_of(db: Database, chain_id: ChainId, address: str) -> list[Proposal]:
     """Return what needs a burn and has none: what ended, and open ones whose withdrawal did."""
     found = []
-    with desk.db.read() as conn:
+    with db.read() as conn:
         for state in (ProposalState.OPEN, ProposalState.ENDED):
-            for row in rows.in_state(conn, desk.chain_id, state):
-                if row.address != desk.row.address:
+            for row in rows.in_state(conn, chain_id, state):
+                if row.address != address:
                     continue
                 if (
                     rows.find_by_cause(conn, row.intent.spend_id, SpendKind.CANCELLATION)
@@ -249,12 +258,14 @@ def _is_over(conn: sa.Connection, row: Proposal) -> bool:
     return states.get(conn, WithdrawalId(row.cause_id)).state in states.TERMINAL
 
 
-def _has_none(desk: Desk, row: Withdrawal) -> bool:
-    with desk.db.read() as conn:
+def has_none(db: Database, row: Withdrawal) -> bool:
+    """Return whether nothing was proposed for a withdrawal yet."""
+    with db.read() as conn:
         return rows.find_by_cause(conn, row.withdrawal_id, SpendKind.WITHDRAWAL) is None
 
 
-def _guarded(what: str, note: Note, work: Callable[[], object]) -> int:
+def guarded(what: str, note: Note, work: Callable[[], object]) -> int:
+    """Do something to one proposal; what stops it is noted and does not stop the others."""
     try:
         work()
     except (Refused, Unavailable) as error:

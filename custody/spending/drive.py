@@ -231,6 +231,8 @@ def _nudge(
         return False
     if any(chain.tx_status(attempt.tx_id).block is not None for attempt in attempts):
         return False
+    if means.is_of_owners(chain.traits, spend):
+        return _send_last(db, chain, spend, clock, note)
     spend = _given_up(db, spend, now_ns, wait)
     if _due_for_bump(last, now_ns, wait) or (spend.abandoned and not last.cancels):
         try:

@@ -50,6 +50,11 @@ def nonce_in(traits: ChainTraits, spend: Spend) -> int:
     return spend.nonce if counts_nonces(traits) else 0
 
 
+def is_of_owners(traits: ChainTraits, spend: Spend) -> bool:
+    """Return whether several owners signed the spend itself: nothing here can sign it anew."""
+    return traits.spends_coins and spend.wallet is not None
+
+
 def account_of(ticket: str) -> str:
     """Return what a ticket is the value of: only one spend at a time may wait for it."""
     return ticket.rpartition(":")[0] or ticket
