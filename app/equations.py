@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -26,6 +27,7 @@ from custody.keys.audit import audit as audit_signatures
 from custody.keys.log_file import whole_log
 from custody.keys.policy_export import learned_by
 from custody.keys.ruling import Law
+from custody.keys.signers.base import KeyRef
 from custody.ledger import balances
 from custody.ledger.audit import audit as audit_ledger
 from custody.multisig import holds
@@ -197,6 +199,11 @@ def _final_payments(platform: Platform, chain_id: ChainId, home: ChainHome) -> M
     return found
 
 
+def _public_key_of(platform: Platform, chain: ChainId, key: KeyRef) -> bytes:
+    with platform.db.read() as conn:
+        return platform.keys_in(platform.home(chain), conn)(key.account, key.index)
+
+
 def _i7(platform: Platform) -> Equation:
     findings: list[str] = []
     with platform.db.read() as conn:
@@ -205,7 +212,7 @@ def _i7(platform: Platform) -> Equation:
     auditor = Auditor(
         rosters=platform.rosters,
         chains={chain_id: home.chain for chain_id, home in platform.chains.items()},
-        public_key_of=lambda chain, key: platform.home(chain).public_key_of(key.account, key.index),
+        public_key_of=partial(_public_key_of, platform),
         law=Law(learned_by(platform.signer, platform.rosters.by_hash), scales),
     )
     log = list(whole_log(platform.signer))

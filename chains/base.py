@@ -16,7 +16,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chains.incoming import SET_ASIDE, BalanceChange, Block, Payment, Simulation, Standing
+from chains.incoming import (
+    SET_ASIDE,
+    UNEXPLAINED,
+    BalanceChange,
+    Block,
+    Payment,
+    Simulation,
+    Standing,
+)
 from chains.multisig import CoinWallet, Wallets
 from chains.outgoing import (
     BATCH_ITEMS_MAX,
@@ -337,6 +345,7 @@ __all__ = [
     "SpendKind",
     "Standing",
     "TxStatus",
+    "UNEXPLAINED",
     "UnsignedTx",
     "check_batch",
 ]

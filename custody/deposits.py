@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import NATIVE, SET_ASIDE, BlockRef, Payment
+from chains.base import NATIVE, SET_ASIDE, UNEXPLAINED, BlockRef, Payment
 from core.errors import Corrupt
 from core.ids import ChainId, DepositId, derived_id
 from core.money import ENGINE_AMOUNT_LIMIT
@@ -101,8 +101,8 @@ def observe(
     """
     changed = 0
     for payment in payments:
-        if payment.tx_id in own_tx_ids:
-            continue
+        if payment.tx_id in own_tx_ids and payment.anomaly != UNEXPLAINED:
+            continue  # nobody paid the rest to us: rent of an account that was closed with it
         owner = addresses.find(conn, chain, payment.to_address)
         if owner is None:
             raise Corrupt(f"{chain} {payment.to_address} was watched but is not ours")

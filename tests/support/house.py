@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.bootstrap import ChainHome, Platform, account_keys, issue_address, prepare
 from app.steps import Step, engine_steps, worker_steps
-from chains.base import AssetSpec, Chain, SpendKind
+from chains.base import AssetSpec, Chain, ChainTraits, SpendKind
 from core.clock import SECOND_NS, ManualClock
 from core.entropy import SeededEntropy
 from core.errors import Unavailable
@@ -35,6 +35,7 @@ from custody.keys.roster import Officer, Roster, SpendLimit, Verdict, sign_appro
 from custody.keys.roster_files import RosterChain
 from custody.keys.roster_text import sealed
 from custody.keys.secret import Secret
+from custody.keys.signers.base import SECP256K1
 from custody.keys.signers.local import LocalSigner
 from custody.keys.store import Shelf
 from custody.ledger import balances
@@ -173,7 +174,9 @@ class House:
 
     def own_address(self, account: str) -> str:
         """Return an own wallet's address."""
-        return self.home.chain.address_of(self.home.public_key_of(account, 0))
+        with self.platform.db.read() as conn:
+            public_key = self.platform.keys_in(self.home, conn)(account, 0)
+        return self.home.chain.address_of(public_key)
 
     def asset_no(self, key: str) -> AssetNo:
         """Return the number of a listed asset of the chain."""
@@ -303,6 +306,11 @@ def teach(
         book.learn(Publication(row.body, (), signed), roster=roster, now_ns=row.in_force_from_ns)
 
 
+def house_signer(traits: ChainTraits) -> LocalSigner:
+    """Return the keys of a house on a chain, the same in every run."""
+    return LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), traits)
+
+
 def start_engine(platform: Platform, storage: Storage) -> Sequencer:
     """Recover the engine as a new leader would, and tell it what is listed."""
     with platform.db.read() as conn:
@@ -336,6 +344,7 @@ def open_house(
     terms: WithdrawalTerms | None = None,
     sweeps: SweepRules | None = None,
     policy: bytes | None = None,
+    start_height: int = 0,
 ) -> Iterator[House]:
     """Open a house on a database (empty or used before), a chain and a journal.
 
@@ -345,20 +354,21 @@ def open_house(
     storage = storage or SimulatedStorage(SeededEntropy(1, "disk"))
     db = Database.open(url)
     db.create_all()
-    signer = LocalSigner(Secret(SeededEntropy(1, "seed").token_bytes(32)), chain.traits)
+    signer = house_signer(chain.traits)
     name, roster = chain.traits.chain, house_roster(chain, assets)
     notary = Notary(ATTESTATION_KEY, OwnersInMemory())
     book, scales = PoliciesInMemory(), {(name, spec.key): spec.scale for spec in assets}
     desk = key_desk(
         Shelf(storage), clock, roster, {name: (chain, signer)}, notary, book=book, scales=scales
     )
+    is_derived = chain.traits.curve == SECP256K1  # else the signer makes keys one by one
     home = ChainHome(
         chain=chain,
-        keys=account_keys(signer.account_xpub),
+        keys=account_keys(signer.account_xpub) if is_derived else {},
         terms=terms or WithdrawalTerms(network_fee_max=10**7),
         sweeps=sweeps or SweepRules(),
         patience=Patience(resend_after_ns=2 * SECOND_NS, bump_after_ns=10 * SECOND_NS),
-        start_height=0,
+        start_height=start_height,
     )
     postbox = Postbox()
     platform = Platform(
