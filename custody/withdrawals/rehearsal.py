@@ -1,18 +1,16 @@
 """What would happen if a withdrawal were paid now: shown to officers, believed by nobody.
 
 The transaction is built as it will be, read back by other code, and run by the nodes on their
-newest state (where coins are spent there is nothing to run, see ran_as_written). What differs from
-the approved intent is named; an answer that could not be had is named too, and never looks like a
-good one. The guard judges the real transaction again by itself.
+newest state. What differs from the approved intent is named; an answer that could not be had is
+named too, and never looks like a good one. The guard judges the real transaction again by itself.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from dataclasses import dataclass, replace
 
-from chains.base import NATIVE, BalanceChange, Chain, Decoded, Effect, Simulation, SpendIntent
+from chains.base import BalanceChange, Chain, Decoded, Effect, Simulation, SpendIntent
 from core.clock import SECOND_NS
 from core.errors import Refused, Unavailable
 from custody import catalogue
@@ -99,7 +97,7 @@ def _rehearsed(db: Database, chain: Chain, intent: SpendIntent, now_ns: int) -> 
             ticket=taken.ticket,
         )
         decoded = chain.decode(unsigned.payload, sender=source)
-        ran = ran_as_written(chain, decoded) if decoded.inputs else chain.simulate(unsigned)
+        ran = chain.simulate(unsigned)
         block = chain.block_at(ran.at.height)
     except Refused as refused:
         return Rehearsal(Finding.WOULD_FAIL, str(refused))
@@ -118,30 +116,6 @@ def _rehearsed(db: Database, chain: Chain, intent: SpendIntent, now_ns: int) -> 
         digest=unsigned.digest,
         fee_max=unsigned.fee_max,
     )
-
-
-def ran_as_written(chain: Chain, decoded: Decoded) -> Simulation:
-    """Return what a transaction of coins would do: all that is written in it, or nothing at all.
-
-    So no node needs to run it, but one must say that its coins are still there. The balances are
-    those of the coins that it uses up and makes, the fee left with whom the first one belongs to.
-    Unavailable: the nodes do not say.
-    """
-    head = chain.head()
-    gone = chain.spent_coins([coin.outpoint for coin in decoded.inputs], head)
-    if gone:
-        return Simulation(head, succeeded=False, detail=f"a coin is not there: {min(gone)}")
-    before: Counter[str] = Counter()
-    after: Counter[str] = Counter({decoded.inputs[0].owner: decoded.fee_max})
-    for coin in decoded.inputs:
-        before[coin.owner] += coin.amount
-    for effect in decoded.effects:
-        after[effect.destination] += effect.amount
-    changes = tuple(
-        BalanceChange(address, NATIVE, before[address], after[address])
-        for address in sorted(before | after)
-    )
-    return Simulation(head, succeeded=True, changes=changes)
 
 
 def differences_of(intent: SpendIntent, decoded: Decoded, ran: Simulation) -> tuple[str, ...]:

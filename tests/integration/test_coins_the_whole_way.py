@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from app import equations
-from chains.base import NATIVE, AssetSpec, Coin
+from chains.base import NATIVE, AssetSpec, Coin, SpendKind
 from chains.registry import ChainConfig, open_chain
 from core.clock import SECOND_NS
 from core.ids import ChainId
 from custody.ledger.audit import audit
 from custody.spending import batch_items, claims, means, rows
 from custody.spending.rows import Attempt, Spend, SpendState
+from custody.withdrawals import rehearsal
+from custody.withdrawals.rehearsal import Finding
 from custody.withdrawals.states import Withdrawal, WithdrawalState
 from custody.withdrawals.workflow import WithdrawalTerms
 from indexers.reconcile import reconcile
@@ -24,7 +26,6 @@ from tests.support.house import HOT, House, open_house
 
 CHAIN = ChainId("coins")
 COIN = 100_000_000
-NEVER = 1 << 60
 OUTSIDE = (
     "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
     "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry",
@@ -48,11 +49,17 @@ def miner(node: CoreNode) -> Miner:
 
 
 @pytest.fixture
-def house(database_url: str, node: CoreNode) -> Iterator[House]:
+def sweep_minimum() -> int:
+    """Return the least that is swept: more than there is, but where a test is about sweeps."""
+    return 1_000 * COIN
+
+
+@pytest.fixture
+def house(database_url: str, node: CoreNode, sweep_minimum: int) -> Iterator[House]:
     """Open the platform over the node, blocks final at their second confirmation."""
     spec = AssetSpec(
         chain=CHAIN, key=NATIVE, symbol="BTC", scale=8, deposit_minimum=1_000,
-        withdrawal_minimum=1_000, withdrawal_fee=500, sweep_minimum=NEVER,
+        withdrawal_minimum=1_000, withdrawal_fee=500, sweep_minimum=sweep_minimum,
     )  # fmt: skip
     config = ChainConfig(
         kind="bitcoin", chain=CHAIN, node_urls=(node.url,), quorum=1, chain_number=0,
@@ -148,6 +155,32 @@ def test_a_deposit_is_credited_and_a_withdrawal_paid(
     told = node.call("getrawtransaction", attempt.tx_id, 2)
     assert spend.fee_paid == round(told["fee"] * COIN)
     assert house.problems == []
+    everything_holds(house)
+
+
+@pytest.mark.parametrize("sweep_minimum", [100_000])
+def test_deposits_are_swept_and_officers_see_what_a_payment_does(
+    house: House, node: CoreNode, miner: Miner
+) -> None:
+    miner.pay(house.own_address(HOT), 2 * COIN)
+    for number in range(3):
+        miner.pay(house.address(house.customer(f"customer {number}")), COIN + number)
+    miner.pay(house.address(house.customer("alice")), COIN)
+    house.run(1)
+    settle(house, node)
+    row = approved(house, COIN // 3, OUTSIDE[2])
+    shown = rehearsal.rehearse(
+        house.platform.db, house.home.chain, row, roster=house.platform.roster,
+        now_ns=house.clock.now_ns(),
+    )  # fmt: skip
+    assert shown.finding is Finding.AS_APPROVED, shown
+    settle(house, node, 5)
+    with house.platform.db.read() as conn:
+        spends = rows.all_of(conn, CHAIN)
+    swept = [one for one in spends if one.kind is SpendKind.SWEEP]
+    assert [one.state for one in swept] == [SpendState.CONFIRMED]
+    assert paid_to(house, house.own_address(HOT)) > 5 * COIN
+    assert house.withdrawal(row.withdrawal_id).state is WithdrawalState.CONFIRMED
     everything_holds(house)
 
 
