@@ -17,7 +17,6 @@ from chains.fake.tx import (
 )
 from core.errors import Reason, Refused
 
-_NETWORK_SIZE_MAX = 255
 _ROW = 20 + 32
 _TAIL = struct.Struct(">4Q3Q")  # amount in four words, then max_rate, tip_rate, units
 
