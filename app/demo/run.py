@@ -36,7 +36,7 @@ def run(folder: Path, tell: Tell) -> DemoReport:
     for old in ("reserves", "leaves"):
         shutil.rmtree(folder / old, ignore_errors=True)
         (folder / old).mkdir(parents=True)
-    with open_stage(folder / "platform", tell, with_others=False) as stage:
+    with open_stage(folder / "platform", tell, with_others=True) as stage:
         stage.report.chains = len(stage.setup.chains)
         scenes.fund_own_wallets(stage)
         addresses = scenes.issue_addresses(stage, CUSTOMERS)

@@ -11,13 +11,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from solders.keypair import Keypair
+
 from infra.devnet.coin_money import Miner
 from infra.devnet.coin_nodes import CoreNode, start_core
 from infra.devnet.deploy import Contract, Deployer
-from infra.devnet.nodes import AnvilNode
+from infra.devnet.nodes import AnvilNode, RpcRefused, call
 from infra.devnet.solidity import artifacts
+from infra.devnet.surfpool import start_surfpool
+from infra.devnet.surfpool_front import Front
+from infra.devnet.surfpool_tokens import Token, create_token, create_token_2022
 
 NATIVE = "native"
+TICKETS_EACH = 3
+"""Accounts for tickets that each own wallet gets: so many of its payments are under way."""
 OUTSIDER = 7
 """Which of the node's own accounts stands for somebody outside."""
 
@@ -180,12 +187,16 @@ class CoreNetwork:
         """Leave the newest blocks and make one more than they were; what they held waits again."""
         height = self.node.height()
         self.node.call("invalidateblock", self.node.call("getblockhash", height - depth + 1))
-        self.node.mine(depth + 1)
+        # To somebody else: the same block as before would be the one that was just left.
+        self.node.mine(depth + 1, to=self.outsider())
         return True
 
     def place_of(self, tx_id: str) -> str:
         """Return height and hash of the block with a transaction."""
-        found = self.node.call("getrawtransaction", tx_id, True)  # noqa: FBT003
+        try:
+            found = self.node.call("getrawtransaction", tx_id, True)  # noqa: FBT003
+        except RpcRefused:  # replaced by another one
+            return ""
         if not found.get("blockhash"):
             return ""
         return (
@@ -193,8 +204,80 @@ class CoreNetwork:
         )
 
 
+@dataclass(slots=True)
+class SlotNetwork:
+    """A network of accounts and slots, whose transactions use up tickets."""
+
+    front: Front
+    chain: str = "devsol"
+    _tokens: dict[str, Token] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Return where the node answers as the real network would."""
+        return self.front.url
+
+    def facts(self) -> dict[str, object]:
+        """Return the first block's hash and where to begin."""
+        return {
+            "node_urls": [self.front.url],
+            "chain_number": 0,
+            "genesis_hash": str(self.front.node.call("getGenesisHash")),
+            "start_height": self.front.pass_slots(),
+        }
+
+    def list_token(self, kind: str, name: str, symbol: str, scale: int) -> str:  # noqa: ARG002
+        """Make a mint, of the newer token program when the kind says so, and return it."""
+        make = create_token_2022 if kind == "token-2022" else create_token
+        token = make(self.front.node, decimals=scale)
+        self._tokens[token.key] = token
+        self.mine()
+        return token.key
+
+    def furnish(self, wallets: Mapping[str, str]) -> dict[str, object]:
+        """Open the token accounts of own wallets, and two accounts for each one's tickets."""
+        for token in self._tokens.values():
+            token.open(*wallets.values())
+        made = [
+            self.front.node.create_nonce(address)
+            for address in wallets.values()
+            for _ in range(TICKETS_EACH)
+        ]
+        self.mine()
+        return {"tickets": made}
+
+    def pay(self, to: str, amount: int, key: str = NATIVE) -> str:
+        """Pay from the network's faucet; tokens are minted to it first."""
+        if key == NATIVE:
+            return self.front.node.pay(to, amount)
+        return self._tokens[key].pay(to, amount)
+
+    def outsider(self) -> str:
+        """Return a fresh address that is nobody's here."""
+        return str(Keypair().pubkey())
+
+    def mine(self, blocks: int = 1) -> None:
+        """Let slots pass."""
+        self.front.pass_slots(blocks)
+
+    def reorganise(self, depth: int) -> bool:  # noqa: ARG002
+        """Do nothing: only what is final is looked at."""
+        return False
+
+    def place_of(self, tx_id: str) -> str:
+        """Return the slot of a transaction, and its block's hash."""
+        options = {"encoding": "json", "maxSupportedTransactionVersion": 0}
+        found = call(self.front.url, "getTransaction", tx_id, options)
+        if found is None:
+            return ""
+        block = call(self.front.url, "getBlock", found["slot"], options)
+        return f"{found['slot']} {block['blockhash']}"
+
+
 @contextlib.contextmanager
 def other_networks() -> Iterator[list[DevNetwork]]:
     """Run one network of every kind but the first, as long as the block lasts."""
     with contextlib.ExitStack() as stack:
-        yield [CoreNetwork(stack.enter_context(start_core()))]
+        core = stack.enter_context(start_core())
+        slots = stack.enter_context(start_surfpool(manual=True))
+        yield [CoreNetwork(core), SlotNetwork(stack.enter_context(Front(slots)))]
