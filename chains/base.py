@@ -89,6 +89,9 @@ class ChainTraits:
     that sign as the tweaked keys of BIP-86."""
     reorg_limit: int
     """Blocks below the head that the follower keeps for finding a common ancestor."""
+    control: str = ""
+    """Scheme by which control of an address is proved, one of custody.reserves.verify; empty: none
+    that a stranger knows."""
     purpose: int = 44
     """First step of derivation paths: 44, or 84 or 86 where witness programs are paid to."""
     spends_coins: bool = False

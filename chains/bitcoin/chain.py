@@ -23,6 +23,7 @@ from chains.bitcoin import build as building
 from chains.bitcoin import decode as decoding
 from chains.bitcoin import fees, relay
 from chains.bitcoin.address import address_of_script, script_of
+from chains.bitcoin.bip322 import digest_of, proof_of
 from chains.bitcoin.broadcast import plan_combined
 from chains.bitcoin.kinds import TAPROOT_KEY, kind_of
 from chains.bitcoin.node import BitcoinNode
@@ -32,7 +33,8 @@ from chains.bitcoin.previous import PreviousTransactions
 from chains.bitcoin.psbt_fields import read_parts
 from chains.bitcoin.reader import BitcoinReader
 from chains.bitcoin.select import INPUTS_MAX, Candidate, Need, select, worth_spending
-from chains.bitcoin.signature import message_digest, message_proof, recover
+from chains.bitcoin.sighash import ALL
+from chains.bitcoin.signature import recover, strict_encoding
 from chains.bitcoin.simulation import changes_of, moves_of
 from chains.bitcoin.sizes import frame_weight, input_weight, output_weight
 from chains.bitcoin.tx import TxOut, parse_tx
@@ -270,21 +272,18 @@ class BitcoinChain(BitcoinReader):
 
     # ---- control ------------------------------------------------------------------------------
 
-    def control_digest(self, challenge: bytes, *, address: str) -> bytes:  # noqa: ARG002
-        """Return the digest of a signed message, in the format that BIP-137 proves by recovery.
-
-        BIP-322 signs the address too, which this question does not name.
-        """
-        return message_digest(challenge)
+    def control_digest(self, challenge: bytes, *, address: str) -> bytes:
+        """Return the digest of a signed message. Source: BIP-322. Refused: as script_of."""
+        return digest_of(challenge, script_of(address, self._params.place))
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
-        """Return header, r and s, as BIP-137 verifiers take them.
+        """Return the witness that proves control. Source: BIP-322.
 
-        Refused: bad_signature, unknown_call (taproot keys, whose signatures name no key).
+        Refused: bad_signature, unknown_call (taproot keys: their proofs are not made yet).
         """
         if kind_of(self._params) is TAPROOT_KEY:
-            raise Refused(Reason.UNKNOWN_CALL, "BIP-137 has no proof of a taproot key")
-        public_key = recover(message_digest(challenge), signature)
+            raise Refused(Reason.UNKNOWN_CALL, "a taproot key's control is not proved here")
+        public_key = recover(self.control_digest(challenge, address=address), signature)
         if self.address_of(public_key) != address:
             raise Refused(Reason.BAD_SIGNATURE, "the signature is another address's")
-        return message_proof(signature)
+        return proof_of(strict_encoding(signature) + bytes((ALL,)), public_key)

@@ -111,3 +111,8 @@ KINDS = {kind.purpose: kind for kind in (KEY_HASH, TAPROOT_KEY)}
 def kind_of(params: BitcoinParams) -> OwnKind:
     """Return the kind of coins that a chain's own addresses have."""
     return KINDS[params.purpose]
+
+
+def control_of(params: BitcoinParams) -> str:
+    """Return the scheme that proves control of a chain's own addresses; empty: none yet."""
+    return f"bip322{params.place.human_part}" if kind_of(params) is KEY_HASH else ""

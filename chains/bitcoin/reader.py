@@ -8,7 +8,7 @@ from chains.base import NATIVE, Block, BlockRef, ChainTraits, Payment, Standing,
 from chains.bitcoin.address import canonical, script_of
 from chains.bitcoin.followed import Followed
 from chains.bitcoin.holdings import balances_at
-from chains.bitcoin.kinds import kind_of
+from chains.bitcoin.kinds import control_of, kind_of
 from chains.bitcoin.node import BitcoinNode, Header
 from chains.bitcoin.params import BitcoinParams
 from chains.bitcoin.pool import Pool
@@ -35,6 +35,7 @@ class BitcoinReader:
             is_main_network=self._params.is_main_network,
             coin_type=self._params.place.coin_type,
             curve=kind_of(self._params).curve,
+            control=control_of(self._params),
             reorg_limit=self._params.reorg_limit,
             purpose=self._params.purpose,
             spends_coins=True,

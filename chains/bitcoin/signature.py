@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import coincurve
 
-from chains.bitcoin.hashes import sha256_twice
 from chains.bitcoin.tx import write_blob
 from core.errors import Reason, Refused
 
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 SIGNATURE_BYTES = 65
-
-_MESSAGE_MARK = b"Bitcoin Signed Message:\n"
-_MESSAGE_HEADER = 39
 
 
 def recover(digest: bytes, signature: bytes) -> bytes:
@@ -41,19 +37,6 @@ def strict_encoding(signature: bytes) -> bytes:
         b"\x02" + write_blob(_number(half)) for half in (signature[:32], signature[32:64])
     )
     return b"\x30" + write_blob(parts)
-
-
-def message_digest(message: bytes) -> bytes:
-    """Return the digest of a signed message, which no transaction can share."""
-    return sha256_twice(write_blob(_MESSAGE_MARK) + write_blob(message))
-
-
-def message_proof(signature: bytes) -> bytes:
-    """Return a signed message's 65 bytes: header, r, s.
-
-    Source: BIP-137, header 39 to 42 (the key's hash stands in a version-0 witness program).
-    """
-    return bytes((_MESSAGE_HEADER + signature[64],)) + signature[:64]
 
 
 def _number(half: bytes) -> bytes:

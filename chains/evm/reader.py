@@ -63,6 +63,7 @@ class EvmReader(AccountChain):
             is_main_network=self._params.is_main_network,
             coin_type=COIN_TYPE,
             curve=CURVE,
+            control="eip191",
             reorg_limit=self._params.reorg_limit,
             # A call that first gives an account coin costs 25,000 gas that a transaction does not.
             batches_coin=False,

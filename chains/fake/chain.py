@@ -77,6 +77,7 @@ class FakeChain(AccountChain):
             is_main_network=False,
             coin_type=1,
             curve="secp256k1",
+            control="fake",
             reorg_limit=reorg_limit,
             spends_coins=world.laws.spends_coins,
             batch_max=batch_max,

@@ -278,11 +278,11 @@ class SolanaChain(SolanaReader):
         return control_message(challenge, address=address)
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
-        """Return the signature over the off-chain message. Refused: bad_signature."""
+        """Return key and signature over the off-chain message. Refused: bad_signature."""
         check_signature(
             raw_address(address), signature, control_message(challenge, address=address)
         )
-        return signature
+        return raw_address(address) + signature
 
     def _authorities(self, node: SolanaNode) -> frozenset[bytes]:
         accounts = [raw_address(text) for text in self._params.tickets]

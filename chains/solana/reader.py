@@ -64,6 +64,7 @@ class SolanaReader(AccountChain):
             is_main_network=self._params.is_main_network,
             coin_type=COIN_TYPE,
             curve=CURVE,
+            control="ed25519",
             reorg_limit=self._params.reorg_limit,
             uses_tickets=True,
         )

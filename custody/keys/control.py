@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chains.base import Chain
 from core.errors import Reason, Refused
-from custody.keys.signers.base import KeyRef, Signer, check_digest, check_made
+from custody.keys.signers.base import KeyRef, Signer, check_made, check_message
 
 DOMAIN = b"strongroom proof of control "
 CHALLENGE_BYTES_MAX = 4_096
@@ -30,7 +30,7 @@ def prove_control(
     if chain.address_of(public_key) != address:
         raise Refused(Reason.UNKNOWN_KEY, address)
     digest = chain.control_digest(challenge, address=address)
-    check_digest(digest)
+    check_message(signer.curve, digest)
     signature = signer.sign(key, digest)
     check_made(signer.curve, signature, digest, public_key)
     return chain.control_proof(challenge, signature, address=address)

@@ -216,9 +216,11 @@ def _check_fresh(drill: Drill, chain: Chain, target: Target, asked: Challenge) -
 
 def _checked_by(chain: Chain, target: Target, challenge: bytes, proof: bytes) -> str | None:
     """Return what found the proof to be the address's, None when nothing did."""
+    scheme = chain.traits.control
     try:
-        if verify.eip191_signer(challenge, proof) == target.address.address:
-            return "eip191, stand-alone verifier"
+        found = scheme in verify.SCHEMES and verify.SCHEMES[scheme](challenge, proof)
+        if found == target.address.address:
+            return f"{scheme}, stand-alone verifier"
     except verify.Refuted:
         pass
     if chain.address_of(target.public_key) != target.address.address:

@@ -33,7 +33,7 @@ class OwnAddress:
     chain: ChainId
     address: str
     scheme: str
-    """How control is proved: `eip191`, or a name given to seal as one of more_schemes."""
+    """How control is proved: one of verify.SCHEMES, or one of more_schemes given to seal."""
     encumbrance: str = ""
     """To whom and why the money is pledged; empty when it is free."""
 
@@ -121,7 +121,7 @@ def collect_proofs(
 
     Refused: bad_signature (it names the address), unknown_version (a scheme that nobody can check).
     """
-    schemes = {"eip191": verify.eip191_signer, **(more_schemes or {})}
+    schemes = {**verify.SCHEMES, **(more_schemes or {})}
     proofs = []
     for own, challenge in challenges(draft):
         if own.scheme not in schemes:

@@ -36,7 +36,8 @@ class Prover:
 
     chain: Chain
     signer: KeyService
-    scheme: str = "eip191"
+    scheme: str = ""
+    """How; empty: as the chain does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,10 @@ def _freeze(
             return snapshot.freeze(
                 conn,
                 height_steps=height_steps,
-                schemes={chain_id: prover.scheme for chain_id, prover in provers.items()},
+                schemes={
+                    chain_id: prover.scheme or prover.chain.traits.control
+                    for chain_id, prover in provers.items()
+                },
                 in_flight=partial(_in_flight, statuses=statuses),
             )
     raise Unavailable("the chains went on during every try", retry_after_ms=2_000)

@@ -207,6 +207,192 @@ def eip191_signer(challenge: bytes, proof: bytes) -> str:
     return recover(keccak256(EIP191_PREFIX + str(len(challenge)).encode() + challenge), proof)
 
 
+def _multiplied(factor: int, p: Point) -> Point:
+    found: Point = None
+    for bit in f"{factor:b}":
+        found = _add(_add(found, found), p if bit == "1" else None)
+    return found
+
+
+def _ripemd160(data: bytes) -> bytes:
+    """Return RIPEMD-160, which the standard library has not everywhere (ISO/IEC 10118-3)."""
+    left = [*range(16)]
+    rows, rho = [left], [7, 4, 13, 1, 10, 6, 15, 3, 12, 0, 9, 5, 2, 14, 11, 8]
+    right = [[(9 * i + 5) % 16 for i in left]]
+    for _ in range(4):
+        rows.append([rho[i] for i in rows[-1]])
+        right.append([rho[i] for i in right[-1]])
+    shifts = [
+        [11, 14, 15, 12, 5, 8, 7, 9, 11, 13, 14, 15, 6, 7, 9, 8],
+        [12, 13, 11, 15, 6, 9, 9, 7, 12, 15, 11, 13, 7, 8, 7, 7],
+        [13, 15, 14, 11, 7, 7, 6, 8, 13, 14, 13, 12, 5, 5, 6, 9],
+        [14, 11, 12, 14, 8, 6, 5, 5, 15, 12, 15, 14, 9, 9, 8, 6],
+        [15, 12, 13, 13, 9, 5, 8, 6, 14, 11, 12, 11, 8, 6, 5, 5],
+    ]
+    mixes: list[Callable[[int, int, int], int]] = [
+        lambda x, y, z: x ^ y ^ z,
+        lambda x, y, z: x & y | ~x & z,
+        lambda x, y, z: (x | ~y) ^ z,
+        lambda x, y, z: x & z | y & ~z,
+        lambda x, y, z: x ^ (y | ~z),
+    ]
+    constants = [0, 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xA953FD4E]
+    others = [0x50A28BE6, 0x5C4DD124, 0x6D703EF3, 0x7A6D76E9, 0]
+    state = [0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0]
+    padded = data + b"\x80" + bytes(-(len(data) + 9) % 64) + (8 * len(data)).to_bytes(8, "little")
+    for start in range(0, len(padded), 64):
+        words = [int.from_bytes(padded[start + 4 * i :][:4], "little") for i in range(16)]
+        lines = []
+        for order, keys, picks in ((rows, constants, mixes), (right, others, mixes[::-1])):
+            a, b, c, d, e = state
+            for turn in range(80):
+                r, word = turn // 16, order[turn // 16][turn % 16]
+                t = (a + picks[r](b, c, d) + words[word] + keys[r]) & 0xFFFFFFFF
+                by = shifts[r][word]
+                t = ((t << by | t >> (32 - by)) + e) & 0xFFFFFFFF
+                a, e, d, c, b = e, d, (c << 10 | c >> 22) & 0xFFFFFFFF, b, t
+            lines.append((a, b, c, d, e))
+        x, y = lines
+        state = [
+            (state[(i + 1) % 5] + x[(i + 2) % 5] + y[(i + 3) % 5]) & 0xFFFFFFFF for i in range(5)
+        ]
+    return b"".join(word.to_bytes(4, "little") for word in state)
+
+
+def _witness_address(human: str, program: bytes) -> str:
+    """Return the address of a version-0 witness program (BIP-173)."""
+    letters = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    number, bits = int.from_bytes(program, "big"), 8 * len(program)
+    groups = -(-bits // 5)
+    number <<= 5 * groups - bits
+    values = [0, *(number >> 5 * (groups - 1 - i) & 31 for i in range(groups))]
+    spread = [*(ord(c) >> 5 for c in human), 0, *(ord(c) & 31 for c in human)]
+    check = 1
+    for value in (*spread, *values, 0, 0, 0, 0, 0, 0):
+        top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
+        for i, part in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            check ^= part if top >> i & 1 else 0
+    sums = [(check ^ 1) >> 5 * (5 - i) & 31 for i in range(6)]
+    return human + "1" + "".join(letters[value] for value in (*values, *sums))
+
+
+def bip322_signer(human: str, challenge: bytes, proof: bytes) -> str:
+    """Return whose key's hash signed a challenge (BIP-322, simple), of a network's addresses."""
+    require(len(proof) > 2 and proof[0] == 2, "a witness has a signature and a key")
+    size = proof[1]
+    encoded, key = proof[2 : 2 + size], proof[2 + size :]
+    require(len(key) == 34 and key[0] == 33 and key[1] in (2, 3), "a key has 33 bytes")
+    program = _ripemd160(hashlib.sha256(key[1:]).digest())
+    r, s = _numbers(encoded)
+    x = int.from_bytes(key[2:], "big")
+    y = pow(x**3 + 7, (P + 1) // 4, P)
+    require(x < P and (y * y - x**3 - 7) % P == 0, "the key is not on the curve")
+    at = (x, y if y % 2 == key[1] - 2 else P - y)
+    inverse = pow(s, -1, N)
+    digest = int.from_bytes(_bip322_digest(challenge, program), "big")
+    found = _add(_multiplied(digest * inverse % N, G), _multiplied(r * inverse % N, at))
+    require(found is not None and found[0] % N == r, "the signature is not the key's")
+    return _witness_address(human, program)
+
+
+def _numbers(encoded: bytes) -> tuple[int, int]:
+    """Return r and s of a strict encoding (BIP-66) whose scope is ALL, s low."""
+    require(8 < len(encoded) < 73 and encoded[-1] == 1 and encoded[0] == 0x30, "no signature")
+    size = encoded[3]
+    require(encoded[1] == len(encoded) - 3 and size + 6 < len(encoded), "no signature")
+    r, s = encoded[4 : 4 + size], encoded[6 + size : -1]
+    require(encoded[2] == encoded[4 + size] == 2 and encoded[5 + size] == len(s), "no signature")
+    for part in (r, s):
+        require(bool(part) and part[0] < 128, "a number is negative")
+        require(part[0] > 0 or (len(part) > 1 and part[1] > 127), "a number has spare zeros")
+    found = int.from_bytes(r, "big"), int.from_bytes(s, "big")
+    require(0 < found[0] < N and 0 < found[1] <= N // 2, "r or s out of range, or the high twin")
+    return found
+
+
+def _bip322_digest(challenge: bytes, program: bytes) -> bytes:
+    """Return the BIP-143 digest of the transaction that commits to a challenge."""
+
+    def twice(data: bytes) -> bytes:
+        return hashlib.sha256(hashlib.sha256(data).digest()).digest()
+
+    tag = hashlib.sha256(b"BIP0322-signed-message").digest()
+    words = hashlib.sha256(tag + tag + challenge).digest()
+    zero, script = bytes(4), b"\x00\x14" + program
+    spent = zero + b"\x01" + bytes(32) + b"\xff" * 4 + b"\x22\x00\x20" + words + zero
+    coin = twice(spent + b"\x01" + bytes(8) + b"\x16" + script + zero) + zero
+    code = b"\x19\x76\xa9\x14" + program + b"\x88\xac"
+    made = twice(bytes(8) + b"\x01\x6a")
+    whole = zero + twice(coin) + twice(zero) + coin + code + bytes(8) + zero + made + zero
+    return twice(whole + b"\x01\x00\x00\x00")
+
+
+Q, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, Q) % Q
+Twisted = tuple[int, int]
+
+
+def _unpacked(data: bytes) -> Twisted:
+    """Return a point of edwards25519 (RFC 8032, 5.1.3)."""
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number % 2**255
+    require(y < Q, "a point is out of range")
+    square = (y * y - 1) * pow(D * y * y + 1, -1, Q) % Q
+    x = pow(square, (Q + 3) // 8, Q)
+    if (x * x - square) % Q:
+        x = x * pow(2, (Q - 1) // 4, Q) % Q
+    require((x * x - square) % Q == 0 and (x or not sign), "not on the curve")
+    return (Q - x if x % 2 != sign else x), y
+
+
+def _joined(p: Twisted, q: Twisted) -> Twisted:
+    product = D * p[0] * q[0] * p[1] * q[1] % Q
+    x = (p[0] * q[1] + q[0] * p[1]) * pow(1 + product, -1, Q) % Q
+    return x, (p[1] * q[1] + p[0] * q[0]) * pow(1 - product, -1, Q) % Q
+
+
+def _times(factor: int, p: Twisted) -> Twisted:
+    found = (0, 1)
+    for bit in f"{factor:b}":
+        found = _joined(found, found)
+        found = _joined(found, p) if bit == "1" else found
+    return found
+
+
+# What an off-chain message begins with, up to the address that signs it: 0xff and the words,
+# version, our application's domain, the format of the text, one signer.
+OFFCHAIN = bytes.fromhex("ff736f6c616e61206f6666636861696e00")
+OFFCHAIN += hashlib.sha256(b"strongroom/control/v1").digest() + b"\x00\x01"
+
+
+def ed25519_signer(challenge: bytes, proof: bytes) -> str:
+    """Return whose key (its base58 text) signed a challenge: key ‖ R ‖ S (RFC 8032, 5.1.7)."""
+    require(len(proof) == 96, "a key and a signature have 96 bytes")
+    key, r, s = proof[:32], proof[32:64], int.from_bytes(proof[64:], "little")
+    require(s < L, "S is out of range")
+    text = challenge.hex().encode()
+    message = OFFCHAIN + key + len(text).to_bytes(2, "little") + text
+    k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+    base = _unpacked((4 * pow(5, -1, Q) % Q).to_bytes(32, "little"))
+    whose = _times(k, _unpacked(key))
+    require(_times(s, base) == _joined(_unpacked(r), whose), "the signature is not the key's")
+    letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    number, found = int.from_bytes(key, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        found = letters[digit] + found
+    return "1" * (len(key) - len(key.lstrip(b"\0"))) + found
+
+
+SCHEMES: dict[str, Scheme] = {
+    "eip191": eip191_signer,
+    "bip322bc": lambda challenge, proof: bip322_signer("bc", challenge, proof),
+    "bip322tb": lambda challenge, proof: bip322_signer("tb", challenge, proof),
+    "bip322bcrt": lambda challenge, proof: bip322_signer("bcrt", challenge, proof),
+    "ed25519": ed25519_signer,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A report that holds."""
@@ -236,7 +422,7 @@ def challenge_of(body: Mapping[str, Any], commitment: bytes, line: Mapping[str, 
 
 def check_report(data: bytes, more_schemes: Mapping[str, Scheme] | None = None) -> Report:
     """Return a report of which everything holds. A scheme names who proved a challenge."""
-    schemes, whole = {"eip191": eip191_signer, **(more_schemes or {})}, parse(data, REPORT)
+    schemes, whole = {**SCHEMES, **(more_schemes or {})}, parse(data, REPORT)
     sealed, body, control = whole.pop("hash"), whole["body"], whole["control"]
     require(_sha256(canonical(whole)).hex() == sealed, "the report's hash is another")
     require((body["number"] == "1") == (body["previous"] == "0" * 64), "only report 1 is the first")

@@ -10,6 +10,8 @@ from functools import cached_property
 
 LINE_LENGTH_MAX = 100
 FILE_LINES_MAX = 400
+STANDS_ALONE = {"custody/reserves/verify.py": 650}
+"""A file that strangers run without the others, and its own bound."""
 FUNCTION_LINES_MAX = 70
 
 PRODUCT_ROOMS = ("core", "engine", "chains", "custody", "indexers", "sweeper", "app")
@@ -106,8 +108,9 @@ def long_lines(page: Page) -> Iterator[int]:
 
 def long_file(page: Page) -> Iterator[int]:
     """A file has at most 400 lines."""
-    if page.text.count("\n") > FILE_LINES_MAX:
-        yield FILE_LINES_MAX + 1
+    most = STANDS_ALONE.get(page.path, FILE_LINES_MAX)
+    if page.text.count("\n") > most:
+        yield most + 1
 
 
 def long_functions(page: Page) -> Iterator[int]:

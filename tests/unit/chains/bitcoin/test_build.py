@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import coincurve
 import pytest
-from btclib.ecc import bms
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from chains.bitcoin.params import COIN
 from chains.bitcoin.signature import CURVE_ORDER, strict_encoding
 from core.errors import Reason, Refused
 from custody.keys.signers import KeyRef
+from custody.reserves import verify
 from tests.support.bitcoin import (
     CHANGE,
     HOT,
@@ -210,12 +210,14 @@ def test_signatures_have_the_encoding_of_bip_66(r: int, s: int) -> None:
     assert coincurve.ecdsa.cdata_to_der(numbers) == encoded
 
 
-def test_another_library_verifies_a_proof_of_control() -> None:
+def test_a_proof_of_control_is_its_addresss_and_no_others() -> None:
     challenge = b"strongroom proof of control " + bytes(range(32)).hex().encode()
     signature = SIGNER.sign(HOT, OFFLINE.control_digest(challenge, address=address_of(HOT)))
     proof = OFFLINE.control_proof(challenge, signature, address=address_of(HOT))
-    assert bms.verify(challenge, address_of(HOT), bms.Sig.parse(proof))
-    assert not bms.verify(challenge + b"!", address_of(HOT), bms.Sig.parse(proof))
+    signer = verify.SCHEMES[OFFLINE.traits.control]
+    assert signer(challenge, proof) == address_of(HOT)
+    with pytest.raises(verify.Refuted):
+        signer(challenge + b"!", proof)
     with pytest.raises(Refused) as refused:
         OFFLINE.control_proof(challenge, signature, address=address_of(CHANGE))
     assert refused.value.reason is Reason.BAD_SIGNATURE
@@ -225,6 +227,6 @@ def test_a_message_never_has_the_digest_of_an_input() -> None:
     unsigned = Wallet().draft().unsigned()
     decoded = OFFLINE.decode(unsigned.payload, sender=unsigned.sender)
     parts = [unsigned.payload, unsigned.digest, *(one.digest for one in decoded.inputs)]
-    found = {OFFLINE.control_digest(part, address="") for part in parts}
+    found = {OFFLINE.control_digest(part, address=address_of(HOT)) for part in parts}
     assert not found & {unsigned.digest, *(one.digest for one in decoded.inputs)}
     assert all(a != b for a, b in itertools.combinations(sorted(found), 2))
