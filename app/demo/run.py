@@ -48,6 +48,7 @@ def run(folder: Path, tell: Tell) -> DemoReport:
         scenes.withdraw(stage)
         scenes_beside.withdraw(stage)
         scenes.settle(stage)
+        scenes_beside.sweeps(stage)
         stage.stop_processes()
         _finish(stage, folder)
         stage.report.seconds_ms = stage.elapsed_ms()

@@ -34,6 +34,8 @@ class DevNetwork(Protocol):
 
     chain: str
     """Name under which the chain is configured."""
+    is_slow: bool
+    """Blocks come so rarely that payments wait for them, and pay more to be taken earlier."""
 
     @property
     def url(self) -> str:
@@ -82,6 +84,7 @@ class AnvilNetwork:
 
     node: AnvilNode
     chain: str = "devnet"
+    is_slow: bool = False
     deployer: Deployer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,6 +146,7 @@ class CoreNetwork:
 
     node: CoreNode
     chain: str = "devcoin"
+    is_slow: bool = True
     miner: Miner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -210,6 +214,7 @@ class SlotNetwork:
 
     front: Front
     chain: str = "devsol"
+    is_slow: bool = False
     _tokens: dict[str, Token] = field(default_factory=dict)
 
     @property
