@@ -92,7 +92,7 @@ class Unsigned(_Part, frozen=True):
     sender: Text
     nonce: Natural
     payload: Blob
-    digest: Short
+    digest: Blob
     fee_max: Amount
 
 

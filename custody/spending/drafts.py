@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from chains.base import UnsignedTx
+from core.ids import SpendId
 from custody.db import Amount, Bytes, Flag, Int64, Text, append_only, table
 from custody.spending.rows import Spend
 
@@ -43,10 +44,10 @@ def draft(
     return UnsignedTx(spend.chain, spend.source, number, row.payload, row.digest, row.fee_max)
 
 
-def any_of(conn: sa.Connection, spend: Spend) -> bool:
-    """Return whether anything of a spend was ever drafted, so that a signature may exist."""
-    query = sa.select(spend_drafts.c.attempt_no).where(spend_drafts.c.spend_id == spend.spend_id)
-    return conn.execute(query.limit(1)).first() is not None
+def count(conn: sa.Connection, spend_id: SpendId) -> int:
+    """Return how many transactions of a spend were drafted, so that a signature may exist."""
+    query = sa.select(sa.func.count()).where(spend_drafts.c.spend_id == spend_id)
+    return conn.execute(query).scalar_one()
 
 
 def save_draft(

@@ -16,7 +16,7 @@ from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId
 from custody import chain_state
 from custody.db import Database
-from custody.spending import claims
+from custody.spending import claims, drafts, rows
 from custody.spending.rows import Spend
 from custody.wallets import coins as inventory
 
@@ -80,9 +80,11 @@ def held_by(conn: sa.Connection, traits: ChainTraits, spend: Spend) -> Means:
 
 
 def free_coins(conn: sa.Connection, chain: ChainId, address: str) -> list[Coin]:
-    """Return the coins of an address that no block has used and no spend holds.
+    """Return the coins of an address that may be taken now: used by no block, held by no spend.
 
-    Those that are final come first: a coin that may fall out of the chain takes along what it pays.
+    Those that are final come first. A coin that is not final may fall out of the chain and take
+    along what it pays; so only what a transaction of our own made counts, of which there is no
+    other version (`is_lasting`).
     """
     held = claims.held(conn, chain)
     final = chain_state.state(conn, chain).final
@@ -90,8 +92,32 @@ def free_coins(conn: sa.Connection, chain: ChainId, address: str) -> list[Coin]:
     found = [
         one for one in inventory.unused(conn, chain, address=address)
         if one.coin.outpoint not in held
+        and (one.height <= height or is_lasting(conn, chain, one.coin.outpoint))
     ]  # fmt: skip
     return [one.coin for one in sorted(found, key=lambda one: one.height > height)]
+
+
+def is_lasting(conn: sa.Connection, chain: ChainId, outpoint: str) -> bool:
+    """Return whether a coin was made by a spend of ours that has one version.
+
+    Its bytes are sent until a block holds them again, and it gets no other version while its coins
+    are held (`refuse_if_built_upon`).
+    """
+    spend_id = rows.spend_of_tx(conn, chain, outpoint.partition(":")[0])
+    return spend_id is not None and drafts.count(conn, spend_id) == 1
+
+
+def refuse_if_built_upon(conn: sa.Connection, spend: Spend) -> None:
+    """Refuse another version of a spend while others hold coins that it made.
+
+    Refused: in_progress. The present version is sent again meanwhile.
+    """
+    mine = {attempt.tx_id for attempt in rows.attempts(conn, spend.spend_id)}
+    if not mine:
+        return
+    for claim in sorted(claims.held_in_flight(conn, spend.chain)):
+        if claim.partition(":")[0] in mine:
+            raise Refused(Reason.IN_PROGRESS, f"another spend stands on {claim}")
 
 
 def final_coins(conn: sa.Connection, chain: ChainId, among: Sequence[Coin]) -> list[Coin]:
@@ -154,10 +180,14 @@ def take(conn: sa.Connection, spend: Spend, wanted: Means) -> None:
 
     Refused: in_progress (it went to another spend meanwhile, or a block has used it).
     """
+    final = chain_state.state(conn, spend.chain).final if wanted.coins else None
+    height = -1 if final is None else final.height
     for coin in wanted.coins:
         found = inventory.get(conn, spend.chain, coin.outpoint)
         if found is None or found.coin != coin or found.used_height is not None:
             raise Refused(Reason.IN_PROGRESS, f"{coin.outpoint} is not there any more")
+        if found.height > height and not is_lasting(conn, spend.chain, coin.outpoint):
+            raise Refused(Reason.IN_PROGRESS, f"{coin.outpoint} may fall out of the chain")
     if wanted.ticket and not is_free(conn, spend.chain, wanted.ticket):
         raise Refused(Reason.IN_PROGRESS, f"{wanted.ticket} is waited for")
     claims.take(conn, spend.chain, spend.spend_id, wanted.claims)

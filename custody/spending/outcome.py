@@ -283,7 +283,11 @@ def end_unsigned(db: Database, spend: Spend, *, now_ns: int) -> bool:
 
     def apply(conn: sa.Connection) -> bool:
         now = rows.get(conn, spend.spend_id)
-        if now.state is not SpendState.PLANNED or not now.abandoned or drafts.any_of(conn, now):
+        if (
+            now.state is not SpendState.PLANNED
+            or not now.abandoned
+            or drafts.count(conn, spend.spend_id)
+        ):
             return False
         reason = now.failure or "cancelled"
         done = rows.advance(conn, now, SpendState.FAILED, fee_paid=0)

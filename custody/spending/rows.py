@@ -330,6 +330,16 @@ def note_send(
     )
 
 
+def spend_of_tx(conn: sa.Connection, chain: ChainId, tx_id: str) -> SpendId | None:
+    """Return the spend that a transaction is an attempt of, None when it is none of ours."""
+    found = conn.execute(
+        sa.select(spend_attempts.c.spend_id).where(
+            spend_attempts.c.chain == chain, spend_attempts.c.tx_id == tx_id
+        )
+    ).scalar_one_or_none()
+    return None if found is None else SpendId(found)
+
+
 def own_tx_ids(conn: sa.Connection, chain: ChainId, tx_ids: Sequence[str]) -> frozenset[str]:
     """Return which of these transactions are our own transfers: their money only changes place.
 

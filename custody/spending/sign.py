@@ -236,6 +236,8 @@ def _draft(db: Database, chain: Chain, spend: Spend, attempt_no: int, rate: FeeR
         known = drafts.draft(conn, spend, attempt_no, cancels=spend.abandoned, nonce=nonce)
         if known is not None:
             return known
+        if held.coins:
+            means.refuse_if_built_upon(conn, spend)
         means.take(conn, spend, more)
         return drafts.save_draft(conn, spend, attempt_no, built, cancels=spend.abandoned)
 

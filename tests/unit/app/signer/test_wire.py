@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -57,6 +58,13 @@ def body(ask: Any) -> bytes:
 @pytest.mark.parametrize("by", ["approvals", "a rule", "mandate", "mandate with key"])
 def test_a_request_crosses_whole(by: str) -> None:
     asked = request(by=by)
+    (crossed,) = read_ask(body(Sign([request_of(asked)]))).requests  # type: ignore[union-attr]
+    assert asked_of(crossed) == asked
+
+
+def test_what_is_signed_whole_crosses_however_long_it_is() -> None:
+    asked = request(by="mandate")
+    asked = replace(asked, unsigned=replace(asked.unsigned, digest=b"message" * 176))
     (crossed,) = read_ask(body(Sign([request_of(asked)]))).requests  # type: ignore[union-attr]
     assert asked_of(crossed) == asked
 

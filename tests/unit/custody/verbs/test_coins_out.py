@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from chains.base import NATIVE, Coin
 from chains.fake import FakeCoinChain, FakeWorld
 from core.clock import SECOND_NS
 from core.errors import Reason, Refused
-from core.ids import WithdrawalId
+from core.ids import SpendId, WithdrawalId
 from custody import chain_state
 from custody.ledger.audit import audit
 from custody.spending import batch_items, claims, drafts, means, outcome, plan, rows, sign
+from custody.spending.means import Means
 from custody.spending.rows import Attempt, Spend, SpendState
 from custody.wallets import coins
 from custody.withdrawals import rehearsal
@@ -146,7 +148,7 @@ def test_a_coin_that_went_meanwhile_is_noticed_in_the_transaction(
     spend = spend_of(house, first.withdrawal_id)
     with house.platform.db.read() as conn:
         taken = means.held_by(conn, house.home.chain.traits, spend)
-    other = replace(spend, spend_id=type(spend.spend_id)("spend_other"), cause_id="w2")
+    other = replace(spend, spend_id=SpendId("spend_other"), cause_id="w2")
     with pytest.raises(Refused) as refused:
         house.platform.db.run(lambda conn: means.take(conn, other, taken))
     assert refused.value.reason is Reason.IN_PROGRESS
@@ -241,7 +243,7 @@ def test_what_was_drafted_is_cancelled_with_the_same_coins(house: House, world: 
     total = sum(coin.amount for coin in free_of(house))
     assert total == 8 * MILLION - ended.fee_paid
     with db.read() as conn:
-        assert drafts.any_of(conn, ended)
+        assert drafts.count(conn, ended.spend_id) == 2
     books_are_right(house)
 
 
@@ -320,3 +322,61 @@ def test_officers_are_shown_what_a_payment_of_coins_would_do(
     assert shown.finding is Finding.AS_APPROVED
     moved = {one.address: one.after - one.before for one in shown.changes}
     assert moved == {house.own_address(HOT): -3 * MILLION, world.outsider("bob"): 3 * MILLION}
+
+
+def test_change_is_spent_before_it_is_final_and_what_it_stands_on_gets_no_other_version(
+    house: House, world: FakeWorld
+) -> None:
+    first = approved(house, world, 5 * MILLION - 300_000)
+    house.run(1)
+    world.mine(1)
+    house.run(1)
+    spend = spend_of(house, first.withdrawal_id)
+    (attempt,) = attempts_of(house, spend)
+    change = {coin.outpoint for coin in free_of(house) if coin.outpoint.startswith(attempt.tx_id)}
+    assert len(change) == 1
+    chain = house.home.chain
+    wanted = [coin for coin in free_of(house) if coin.outpoint in change]
+    other = replace(
+        spend, spend_id=SpendId("spend_other"), cause_id="w2", nonce=77, state=SpendState.PLANNED
+    )
+
+    def stand_on(conn: sa.Connection) -> None:
+        rows.insert(conn, other)
+        means.take(conn, other, Means(coins=tuple(wanted)))
+
+    house.platform.db.run(stand_on)
+    world.reorg(1, to_pool=True, replacement_blocks=2)
+    house.run(1)
+    with pytest.raises(Refused) as refused:
+        sign.bump(
+            house.platform.db, chain, spend, release=lambda *_: b"", now_ns=house.clock.now_ns()
+        )
+    assert refused.value.reason is Reason.IN_PROGRESS
+    assert len(attempts_of(house, spend)) == 1
+
+
+def test_change_of_a_payment_with_two_versions_waits_until_it_is_final(
+    house: House, world: FakeWorld
+) -> None:
+    row = approved(house, world, 5 * MILLION - 300_000)
+    house.run(1)
+    house.clock.advance(11 * SECOND_NS)
+    house.step("spending.move")
+    spend = spend_of(house, row.withdrawal_id)
+    made = attempts_of(house, spend)
+    assert len(made) == 2
+    world.mine(1)
+    house.run(1)
+    assert not any(coin.outpoint.startswith(made[1].tx_id) for coin in free_of(house))
+    settle(house, world)
+    assert any(coin.outpoint.startswith(made[1].tx_id) for coin in free_of(house))
+
+
+def test_what_a_stranger_paid_waits_until_it_is_final(house: House, world: FakeWorld) -> None:
+    world.fund(house.own_address(HOT), 9 * MILLION)
+    world.mine(1)
+    house.run(1)
+    assert 9 * MILLION not in {coin.amount for coin in free_of(house)}
+    settle(house, world)
+    assert 9 * MILLION in {coin.amount for coin in free_of(house)}
