@@ -19,13 +19,12 @@ from chains.base import (
     TxStatus,
     UnsignedTx,
 )
+from chains.bitcoin import bip322, fees, relay
 from chains.bitcoin import build as building
 from chains.bitcoin import decode as decoding
-from chains.bitcoin import fees, relay
 from chains.bitcoin.address import address_of_script, script_of
-from chains.bitcoin.bip322 import digest_of, proof_of
 from chains.bitcoin.broadcast import plan_combined
-from chains.bitcoin.kinds import TAPROOT_KEY, kind_of
+from chains.bitcoin.kinds import kind_of
 from chains.bitcoin.node import BitcoinNode
 from chains.bitcoin.owned import decode_owned, is_owned, may_be_owned
 from chains.bitcoin.params import BitcoinParams
@@ -33,8 +32,6 @@ from chains.bitcoin.previous import PreviousTransactions
 from chains.bitcoin.psbt_fields import read_parts
 from chains.bitcoin.reader import BitcoinReader
 from chains.bitcoin.select import INPUTS_MAX, Candidate, Need, select, worth_spending
-from chains.bitcoin.sighash import ALL
-from chains.bitcoin.signature import recover, strict_encoding
 from chains.bitcoin.simulation import changes_of, moves_of
 from chains.bitcoin.sizes import frame_weight, input_weight, output_weight
 from chains.bitcoin.tx import TxOut, parse_tx
@@ -273,17 +270,12 @@ class BitcoinChain(BitcoinReader):
     # ---- control ------------------------------------------------------------------------------
 
     def control_digest(self, challenge: bytes, *, address: str) -> bytes:
-        """Return the digest of a signed message. Source: BIP-322. Refused: as script_of."""
-        return digest_of(challenge, script_of(address, self._params.place))
+        """Return the digest of a challenge signed for an address. Source: BIP-322.
+
+        Refused: unknown_call (no key alone spends from there), and as parse_address.
+        """
+        return bip322.digest_of(challenge, script_of(address, self._params.place))
 
     def control_proof(self, challenge: bytes, signature: bytes, *, address: str) -> bytes:
-        """Return the witness that proves control. Source: BIP-322.
-
-        Refused: bad_signature, unknown_call (taproot keys: their proofs are not made yet).
-        """
-        if kind_of(self._params) is TAPROOT_KEY:
-            raise Refused(Reason.UNKNOWN_CALL, "a taproot key's control is not proved here")
-        public_key = recover(self.control_digest(challenge, address=address), signature)
-        if self.address_of(public_key) != address:
-            raise Refused(Reason.BAD_SIGNATURE, "the signature is another address's")
-        return proof_of(strict_encoding(signature) + bytes((ALL,)), public_key)
+        """Return the witness stack that BIP-322 calls simple. Refused: bad_signature."""
+        return bip322.prove(challenge, script_of(address, self._params.place), signature)

@@ -28,7 +28,7 @@ from chains.bitcoin.psbt_fields import (
     read_parts,
 )
 from chains.bitcoin.sighash import DEFAULT
-from chains.bitcoin.signature import CURVE_ORDER, strict_encoding
+from chains.bitcoin.signature import is_strict
 from chains.bitcoin.tapscript import leaf_hash
 from chains.bitcoin.treasury import Judged, Treasury, check_input, check_output, proven
 from chains.bitcoin.tx import Cursor, parse_output, write_blob, write_count
@@ -185,21 +185,10 @@ def _signatures(fields: Fields, treasury: Treasury) -> Iterable[tuple[bytes, byt
 
 def _is_ecdsa(judged: Judged, index: int, key: bytes, signature: bytes) -> bool:
     encoded, scope = signature[:-1], signature[-1:]
-    if not _is_strict(encoded):
+    if not is_strict(encoded):
         return False
     message = judged.digest(index, scope=scope[0])
     return bool(coincurve.PublicKey(key).verify(encoded, message, hasher=None))
-
-
-def _is_strict(encoded: bytes) -> bool:
-    """Tell whether bytes are the one encoding of r and a low s."""
-    if len(encoded) < 8 or encoded[3] > 33 or len(encoded) < 6 + encoded[3]:
-        return False
-    r = int.from_bytes(encoded[4 : 4 + encoded[3]], "big")
-    s = int.from_bytes(encoded[6 + encoded[3] :], "big")
-    if not 0 < r < CURVE_ORDER or not 0 < s <= CURVE_ORDER // 2:
-        return False
-    return strict_encoding(r.to_bytes(32, "big") + s.to_bytes(32, "big")) == encoded
 
 
 def _is_schnorr(judged: Judged, index: int, key: bytes, signature: bytes) -> bool:

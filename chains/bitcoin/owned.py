@@ -39,7 +39,8 @@ class OwnersScript:
 
     script: bytes
     threshold: int
-    owners: int
+    keys: tuple[bytes, ...]
+    """In the script's order; of a taproot script their x coordinates."""
     is_taproot: bool
 
 
@@ -82,7 +83,7 @@ def decode_owned(
     if fee < 0:
         raise Refused(Reason.UNPROVEN_AMOUNT, "more is paid than the coins are proven to hold")
     weight = witness_weight(
-        script.script, script.threshold, script.owners, is_taproot=script.is_taproot
+        script.script, script.threshold, len(script.keys), is_taproot=script.is_taproot
     )
     size = signed_size(parts.tx, weight)
     if size * 4 > WEIGHT_MAX:
@@ -110,17 +111,19 @@ def _script(fields: Fields, paid_to: bytes) -> OwnersScript:
     """Return the script that a coin is told to have, proven by what it pays to."""
     told = one_of_kind(fields, IN_SCRIPT)
     if told is not None and b"\x00\x20" + sha256(told) == paid_to:
-        return _read(told, is_taproot=False)
+        return read_owners_script(told, is_taproot=False)
     for proof, leaf in of_kind(fields, IN_LEAF):
         script, version = leaf[:-1], leaf[-1:]
         made = output_script(tweaked(NOBODYS_KEY, leaf_hash(script)).key)
         if version == bytes((LEAF_VERSION,)) and made == paid_to and proof == control_block(script):
-            return _read(script, is_taproot=True)
+            return read_owners_script(script, is_taproot=True)
     raise Refused(Reason.FOREIGN_INPUT, "the script of a coin is missing, or it is another one")
 
 
-def _read(script: bytes, *, is_taproot: bool) -> OwnersScript:
+def read_owners_script(script: bytes, *, is_taproot: bool) -> OwnersScript:
     """Read M of N keys in the one form that is written here. Refused: undecodable."""
+    if len(script) < 36:
+        raise undecodable("a script of another form")
     if is_taproot:
         owners, tail = divmod(len(script), 34)
         threshold = script[-2] - 0x50 if tail == 2 else 0
@@ -141,7 +144,7 @@ def _read(script: bytes, *, is_taproot: bool) -> OwnersScript:
         made += bytes((0x50 + owners,)) + _CHECK_MULTI_SIG
     if made != script:
         raise undecodable("a script of another form")
-    return OwnersScript(script, threshold, owners, is_taproot)
+    return OwnersScript(script, threshold, tuple(keys), is_taproot)
 
 
 def _digests(parts: Parts, coins: tuple[TxOut, ...], script: OwnersScript) -> tuple[bytes, ...]:

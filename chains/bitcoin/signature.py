@@ -39,6 +39,17 @@ def strict_encoding(signature: bytes) -> bytes:
     return b"\x30" + write_blob(parts)
 
 
+def is_strict(encoded: bytes) -> bool:
+    """Tell whether bytes are the one encoding of r and a low s."""
+    if len(encoded) < 8 or encoded[3] > 33 or len(encoded) < 6 + encoded[3]:
+        return False
+    r = int.from_bytes(encoded[4 : 4 + encoded[3]], "big")
+    s = int.from_bytes(encoded[6 + encoded[3] :], "big")
+    if not 0 < r < CURVE_ORDER or not 0 < s <= CURVE_ORDER // 2:
+        return False
+    return strict_encoding(r.to_bytes(32, "big") + s.to_bytes(32, "big")) == encoded
+
+
 def _number(half: bytes) -> bytes:
     digits = half.lstrip(b"\0")
     return b"\0" + digits if digits[0] & 0x80 else digits

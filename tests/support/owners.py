@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import bdkpython as bdk
+import coincurve
 from btclib.network import NETWORKS as LIBRARY_NETWORKS
 from btclib_wallet.bip32.bip32 import rootxprv_from_seed
 from btclib_wallet.psbt.psbt import Psbt
@@ -129,3 +130,13 @@ def propose(
     intent = payment(treasury, amount)
     unsigned = build(intent, treasury, coins=coins, rate=RATE)
     return intent, unsigned, judged_of(unsigned, intent, treasury)
+
+
+def secret_of(officer: Officer, form: Form = Form.SCRIPT_HASH) -> coincurve.PrivateKey:
+    """Return an officer's private key at index 0, by the second library."""
+    text = officer.secret(form)
+    made = bdk.DescriptorSecretKey.from_string(text.removesuffix("/0/*"))
+    child = made.derive(bdk.DerivationPath("m/0/0"))
+    secret = coincurve.PrivateKey(bytes(child.secret_bytes()))
+    assert secret.public_key.format() == officer.key(form).at(0)
+    return secret

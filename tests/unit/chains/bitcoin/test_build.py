@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import coincurve
 import pytest
+from btclib_wallet import bip322 as library_proofs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from chains.base import Effect, FeeRate, SpendIntent, SpendKind, UnsignedTx
 from chains.bitcoin import decode as decoding
+from chains.bitcoin.bip322 import to_text
 from chains.bitcoin.build import Coin, build
 from chains.bitcoin.params import COIN
 from chains.bitcoin.signature import CURVE_ORDER, strict_encoding
@@ -218,6 +220,8 @@ def test_a_proof_of_control_is_its_addresss_and_no_others() -> None:
     assert signer(challenge, proof) == address_of(HOT)
     with pytest.raises(verify.Refuted):
         signer(challenge + b"!", proof)
+    assert library_proofs.verify(challenge, address_of(HOT), to_text(proof))
+    assert not library_proofs.verify(challenge + b"!", address_of(HOT), to_text(proof))
     with pytest.raises(Refused) as refused:
         OFFLINE.control_proof(challenge, signature, address=address_of(CHANGE))
     assert refused.value.reason is Reason.BAD_SIGNATURE

@@ -8,7 +8,6 @@ import random
 from dataclasses import dataclass, replace
 
 import bdkpython as bdk
-import coincurve
 import pytest
 from btclib.script.engine import verify_transaction
 from btclib.script.script_pub_key import ScriptPubKey
@@ -51,6 +50,7 @@ from tests.support.owners import (
     coins_of,
     officers,
     propose,
+    secret_of,
     treasury_of,
 )
 
@@ -221,7 +221,7 @@ def test_signatures_of_another_transaction_are_refused(kind: tuple[Form, int, in
 def test_scopes_that_do_not_cover_everything_are_refused() -> None:
     made = round_of(KINDS[0])
     judged, who = made.judged, made.people[0]
-    secret = _secret_of(who)
+    secret = secret_of(who)
     for scope in (0x00, 0x02, 0x03, 0x81, 0x82, 0x83, 0x41):
         signature = secret.sign(b"\x07" * 32, hasher=None) + bytes((scope,))
         one = Cosigned(secret.public_key.format(), (signature, signature))
@@ -239,7 +239,7 @@ def test_scopes_that_do_not_cover_everything_are_refused() -> None:
 
 def test_a_taproot_signature_over_all_counts_like_the_default() -> None:
     made = round_of(KINDS[2])
-    secret = _secret_of(made.people[0], Form.TAPROOT_SCRIPT)
+    secret = secret_of(made.people[0], Form.TAPROOT_SCRIPT)
     signatures = tuple(
         secret.sign_schnorr(made.judged.digest(index, scope=1)) + b"\x01" for index in range(2)
     )
@@ -296,13 +296,3 @@ def test_what_is_stored_of_an_owner_is_read_back(kind: tuple[Form, int, int]) ->
     for wrong in (stored[:-1], stored + b"\0", b""):
         with pytest.raises(Refused):
             read_cosigned(wrong)
-
-
-def _secret_of(officer: Officer, form: Form = Form.SCRIPT_HASH) -> coincurve.PrivateKey:
-    """Return an officer's private key at index 0, by the second library."""
-    text = officer.secret(form)
-    made = bdk.DescriptorSecretKey.from_string(text.removesuffix("/0/*"))
-    child = made.derive(bdk.DerivationPath("m/0/0"))
-    secret = coincurve.PrivateKey(bytes(child.secret_bytes()))
-    assert secret.public_key.format() == officer.key(form).at(0)
-    return secret

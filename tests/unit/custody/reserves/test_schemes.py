@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chains.bitcoin.address import address_of_script
-from chains.bitcoin.bip322 import digest_of, message_hash, proof_of, signable, spendable
+from chains.bitcoin.bip322 import digest_of, message_hash, prove, signable, spendable
 from chains.bitcoin.params import NETWORKS
-from chains.bitcoin.signature import strict_encoding
 from chains.solana.address import encode58
 from chains.solana.offchain import control_message
 from custody.keys.second import base58check_decode
@@ -33,7 +32,7 @@ def script_of(key: coincurve.PrivateKey) -> bytes:
 
 def proved(key: coincurve.PrivateKey, challenge: bytes) -> bytes:
     signature = key.sign_recoverable(digest_of(challenge, script_of(key)), hasher=None)
-    return proof_of(strict_encoding(signature) + b"\x01", key.public_key.format())
+    return prove(challenge, script_of(key), signature)
 
 
 @pytest.mark.parametrize(
