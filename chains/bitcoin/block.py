@@ -277,7 +277,7 @@ class _Walk:
         for _ in range(count):
             self.inputs.append(place)
             size, place = _count(raw, place + 36)
-            place += size + 4
+            place = self._within(place + size + 4)
         self.inputs_end.append(len(self.inputs))
         return count, place
 
@@ -291,10 +291,16 @@ class _Walk:
             self.outputs.append(place)
             total += int.from_bytes(raw[place : place + 8], "little")
             size, place = _count(raw, place + 8)
-            place += size
+            place = self._within(place + size)
         if total > SUPPLY_MAX:
             raise IncompleteBlock("outputs exceed all coins that can exist")
         self.outputs_end.append(len(self.outputs))
+        return place
+
+    def _within(self, place: int) -> int:
+        """Return a place that is not beyond the end; IndexError otherwise."""
+        if place > len(self.raw):
+            raise IndexError(place)
         return place
 
     def _witnesses(self, place: int, inputs: int) -> int:

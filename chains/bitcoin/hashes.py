@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from Crypto.Hash import RIPEMD160
-
 _IS_QUICK = "ripemd160" in hashlib.algorithms_available
 """Whether the system's library has it: five times as fast."""
 
@@ -24,6 +22,8 @@ def hash160(data: bytes) -> bytes:
     """Return RIPEMD-160 of SHA-256: what names keys and scripts."""
     if _IS_QUICK:
         return hashlib.new("ripemd160", sha256(data)).digest()
+    from Crypto.Hash import RIPEMD160
+
     return RIPEMD160.new(sha256(data)).digest()
 
 

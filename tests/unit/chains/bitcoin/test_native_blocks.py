@@ -8,24 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from chains.bitcoin.block import IncompleteBlock, RawBlock, parse_block
-from chains.bitcoin.tx import Tx, TxOut
+from chains.bitcoin.block import RawBlock
+from chains.bitcoin.tx import Tx, TxIn, TxOut
 from chains.bitcoin.watch import FACTOR_BYTES, KEY_BYTES_MAX, Keys
 from chains.native import _blocks
-from tests.support.bitcoin import LOCAL
 from tests.support.coin_blocks import Written, block_of, random_tx
-
-HEIGHT = 500
-
-
-def read(block: Written, *, native: bool) -> RawBlock | str:
-    """Return a block as one of both ways reads it, or why it does not."""
-    try:
-        return parse_block(
-            block.raw, block_hash=block.hash, height=HEIGHT, network=LOCAL, native=native
-        )
-    except IncompleteBlock as refused:
-        return refused.what
+from tests.support.coin_fuzz import HEIGHT, compared, read
 
 
 def written(seed: int) -> tuple[Written, list[Tx]]:
@@ -43,20 +31,10 @@ def test_both_read_the_same_block(seed: int) -> None:
 
 
 def test_both_take_and_refuse_the_same_bytes_for_the_same_reason() -> None:
-    dice = random.Random(5)
-    reasons = set()
-    for seed in range(300):
-        block, _ = written(seed)
-        other = bytearray(block.raw)
-        for _ in range(dice.randrange(1, 3)):
-            other[dice.randrange(80, len(other))] = dice.choice((0, 1, 0xFC, 0xFD, 0xFE, 0xFF))
-        short = other[: dice.randrange(81, len(other))] if seed % 3 == 0 else other
-        changed = replace(block, raw=bytes(short))
-        found = read(changed, native=True)
-        assert found == read(changed, native=False)
-        reasons.add(found if isinstance(found, str) else "taken")
-    assert len(reasons) > 5, "the bytes are wrong in many ways"
-    assert any("merkle" in reason for reason in reasons)
+    seen, found = compared(0, 300)
+    assert not found
+    assert len(seen) > 5, "the bytes are wrong in many ways"
+    assert any("merkle" in reason for reason in seen)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -74,6 +52,20 @@ def test_both_find_the_same_outputs_and_inputs(seed: int) -> None:
     assert found.used(Keys(asked)) == found.used(asked)
     assert len(found.used(asked)) == len(asked)
     assert found.paid(Keys()) == []
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_size_beyond_all_numbers_ends_the_block_too_early(native: bool) -> None:
+    _, txs = written(3)
+    size = b"\xff" + (2**63).to_bytes(8, "little")
+    output, source = TxOut(5, b"\x51" * 9), TxIn(txs[0].inputs[0].outpoint, 0, b"\x52" * 9)
+    tx = Tx(2, (source, source), (output, output), 0)
+    block = block_of(HEIGHT, [tx])
+    for script in (output.script, source.script):
+        huge = block.raw.replace(bytes([9]) + script, size + script[:1], 1)
+        changed = replace(block, raw=huge)
+        assert changed != block
+        assert read(changed, native=native) == "incomplete_block: the bytes end too early"
 
 
 def test_a_script_that_is_too_long_for_a_key_is_passed_over() -> None:
