@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from tests.campaign import (
     builds,
+    coin_builds,
     engine_killed,
     journal_replayed,
     killed,
@@ -29,6 +30,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "journal-replayed": journal_replayed.campaign,
     "native": native.campaign,
     "builds": builds.campaign,
+    "coin-builds": coin_builds.campaign,
     "signer-token": signer_token.campaign,
     "paths": paths.campaign,
     "policy": policy.campaign,

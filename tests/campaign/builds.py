@@ -168,7 +168,7 @@ def _digest(build: Build, folder: Path, commands: int, found: list[str]) -> str 
     if build.flags != SANITIZED:
         return _answer(build, [*words, str(commands)], env, found)
     for tests in ((), TESTS):
-        answer = _answer(build, [*words, str(commands // 10), *tests], env | _loaded(build), found)
+        answer = _answer(build, [*words, str(commands // 10), *tests], env | loaded(build), found)
         if answer is None:
             return None
         print(f"builds: {build}: clean, {answer.splitlines()[-1]}", flush=True)
@@ -213,7 +213,8 @@ def compile_command(build: Build, python: str, module: Path, sources: Path = SOU
     ]
 
 
-def _loaded(build: Build) -> dict[str, str]:
+def loaded(build: Build) -> dict[str, str]:
+    """Return the environment in which a build with sanitizers can be imported."""
     asan = "libasan.so" if build.compiler == "g++" else "libclang_rt.asan-x86_64.so"
     preload = []
     for library in (asan, "libstdc++.so.6"):  # the sanitizer must see exceptions from the start
