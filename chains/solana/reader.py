@@ -125,6 +125,10 @@ class SolanaReader(AccountChain):
         with self._lock:
             self._watch.follow(watched)
             payments, arrivals = plan_payments(contents, self._watch)
+            # Kept only once it could be read: another answer may be a better one.
+            if header.hash not in self._kept and len(self._kept) >= _CONTENTS_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[header.hash] = contents
         return (*payments, *self._judged(arrivals))
 
     def _final_slot(self) -> int:
@@ -154,12 +158,7 @@ class SolanaReader(AccountChain):
             kept = self._kept.get(header.hash)
         if kept is not None:
             return kept
-        contents = self._nodes.agree(lambda node: node.contents(header), "contents")
-        with self._lock:
-            if len(self._kept) >= _CONTENTS_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[header.hash] = contents
-        return contents
+        return self._nodes.agree(lambda node: node.contents(header), "contents")
 
     def _judged(self, arrivals: Sequence[TokenArrival]) -> list[Payment]:
         """Return token payments, set aside where others have power over what arrived.
