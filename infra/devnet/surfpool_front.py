@@ -225,14 +225,30 @@ class Front(StopsWithBlock):
         answer, final = self.node.call("getSignatureStatuses", *params), self.final()
         found = answer["value"]
         answer["value"] = [each if each and _is_included(each) else None for each in found]
+        self._add_held(params[0], answer)
         for status in answer["value"]:
             if status is None:
+                continue
+            if status["confirmationStatus"] == "processed":
                 continue
             if status["slot"] <= final:
                 status.update(confirmationStatus="finalized", confirmations=None)
             elif status["confirmationStatus"] == "finalized":
                 status.update(confirmationStatus="confirmed", confirmations=1)
         return answer
+
+    def _add_held(self, asked: list[str], answer: Json) -> None:
+        """Tell of what waits here as of what ran in a slot that is not final yet."""
+        with self._lock:
+            held = {str(VersionedTransaction.from_bytes(raw).signatures[0]) for raw in self._held}
+        waits = {
+            "slot": answer["context"]["slot"], "confirmations": 0, "err": None,
+            "status": {"Ok": None}, "confirmationStatus": "processed",
+        }  # fmt: skip
+        told = zip(asked, answer["value"], strict=True)
+        answer["value"] = [
+            dict(waits) if status is None and tx_id in held else status for tx_id, status in told
+        ]
 
     def _signatures(self, params: list[Any]) -> Any:
         return [each for each in self.node.call("getSignaturesForAddress", *params)
@@ -253,9 +269,12 @@ class Front(StopsWithBlock):
         if told["err"] is not None and not _options(params).get("skipPreflight"):
             words = f"Transaction simulation failed: {json.dumps(told['err'])}"
             raise RpcRefused("sendTransaction", {"code": -32002, "message": words, "data": told})
+        transaction = VersionedTransaction.from_bytes(raw)
+        if not all(transaction.verify_with_results()):
+            raise _refused(-32003, "Transaction signature verification failure")
         with self._lock:
             self._held.append(raw)
-        return str(VersionedTransaction.from_bytes(raw).signatures[0])
+        return str(transaction.signatures[0])
 
     def _use_up_nonce(self, raw: bytes) -> None:
         """Change the durable nonce of a transaction that failed, as the network does."""

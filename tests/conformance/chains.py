@@ -34,6 +34,7 @@ from tests.conformance.harness import (
     TokenHarness,
     curve_key,
 )
+from tests.conformance.slots import solana_harness
 from tests.support.delegating import delegate
 from tests.support.evm import SECOND, DevKey
 from tests.support.faults import Result
@@ -48,6 +49,7 @@ class FakeHarness:
     coin = 10**9
     least = 1
     units = 100
+    blocks_to_final = BLOCKS_TO_FINAL
 
     def __init__(self) -> None:
         self.world = FakeWorld(finality_depth=BLOCKS_TO_FINAL)
@@ -137,6 +139,7 @@ class EvmHarness:
     coin = 10**18
     least = 1
     units = 100_000
+    blocks_to_final = BLOCKS_TO_FINAL
 
     def __init__(self, node: AnvilNode, proxy: FaultProxy) -> None:
         self._node = node
@@ -290,29 +293,35 @@ CHAINS: Mapping[str, Callable[[], Runs[ChainHarness]]] = {
     "bitcoin": bitcoin_harness,
     "fake": fake_harness,
     "evm": evm_harness,
+    "solana": solana_harness,
 }
 """Every chain; the fixture `harness`. The lists below name those that have one thing more."""
 TOKEN_CHAINS: Mapping[str, Callable[[], Runs[TokenHarness]]] = {
     "fake": fake_harness,
     "evm": evm_harness,
+    "solana": solana_harness,
 }
 """With tokens; `token_harness`."""
 ODD_TOKEN_CHAINS: Mapping[str, Callable[[], Runs[OddTokenHarness]]] = {
     "fake": fake_harness,
     "evm": evm_harness,
+    "solana": solana_harness,
 }
 """With tokens that run code; `odd_harness`."""
 TAGGED_CHAINS: Mapping[str, Callable[[], Runs[TaggedHarness]]] = {
     "fake": fake_harness,
     "evm": evm_harness,
+    "solana": solana_harness,
 }
 """That say themselves what is final; `tagged_harness`."""
 NONCE_CHAINS = ("fake", "evm")
 """Whose senders use up one number after another; `nonce_harness`."""
 COIN_CHAINS: Mapping[str, Callable[[], Runs[CoinHarness]]] = {"bitcoin": bitcoin_harness}
 """Whose senders use up coins; `coin_harness`."""
-SIMULATING_CHAINS = ("fake", "evm")
+SIMULATING_CHAINS = ("fake", "evm", "solana")
 """Whose nodes run unsigned transactions; `simulating`."""
+FORKING_CHAINS = ("bitcoin", "fake", "evm")
+"""Whose newest blocks may be replaced by others; `forking_harness`."""
 WAITING_CHAINS = ("bitcoin", "fake", "evm")
 """Whose transactions wait for a block, and give way to one that pays more; `waiting_harness`."""
 BATCH_CHAINS = ("bitcoin", "fake", "evm")

@@ -26,6 +26,7 @@ class BitcoinHarness:
     coin = COIN
     least = 1_000
     units = 400
+    blocks_to_final = BLOCKS_TO_FINAL
     ripening = MATURITY
 
     def __init__(self, node: CoreNode) -> None:

@@ -51,6 +51,13 @@ def nonce_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
         yield running
 
 
+@pytest.fixture(params=sorted(chains.FORKING_CHAINS))
+def forking_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
+    """Run the test once per chain whose newest blocks may be replaced."""
+    with chains.CHAINS[request.param]() as running:
+        yield running
+
+
 @pytest.fixture(params=sorted(chains.WAITING_CHAINS))
 def waiting_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
     """Run the test once per chain whose transactions wait and are replaced by dearer ones."""

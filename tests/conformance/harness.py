@@ -13,6 +13,7 @@ from coincurve import PrivateKey
 from chains.base import (
     NATIVE,
     BlockRef,
+    BroadcastOutcome,
     Chain,
     Coin,
     FeeRate,
@@ -28,7 +29,7 @@ from core.errors import Reason, Refused
 T = TypeVar("T")
 
 BLOCKS_TO_FINAL = 6
-"""Every harness calls a block final when it is this far below the head."""
+"""How far below the head a block is final in a harness that shows others too."""
 
 
 class Key(Protocol):
@@ -93,6 +94,8 @@ class ChainHarness(Protocol):
     """Of the native coin, an amount that anybody can be paid; facts pay multiples of it."""
     units: int
     """Enough for any single transfer, also one that fails."""
+    blocks_to_final: int
+    """How far below the head a block is final; 0 where only final ones are shown."""
 
     def key(self, name: str) -> Key:
         """Return the key of a name."""
@@ -323,6 +326,13 @@ def invented(ref: BlockRef) -> BlockRef:
 def doubled(rate: FeeRate) -> FeeRate:
     """Return a rate that replaces every lower one."""
     return replace(rate, max_rate=2 * rate.max_rate, tip_rate=2 * max(1, rate.tip_rate))
+
+
+def is_taken(harness: ChainHarness, outcome: BroadcastOutcome) -> bool:
+    """Tell whether nodes took bytes; where tickets are used up they take any, and drop what is
+    over a used one.
+    """
+    return outcome is BroadcastOutcome.ACCEPTED and not harness.chain.traits.uses_tickets
 
 
 def refusal(call: Callable[[], object]) -> Reason:

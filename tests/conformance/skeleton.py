@@ -18,7 +18,7 @@ from typing import Any
 
 from chains.base import NATIVE, Chain, Coin
 from core.errors import Reason
-from tests.conformance.harness import Key, Slot
+from tests.conformance.harness import BLOCKS_TO_FINAL, Key, Slot
 
 EMPTY: Mapping[object, str] = {
     int: "0",
@@ -78,6 +78,7 @@ class SkeletonHarness:
     least = 1
     units = 100
     ripening = 2
+    blocks_to_final = BLOCKS_TO_FINAL
 
     def __init__(self) -> None:
         self.chain: Chain = build()()
