@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from tests.campaign import (
     builds,
     coin_builds,
+    coin_readers,
     engine_killed,
     journal_replayed,
     killed,
@@ -33,6 +34,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "coin-builds": coin_builds.campaign,
     "signer-token": signer_token.campaign,
     "paths": paths.campaign,
+    "coin-readers": coin_readers.campaign,
     "policy": policy.campaign,
     "withdrawal-races": raced.withdrawal_races,
     "limits-in-parallel": raced.limits_in_parallel,
