@@ -19,11 +19,12 @@ from chains.base import (
     TxStatus,
     UnsignedTx,
 )
-from chains.bitcoin import bip322, fees, relay
+from chains.bitcoin import bip322, fees, package, relay
 from chains.bitcoin import build as building
 from chains.bitcoin import decode as decoding
 from chains.bitcoin.address import address_of_script, script_of
 from chains.bitcoin.broadcast import plan_combined
+from chains.bitcoin.further import check_further, is_installed
 from chains.bitcoin.kinds import kind_of
 from chains.bitcoin.node import BitcoinNode
 from chains.bitcoin.owned import decode_owned, is_owned, may_be_owned
@@ -225,6 +226,8 @@ class BitcoinChain(BitcoinReader):
         signed = spend.tx.signed(tuple(witnesses))
         raw = signed.serialise()
         check_signed(raw, spend.coins)
+        if is_installed():
+            check_further(raw, signed)
         return SignedTx(tx_id=signed.tx_id, raw=raw)
 
     # ---- sending ------------------------------------------------------------------------------
@@ -266,6 +269,15 @@ class BitcoinChain(BitcoinReader):
         if index >= len(outputs):
             raise Unavailable(f"unknown_coin: {tx_id}:{index}")
         return outputs[index]
+
+    def child_fee(self, tx_id: str, intent: SpendIntent, coin: Coin, *, rate: FeeRate) -> int:
+        """Return what a child that spends one waiting coin must pay to lift the coin's payment.
+
+        The intent is a sweep of that coin, whose amount is what the fee leaves of it. Refused: as
+        package.plan_child_fee. Unavailable: no node has the payment waiting.
+        """
+        waiting = self._nodes.first(lambda node: package.package_of(node, tx_id), "package")
+        return package.plan_child_fee(waiting, self.fee_units(intent, [coin]), rate.max_rate)
 
     # ---- control ------------------------------------------------------------------------------
 

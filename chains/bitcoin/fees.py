@@ -33,7 +33,7 @@ def rate_in(answer: object) -> int | None:
 
     Rounded up; nodes write 4e-05 for four units per byte. null, negative, not a number: nonsense.
     """
-    if isinstance(answer, bool) or not isinstance(answer, int | float | str):
+    if isinstance(answer, bool) or not isinstance(answer, int | float | str | Decimal):
         return None
     try:
         number = Decimal(str(answer)) * COIN / _BYTES
@@ -100,6 +100,20 @@ def plan_bump(rate: FeeRate, current: FeeRate, params: BitcoinParams) -> FeeRate
     if wanted > params.fee_cap:
         raise Refused(Reason.FEE_ABOVE_CAP, f"a replacement needs {wanted} a byte")
     return FeeRate(max_rate=wanted, tip_rate=wanted)
+
+
+def is_cheap(rate: int, history: Sequence[int], *, percentile: int) -> bool:
+    """Tell whether a rate is at most the lowest `percentile` hundredths of past ones.
+
+    What can wait (gathering small coins into one) waits for such a rate. Without a history nothing
+    is known to be cheap.
+    """
+    if not 0 <= percentile <= 100:
+        raise ValueError("a percentile lies in 0..100")
+    if not history:
+        return False
+    ordered = sorted(history)
+    return rate <= ordered[(len(ordered) - 1) * percentile // 100]
 
 
 _SMALLEST, _LARGEST = 99, 99 + 43

@@ -19,8 +19,11 @@ from chains.base import (
     SpendItem,
     SpendKind,
 )
+from chains.bitcoin.node import BitcoinNode
+from chains.bitcoin.package import submit
 from chains.bitcoin.params import COIN
 from chains.bitcoin.tx import parse_tx
+from chains.rpc import RpcClient
 from core.errors import Reason, Refused
 from custody.keys.signers import KeyRef
 from infra.devnet.coin_nodes import CoreNode, start_core
@@ -246,3 +249,50 @@ def test_a_simulation_over_a_coin_that_is_spent_fails_with_its_name(desk: Desk) 
     assert coins[0].outpoint in ran.detail
     desk.node.mine()
     assert not desk.chain.simulate(unsigned).succeeded
+
+
+# ---- a payment to us that pays too little -----------------------------------------------------
+
+
+def test_a_child_lifts_a_payment_that_no_miner_takes(desk: Desk) -> None:
+    with start_core(extra=("-blockmintxfee=0.00005",)) as picky:
+        mint = Mint(picky)
+        with closing(open_chain(picky.url, params=OF_CHAIN)) as chain:
+            there, deposit = Desk(picky, mint, chain), KeyRef("deposits", 3)
+            to, hot = there.address(deposit), there.address(HOT)
+            low = there.signed(intent_of(to, HALF), there.coins(COIN), FeeRate(1, 1))
+            assert there.send(low) is BroadcastOutcome.ACCEPTED
+            picky.mine(2)
+            assert chain.tx_status(low.tx_id).block is None, "the control: it is stuck"
+            place = [one.amount for one in parse_tx(low.raw).outputs].index(HALF)
+            coin = Coin(f"{low.tx_id}:{place}", to, HALF)
+            draft, rate = intent_of(hot, 1_000, kind=SpendKind.SWEEP, source=to), FeeRate(5, 5)
+            fee = chain.child_fee(low.tx_id, draft, coin, rate=rate)
+            child = there.signed(replace(draft, amount=HALF - fee), [coin], FeeRate(1, 1))
+            with closing(RpcClient(picky.url)) as client:
+                assert submit(BitcoinNode(client), [low.raw, child.raw]) == {}
+            entry = picky.call("getmempoolentry", child.tx_id)
+            assert round(entry["fees"]["ancestor"] * COIN) >= 5 * entry["ancestorsize"]
+            with pytest.raises(Refused):
+                chain.child_fee(child.tx_id, draft, coin, rate=rate)
+            picky.mine()
+            blocks = [chain.tx_status(one.tx_id).block for one in (low, child)]
+            assert blocks == [chain.head()] * 2, "one block has both"
+
+
+def test_the_rate_follows_what_blocks_were_really_paid() -> None:
+    with start_core() as fresh:
+        mint = Mint(fresh)
+        with closing(open_chain(fresh.url, params=OF_CHAIN)) as chain:
+            there = Desk(fresh, mint, chain)
+            there.address(HOT)
+            coins = there.coins(*[COIN // 10] * 8)
+            fresh.mine(6)
+            assert chain.fee_rate().max_rate == OF_CHAIN.fee_floor, "empty blocks say nothing"
+            for number, coin in enumerate(coins):
+                paid = intent_of(somebody(f"paid {number}"), 100_000)
+                assert there.send(there.signed(paid, [coin], FeeRate(30, 30))) in (
+                    BroadcastOutcome.ACCEPTED,
+                )
+                fresh.mine()
+            assert chain.fee_rate().max_rate in (30, 31)

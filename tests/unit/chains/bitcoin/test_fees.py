@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,8 @@ def rate_for(expected: list[int | None], paid: list[int | None], **more: list[in
     [
         ({"feerate": 0.00004, "blocks": 6}, 4),
         ({"feerate": 0.00004001, "blocks": 6}, 5),
+        ({"feerate": Decimal("0.00004001"), "blocks": 6}, 5),
+        ({"feerate": Decimal("nan"), "blocks": 6}, None),
         ({"feerate": "0.00012345", "blocks": 6}, 13),
         ({"feerate": 1, "blocks": 6}, 100_000),
         ({"errors": ["Insufficient data or no feerate found"], "blocks": 0}, None),
