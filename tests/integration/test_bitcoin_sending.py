@@ -291,8 +291,7 @@ def test_the_rate_follows_what_blocks_were_really_paid() -> None:
             assert chain.fee_rate().max_rate == OF_CHAIN.fee_floor, "empty blocks say nothing"
             for number, coin in enumerate(coins):
                 paid = intent_of(somebody(f"paid {number}"), 100_000)
-                assert there.send(there.signed(paid, [coin], FeeRate(30, 30))) in (
-                    BroadcastOutcome.ACCEPTED,
-                )
+                sent = there.signed(paid, [coin], FeeRate(30, 30))
+                assert there.send(sent) is BroadcastOutcome.ACCEPTED
                 fresh.mine()
             assert chain.fee_rate().max_rate in (30, 31)
