@@ -10,7 +10,8 @@
 
 BIN := .venv/bin
 ROOMS := core engine chains custody indexers sweeper app
-TEST_PROCESSES ?= 2
+# Much of a test is waiting for a node: one process more than cores.
+TEST_PROCESSES ?= 3
 
 setup: python devnet
 
