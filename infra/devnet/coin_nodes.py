@@ -8,8 +8,11 @@ import functools
 import hashlib
 import http.client
 import json
+import os
 import secrets
+import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,6 +59,14 @@ class CoreNode(StopsWithBlock):
         """Return the number of the newest block."""
         return int(self.call("getblockcount"))
 
+    def kill(self) -> None:
+        """End the node as a crash does: without a word to it, and without a last write."""
+        keeper = self.process.keeper_pid
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        self.process.stop()
+
     def stop(self) -> None:
         """End the node and remove what it wrote."""
         self.process.stop()
@@ -71,15 +82,22 @@ def check_binary() -> None:
         raise NodesNotInstalled(f"bitcoind is not the pinned file but {found}")
 
 
-def start_core(*, extra: tuple[str, ...] = ()) -> CoreNode:
-    """Start a node of a fresh regtest network on loopback and return once it answers."""
+def start_core(*, extra: tuple[str, ...] = (), data: Path | None = None, at: str = "") -> CoreNode:
+    """Start a node of a regtest network on loopback and return once it answers.
+
+    data: the folder that keeps its blocks, also after it ended; by default a fresh one that goes
+    with it. at: the URL of a node that ended, which answers there again.
+    """
     check_binary()
-    return on_a_free_port(lambda port: _start_on(port, extra))
+    if at:
+        parts = urlsplit(at)
+        assert parts.port is not None
+        return _start_on(parts.port, extra, data, parts.password or "")
+    return on_a_free_port(lambda port: _start_on(port, extra, data, secrets.token_hex(16)))
 
 
-def _start_on(port: int, extra: tuple[str, ...]) -> CoreNode:
+def _start_on(port: int, extra: tuple[str, ...], data: Path | None, password: str) -> CoreNode:
     folder = temporary_folder("core")
-    password = secrets.token_hex(16)
     settings = {
         "server": 1, "listen": 0, "dnsseed": 0, "txindex": 1, "disablewallet": 1,
         "printtoconsole": 1, "rpcuser": "devnet", "rpcpassword": password,
@@ -91,7 +109,8 @@ def _start_on(port: int, extra: tuple[str, ...]) -> CoreNode:
     file.write_text(
         "\n".join([*lines, f"rpcport={port}", "rpcbind=127.0.0.1", "rpcallowip=127.0.0.1"])
     )
-    server = KeptServer([BITCOIND, f"-datadir={folder}", *extra], folder=folder)
+    command: list[str | Path] = [BITCOIND, f"-conf={file}", f"-datadir={data or folder}", *extra]
+    server = KeptServer(command, folder=folder)
     node = CoreNode(url=f"http://devnet:{password}@127.0.0.1:{port}", process=server)
 
     def is_ready() -> bool:
