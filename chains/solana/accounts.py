@@ -20,6 +20,9 @@ MINT_BYTES, TOKEN_BYTES, MULTISIG_BYTES = 82, 165, 355
 _NONCE_BYTES = 80
 _INITIALIZED = 1
 _NUMBER_MAX = (1 << 64) - 1
+_WITHHELD = 2
+_HARMLESS = frozenset({7, 8, 15})
+"""Owner for ever, memo demanded, part of a mint with a hook. Source: token-2022, extensions."""
 
 
 class MalformedAnswer(Unavailable):
@@ -160,6 +163,32 @@ def token_of(account: Account | None) -> TokenAccount | None:
         is_frozen=state == 2,
         has_delegate=data[72:76] != bytes(4),
         has_close_authority=data[129:133] != bytes(4),
+    )
+
+
+def extensions_of(account: Account) -> list[tuple[int, bytes]]:
+    """Return what stands behind a token account or a mint, by kind. Source: token-2022 (TLV)."""
+    found, at, data = [], TOKEN_BYTES + 1, account.data
+    while at + 4 <= len(data):
+        kind, size = (int.from_bytes(data[at + step : at + step + 2], "little") for step in (0, 2))
+        if kind == 0:
+            break
+        found.append((kind, data[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return found
+
+
+def may_close(account: Account) -> bool:
+    """Tell whether the owner of an emptied token account can close it.
+
+    Not where another may, nor where fees are withheld in it or an extension is not known here.
+    """
+    held = token_of(account)
+    if held is None or held.is_frozen or held.has_close_authority:
+        return False
+    return all(
+        kind in _HARMLESS or (kind == _WITHHELD and not any(data))
+        for kind, data in extensions_of(account)
     )
 
 

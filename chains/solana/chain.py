@@ -34,7 +34,7 @@ from chains.base import (
 )
 from chains.rpc import NodeSet, RpcClient
 from chains.solana import fees, programs, simulation, standing, tickets
-from chains.solana.accounts import CONFIRMED, ask_accounts, nonce_of, token_of
+from chains.solana.accounts import CONFIRMED, ask_accounts, may_close, nonce_of, token_of
 from chains.solana.address import encode58, raw_address, to_text
 from chains.solana.broadcast import plan_combined, plan_outcome
 from chains.solana.build import Facts, build, check_intent
@@ -350,4 +350,5 @@ def _ask_token(client: RpcClient, intent: SpendIntent) -> tuple[bytes, bool, boo
     _, (held, paid) = ask_accounts(client, [own, theirs], commitment=CONFIRMED)
     account = token_of(held)
     empties = account is not None and account.amount == intent.amount
+    empties = empties and held is not None and may_close(held)
     return program, token_of(paid) is None, empties and intent.kind is SpendKind.SWEEP

@@ -7,13 +7,12 @@ from collections.abc import Collection
 from chains.base import NATIVE, Standing
 from chains.rpc import RpcClient
 from chains.solana import programs
-from chains.solana.accounts import CONFIRMED, Account, ask_accounts, token_of
+from chains.solana.accounts import CONFIRMED, Account, ask_accounts, extensions_of, token_of
 from chains.solana.address import is_on_curve, raw_address, to_text
 from core.errors import Reason, Refused
 
 MEMO_REQUIRED, NOT_TRANSFERABLE = 8, 13
 """Extensions of token accounts that refuse a plain transfer. Source: token-2022."""
-_EXTENSIONS_AT = 166
 
 
 def check_destination(raw: bytes, mints: Collection[str]) -> None:
@@ -56,17 +55,9 @@ def _refuses(account: Account, owner: bytes) -> bool:
     held = token_of(account)
     if held is None:
         return account.owner != programs.SYSTEM  # lamports alone do not stop its opening
-    return held.is_frozen or held.owner != owner or _demands(account.data)
-
-
-def _demands(data: bytes) -> bool:
-    """Tell whether an extension of a token account refuses a plain transfer to it."""
-    at = _EXTENSIONS_AT
-    while at + 4 <= len(data):
-        kind, size = (int.from_bytes(data[at + step : at + step + 2], "little") for step in (0, 2))
-        if kind == 0:
-            return False
-        if kind == NOT_TRANSFERABLE or (kind == MEMO_REQUIRED and any(data[at + 4 : at + 5])):
-            return True
-        at += 4 + size
-    return False
+    if held.is_frozen or held.owner != owner:
+        return True
+    return any(
+        kind == NOT_TRANSFERABLE or (kind == MEMO_REQUIRED and any(data))
+        for kind, data in extensions_of(account)
+    )

@@ -18,10 +18,12 @@ from chains.base import (
     Standing,
 )
 from chains.solana import programs
+from chains.solana.chain import SolanaChain
 from chains.solana.params import SIGNATURE_FEE
 from core.errors import Reason, Refused, Unavailable
+from infra.devnet.surfpool_tokens import Powers, create_token_2022
 from tests.support.solana import DEPOSIT, GAS, HOT
-from tests.support.solana_town import Town, start_town
+from tests.support.solana_town import Town, listed, start_town
 
 _COIN = 10**9
 
@@ -241,6 +243,30 @@ def test_a_sweep_that_does_not_empty_its_account_leaves_it_open(town: Town) -> N
 
     assert town.chain.tx_status(signed.tx_id).succeeded
     assert town.held(town.token, owner) == 1
+
+
+def test_an_account_with_withheld_fees_is_swept_and_left_open(town: Town) -> None:
+    """Closing it would fail, and the sweep with it."""
+    owner = _somebody()
+    token = create_token_2022(town.node, powers=Powers(fee_bp=100))
+    params = replace(town.params, scales={token.key: 6})
+    chain = SolanaChain(params, town.chain.nodes, [listed(token.key, 6)])
+    token.open(HOT.pubkey())
+    token.pay(owner.pubkey(), 10_000)
+    town.front.pass_slots()
+    assert town.held(token, owner) == 9_900
+    intent = town.intent(owner, HOT, 9_900, token.key, SpendKind.SWEEP)
+    unsigned = chain.build(
+        intent, nonce=0, rate=FeeRate(5, 5), units=chain.fee_units(intent), ticket=town.ticket(GAS)
+    )
+    made = b"".join(bytes(key.sign_message(unsigned.digest)) for key in (GAS, owner))
+    signed = chain.assemble(unsigned, made)
+    chain.broadcast(signed.raw)
+    town.front.pass_slots()
+
+    status = chain.tx_status(signed.tx_id)
+    assert (status.succeeded, status.effect_amount) == (True, 9_801)
+    assert town.node.account(token.account_of(owner.pubkey())) is not None
 
 
 def test_coins_of_a_deposit_address_are_swept_to_the_last_lamport(town: Town) -> None:
