@@ -6,12 +6,13 @@ known of the chain is handed in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind, UnsignedTx
+from chains.base import NATIVE, FeeRate, SpendIntent, SpendKind, UnsignedTx, check_batch
 from chains.solana.address import raw_address
-from chains.solana.params import SIGNATURE_FEE, SUPPLY_MAX, UNIT, SolanaParams
+from chains.solana.params import SIGNATURE_FEE, SUPPLY_MAX, TRANSFERS_MAX, UNIT, SolanaParams
 from chains.solana.programs import OPENING_COST
 from core.errors import Corrupt, Reason, Refused
 from core.money import require_int
@@ -32,8 +33,8 @@ class Facts:
     """The nonce's authority, who pays the fee."""
     token_program: bytes = b""
     """The program of the intent's mint; none for the native coin."""
-    opens: bool = False
-    """The receiver's token account is not there."""
+    opens: frozenset[str] = frozenset()
+    """Receivers whose token account is not there."""
     closes: bool = False
     """The transfer empties the sender's token account, whose rent is taken back."""
 
@@ -47,7 +48,7 @@ def check_intent(intent: SpendIntent, params: SolanaParams) -> None:
         raise Refused(Reason.INTENT_MISMATCH, "the intent names another network")
     if not 0 <= require_int(intent.amount) <= SUPPLY_MAX:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "an amount fits 64 bits")
-    if intent.kind in (SpendKind.DELEGATION, SpendKind.OWNERS, SpendKind.BATCH):
+    if intent.kind in (SpendKind.DELEGATION, SpendKind.OWNERS):
         raise Refused(Reason.INTENT_MISMATCH, f"there is no {intent.kind} here")
     if intent.asset_key != NATIVE and intent.asset_key not in params.scales:
         raise Refused(Reason.UNKNOWN_ASSET, f"{intent.asset_key} is not listed")
@@ -56,6 +57,17 @@ def check_intent(intent: SpendIntent, params: SolanaParams) -> None:
             raise Refused(Reason.INTENT_MISMATCH, "a cancellation pays nothing to its own sender")
     elif intent.amount == 0:
         raise Refused(Reason.ZERO_AMOUNT, "nothing would be moved")
+    if intent.kind is SpendKind.BATCH:
+        check_batch(intent)
+        if not 1 < len(intent.items) <= TRANSFERS_MAX:
+            raise Refused(Reason.TOO_LARGE, f"a batch is 2..{TRANSFERS_MAX} payments")
+
+
+def payments_of(intent: SpendIntent) -> list[tuple[str, int]]:
+    """Return whom an intent pays and how much, in order."""
+    if intent.kind is SpendKind.BATCH:
+        return [(one.destination, one.amount) for one in intent.items]
+    return [(intent.destination, intent.amount)]
 
 
 def build(
@@ -73,7 +85,7 @@ def build(
     message = compile_message(intent, params, facts, rate=rate.max_rate, units=units)
     fee_max = message.header.num_required_signatures * SIGNATURE_FEE + units * rate.max_rate
     if facts.opens:
-        fee_max += OPENING_COST[facts.token_program]
+        fee_max += len(facts.opens) * OPENING_COST[facts.token_program]
     if fee_max > intent.fee_max:
         raise Refused(Reason.FEE_ABOVE_CAP, f"the transaction may cost {fee_max}")
     payload = _bytes_of(message)
@@ -104,7 +116,10 @@ def compile_message(
     message = MessageV0.try_compile(payer, calls, [], Hash.from_bytes(facts.nonce_value))
     if intent.asset_key == NATIVE:
         return message
-    return _with_receiver(message, Pubkey.from_bytes(raw_address(intent.destination)))
+    receivers = [Pubkey.from_bytes(raw_address(to)) for to, _ in payments_of(intent)]
+    return _with_receivers(
+        message, [each for each in receivers if each not in message.account_keys]
+    )
 
 
 def calls_of(intent: SpendIntent, params: SolanaParams, facts: Facts) -> list[Instruction]:
@@ -120,34 +135,35 @@ def calls_of(intent: SpendIntent, params: SolanaParams, facts: Facts) -> list[In
     if intent.kind is SpendKind.CANCELLATION and raw_address(intent.source) == facts.payer:
         return []
     source = Pubkey.from_bytes(raw_address(intent.source))
-    receiver = Pubkey.from_bytes(raw_address(intent.destination))
+    paid = [(Pubkey.from_bytes(raw_address(to)), amount) for to, amount in payments_of(intent)]
     if intent.asset_key == NATIVE:
-        params_of = TransferParams(from_pubkey=source, to_pubkey=receiver, lamports=intent.amount)
-        return [transfer(params_of)]
+        return [
+            transfer(TransferParams(from_pubkey=source, to_pubkey=to, lamports=amount))
+            for to, amount in paid
+        ]
     payer = Pubkey.from_bytes(facts.payer)
     program = Pubkey.from_bytes(facts.token_program)
     mint = Pubkey.from_bytes(raw_address(intent.asset_key))
-    own, theirs = (
-        token.get_associated_token_address(owner, mint, program) for owner in (source, receiver)
-    )
-    calls = []
-    if facts.opens:
-        calls.append(
-            token.create_idempotent_associated_token_account(payer, receiver, mint, program)
-        )
-    calls.append(
+    own = token.get_associated_token_address(source, mint, program)
+    calls = [
+        token.create_idempotent_associated_token_account(payer, to, mint, program)
+        for to in dict.fromkeys(to for to, _ in paid)
+        if str(to) in facts.opens
+    ]
+    calls += [
         token.transfer_checked(
             TransferCheckedParams(
                 program_id=program,
                 source=own,
                 mint=mint,
-                dest=theirs,
+                dest=token.get_associated_token_address(to, mint, program),
                 owner=source,
-                amount=intent.amount,
+                amount=amount,
                 decimals=params.scales[intent.asset_key],
             )
         )
-    )
+        for to, amount in paid
+    ]
     if facts.closes:
         calls.append(
             token.close_account(
@@ -157,24 +173,22 @@ def calls_of(intent: SpendIntent, params: SolanaParams, facts: Facts) -> list[In
     return calls
 
 
-def _with_receiver(message: MessageV0, receiver: Pubkey) -> MessageV0:
-    """Name the owner of the account that is paid to, so that the message alone proves whose it is.
+def _with_receivers(message: MessageV0, receivers: Sequence[Pubkey]) -> MessageV0:
+    """Name the owners of the accounts that are paid to, so that the message proves whose they are.
 
-    Where the account is opened the owner stands in that call; else he is a key without a use.
+    Where an account is opened its owner stands in that call; else he is a key without a use.
     """
     from solders.message import MessageHeader, MessageV0
 
-    if receiver in message.account_keys:
-        return message
-    header = message.header
+    header, extra = message.header, list(dict.fromkeys(receivers))
     named = MessageHeader(
         header.num_required_signatures,
         header.num_readonly_signed_accounts,
-        header.num_readonly_unsigned_accounts + 1,
+        header.num_readonly_unsigned_accounts + len(extra),
     )
     return MessageV0(
         named,
-        [*message.account_keys, receiver],
+        [*message.account_keys, *extra],
         message.recent_blockhash,
         message.instructions,
         message.address_table_lookups,

@@ -21,12 +21,15 @@ from chains.base import (
     BlockRef,
     BroadcastOutcome,
     BroadcastResult,
+    ChainTraits,
     Coin,
     Decoded,
     FeeRate,
+    ItemStatus,
     SignedTx,
     Simulation,
     SpendIntent,
+    SpendItem,
     SpendKind,
     Standing,
     TxStatus,
@@ -37,7 +40,7 @@ from chains.solana import fees, programs, simulation, standing, tickets
 from chains.solana.accounts import CONFIRMED, ask_accounts, may_close, nonce_of, token_of
 from chains.solana.address import encode58, raw_address, to_text
 from chains.solana.broadcast import plan_combined, plan_outcome
-from chains.solana.build import Facts, build, check_intent
+from chains.solana.build import Facts, build, check_intent, payments_of
 from chains.solana.decode import decode, rate_of
 from chains.solana.history import Included, ask_included
 from chains.solana.message import SIGNATURE_BYTES, split_transaction
@@ -46,6 +49,9 @@ from chains.solana.offchain import control_message
 from chains.solana.params import SIGNATURE_FEE, SolanaParams
 from chains.solana.reader import SolanaReader
 from core.errors import Reason, Refused, Unavailable
+
+TokenFacts = tuple[bytes, frozenset[str], bool]
+"""The mint's program, receivers whose account is missing, whether the sender's is emptied."""
 
 
 class WouldFail(Unavailable):
@@ -101,9 +107,27 @@ class SolanaChain(SolanaReader):
         """Return 0: nobody counts nonces here."""
         return 0
 
+    @property
+    def traits(self) -> ChainTraits:
+        """Return the pinned facts."""
+        return replace(super().traits, batch_max=self._params.batch_max)
+
     def payable_items(self, intent: SpendIntent) -> tuple[bool, ...]:
-        """Raise Unavailable: there are no batches here."""
-        raise WouldFail(f"no_batches: {intent.spend_id}")
+        """Return which items of a batch would be paid today: all, or those that would alone.
+
+        A transaction happens as a whole or not at all. Unavailable: nodes do not say.
+        """
+        check_intent(intent, self._params)
+        if self._would_run(intent):
+            return (True,) * len(intent.items)
+        return tuple(self._would_run(_alone(intent, one)) for one in intent.items)
+
+    def _would_run(self, intent: SpendIntent) -> bool:
+        try:
+            self.fee_units(intent)
+        except WouldFail:
+            return False
+        return True
 
     def fee_rate(self) -> FeeRate:
         """Return what most of the last slots paid for compute, within floor and cap."""
@@ -132,7 +156,7 @@ class SolanaChain(SolanaReader):
         if not _moves_tokens(intent):
             return cost
         program, opens, _ = self._token_facts(intent)
-        return cost + (programs.OPENING_COST[program] if opens else 0)
+        return cost + (len(opens) * programs.OPENING_COST[program] if opens else 0)
 
     def fee_units(self, intent: SpendIntent, coins: Sequence[Coin] = ()) -> int:  # noqa: ARG002
         """Return how many thousand compute units the transaction may use.
@@ -177,7 +201,8 @@ class SolanaChain(SolanaReader):
         if nonce:
             raise Refused(Reason.MALFORMED, "a ticket is used up here, no nonce")
         if intent.kind is not SpendKind.CANCELLATION:
-            standing.check_destination(raw_address(intent.destination), self._mints)
+            for destination, _ in payments_of(intent):
+                standing.check_destination(raw_address(destination), self._mints)
         check_intent(intent, self._params)
         wanted = tickets.read_ticket(ticket)
         found = self._nodes.agree(
@@ -261,7 +286,10 @@ class SolanaChain(SolanaReader):
             block=BlockRef(found.slot, found.block_hash),
             succeeded=found.succeeded,
             fee=found.fee,
-            effect_amount=found.amount,
+            effect_amount=sum(found.amounts),
+            items=tuple(ItemStatus(amount > 0, amount) for amount in found.amounts)
+            if len(found.amounts) > 1
+            else (),
         )
 
     @property
@@ -291,9 +319,7 @@ class SolanaChain(SolanaReader):
         _, found = ask_accounts(node.client, accounts)
         return frozenset(nonce.authority for nonce in map(nonce_of, found) if nonce is not None)
 
-    def _any_nonce(
-        self, node: SolanaNode, source: bytes, token: tuple[bytes, bool, bool] | None
-    ) -> Facts:
+    def _any_nonce(self, node: SolanaNode, source: bytes, token: TokenFacts) -> Facts:
         """Return a nonce to run a transaction with: the source's own, or that of who pays for it.
 
         As it stands now, not as finalized: the simulation runs on that state.
@@ -308,16 +334,16 @@ class SolanaChain(SolanaReader):
         if not open_ones:
             raise WouldFail("no_tickets: no configured account holds a nonce")
         account, nonce = (own or open_ones)[0]
-        program, opens, closes = token or (b"", False, False)
+        program, opens, closes = token
         closes = closes and nonce.authority != source
         return Facts(account, nonce.value, nonce.authority, program, opens, closes)
 
-    def _token_facts(self, intent: SpendIntent) -> tuple[bytes, bool, bool]:
+    def _token_facts(self, intent: SpendIntent) -> TokenFacts:
         """Return the mint's program, whether the receiver's account is missing, and whether the
         intent empties the sender's.
         """
         if not _moves_tokens(intent):
-            return b"", False, False
+            return b"", frozenset(), False
         return self._nodes.agree(lambda node: _ask_token(node.client, intent), "token accounts")
 
 
@@ -339,16 +365,26 @@ def _unlimited(intent: SpendIntent) -> SpendIntent:
     return replace(intent, fee_max=1 << 64)
 
 
-def _ask_token(client: RpcClient, intent: SpendIntent) -> tuple[bytes, bool, bool]:
+def _alone(batch: SpendIntent, item: SpendItem) -> SpendIntent:
+    return replace(
+        batch, kind=SpendKind.WITHDRAWAL, destination=item.destination, amount=item.amount, items=()
+    )
+
+
+def _ask_token(client: RpcClient, intent: SpendIntent) -> TokenFacts:
     mint, source = raw_address(intent.asset_key), raw_address(intent.source)
-    receiver = raw_address(intent.destination)
     _, (minted,) = ask_accounts(client, [mint], commitment=CONFIRMED)
     program = None if minted is None else minted.owner
     if program not in programs.TOKEN_PROGRAMS:
         raise Unavailable(f"no_mint: {intent.asset_key}")
-    own, theirs = (programs.token_account(owner, mint, program) for owner in (source, receiver))
-    _, (held, paid) = ask_accounts(client, [own, theirs], commitment=CONFIRMED)
+    receivers = [to for to, _ in payments_of(intent)]
+    asked = [
+        programs.token_account(owner, mint, program)
+        for owner in (source, *map(raw_address, receivers))
+    ]
+    _, (held, *paid) = ask_accounts(client, asked, commitment=CONFIRMED)
+    missing = (to for to, one in zip(receivers, paid, strict=True) if token_of(one) is None)
     account = token_of(held)
     empties = account is not None and account.amount == intent.amount
-    empties = empties and held is not None and may_close(held)
-    return program, token_of(paid) is None, empties and intent.kind is SpendKind.SWEEP
+    closes = empties and held is not None and may_close(held) and intent.kind is SpendKind.SWEEP
+    return program, frozenset(missing), closes

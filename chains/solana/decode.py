@@ -2,9 +2,10 @@
 
 It knows exactly one form. First a durable nonce is advanced, whose authority pays the fee; then
 limit and price of compute; then transfers of the native coin, or of listed tokens to the derived
-account of an owner that the message names, opened where it may be missing; last an emptied account
-may be closed to who pays the fee. Every key has a reason to be there, to sign and to be changed;
-everything else is refused. No code is shared with the builder, which uses libraries.
+account of an owner that the message names, opened where it may be missing (several of them are a
+batch, which happens as a whole or not at all); last an emptied account may be closed to who pays
+the fee. Every key has a reason to be there, to sign and to be changed; everything else is refused.
+No code is shared with the builder, which uses libraries.
 
 A message names no network. What binds it to one is the nonce's value: it stands in no account of
 another network.
@@ -19,7 +20,7 @@ from chains.base import NATIVE, Decoded, Effect, FeeRate
 from chains.solana import programs
 from chains.solana.address import raw_address, to_text
 from chains.solana.message import Instruction, Message, read_message, refusal
-from chains.solana.params import SIGNATURE_FEE, UNIT, UNITS_MAX, SolanaParams
+from chains.solana.params import SIGNATURE_FEE, TRANSFERS_MAX, UNIT, UNITS_MAX, SolanaParams
 from core.errors import Reason, Refused
 
 ADVANCE_NONCE = (4).to_bytes(4, "little")
@@ -27,7 +28,6 @@ TRANSFER = (2).to_bytes(4, "little")
 UNITS_LIMIT, UNITS_PRICE = 2, 3
 TOKEN_CLOSE, TOKEN_TRANSFER_CHECKED = 9, 12
 CREATE_IDEMPOTENT = b"\x01"
-TRANSFERS_MAX = 8
 
 _SYSTEM_NAMES = {
     1: Reason.OWNER_CHANGE,  # assign
@@ -104,6 +104,7 @@ def decode(payload: bytes, params: SolanaParams, *, sender: str) -> Decoded:
         network=params.network,
         nonce=0,
         effects=tuple(reading.effects),
+        is_batch=len(reading.effects) > 1,
         fee_max=SIGNATURE_FEE * message.signers + budget.units * budget.rate + reading.cost,
         digest=payload,
         ticket=f"{to_text(budget.nonce_account)}:{to_text(message.blockhash)}",

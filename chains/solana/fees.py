@@ -72,7 +72,7 @@ def plan_units(intent: SpendIntent, used: int, params: SolanaParams) -> int:
     """
     units = _BASE_UNITS
     if intent.asset_key != NATIVE and intent.kind is not SpendKind.CANCELLATION:
-        units += _TOKEN_UNITS + _OPENING_UNITS
+        units += (_TOKEN_UNITS + _OPENING_UNITS) * max(1, len(intent.items))
     measured = ceil_div(used * _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR * UNIT) + 1
     units = max(units, measured)
     if units > params.units_cap:

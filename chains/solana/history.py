@@ -38,7 +38,8 @@ class Included:
     block_hash: str
     succeeded: bool
     fee: int
-    amount: int
+    amounts: tuple[int, ...]
+    """What each of its transfers moved, in their order; nothing where it failed."""
 
 
 def ask_transaction(client: RpcClient, tx_id: str) -> Found | None:
@@ -77,8 +78,8 @@ def ask_included(client: RpcClient, tx_id: str) -> Included | bool:
     found = ask_transaction(client, tx_id)
     if found is None:
         return True
-    fee, amount = costs_of(found)
-    return Included(found.slot, ask_block_hash(client, found.slot), found.succeeded, fee, amount)
+    fee, amounts = costs_of(found)
+    return Included(found.slot, ask_block_hash(client, found.slot), found.succeeded, fee, amounts)
 
 
 def ask_block_hash(client: RpcClient, slot: int) -> str:
@@ -95,8 +96,8 @@ def ask_block_hash(client: RpcClient, slot: int) -> str:
     return block_hash
 
 
-def costs_of(found: Found) -> tuple[int, int]:
-    """Return what a transaction cost and what it moved to its first receiver.
+def costs_of(found: Found) -> tuple[int, tuple[int, ...]]:
+    """Return what a transaction cost and what each of its transfers moved.
 
     Fees are what left all accounts together: nodes exist that leave a part of it out. Rent of an
     account that it opened is part of the cost.
@@ -109,7 +110,7 @@ def costs_of(found: Found) -> tuple[int, int]:
     if fee < 0 or (message is not None and len(message.keys) != len(found.before)):
         raise MalformedAnswer("malformed_answer: balances of a transaction")
     if message is None or not found.succeeded:
-        return fee, 0
+        return fee, ()
     opened = {
         call.accounts[1]
         for call in _calls(message, programs.ASSOCIATED)
@@ -119,19 +120,35 @@ def costs_of(found: Found) -> tuple[int, int]:
     return fee + rent, _moved(message, found, fee)
 
 
-def _moved(message: Message, found: Found, fee: int) -> int:
-    for call in _calls(message, programs.SYSTEM):
-        if call.data[:4] == TRANSFER and len(call.accounts) > 1:
-            place = call.accounts[1]
-            own_fee = 0 if place else fee  # the first key pays it
-            return max(0, found.after[place] - found.before[place] + own_fee)
-    for program in programs.TOKEN_PROGRAMS:
-        for call in _calls(message, program):
-            if call.data[:1] == bytes((TOKEN_TRANSFER_CHECKED,)) and len(call.accounts) > 2:
-                place = call.accounts[2]
-                held = found.tokens_after.get(place, 0) - found.tokens_before.get(place, 0)
-                return max(0, held)
-    return 0
+def _moved(message: Message, found: Found, fee: int) -> tuple[int, ...]:
+    """Return what each transfer of one kind moved.
+
+    What a receiver got is shared out to the transfers to it, in their order: a token may keep a
+    part on the way.
+    """
+    native = [
+        (call.accounts[1], int.from_bytes(call.data[4:12], "little"))
+        for call in _calls(message, programs.SYSTEM)
+        if call.data[:4] == TRANSFER and len(call.accounts) > 1
+    ]
+    tokens = [
+        (call.accounts[2], int.from_bytes(call.data[1:9], "little"))
+        for program in programs.TOKEN_PROGRAMS
+        for call in _calls(message, program)
+        if call.data[:1] == bytes((TOKEN_TRANSFER_CHECKED,)) and len(call.accounts) > 2
+    ]
+    gained: dict[int, int] = {}
+    for place, _ in native:
+        own_fee = 0 if place else fee  # the first key pays it
+        gained[place] = found.after[place] - found.before[place] + own_fee
+    for place, _ in () if native else tokens:
+        gained[place] = found.tokens_after.get(place, 0) - found.tokens_before.get(place, 0)
+    shares = []
+    for place, claimed in native or tokens:
+        share = max(0, min(claimed, gained[place]))
+        gained[place] -= share
+        shares.append(share)
+    return tuple(shares)
 
 
 def _calls(message: Message, program: bytes) -> list[Instruction]:

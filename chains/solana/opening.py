@@ -10,7 +10,7 @@ from chains.solana.accounts import ACCOUNTS_AT_ONCE
 from chains.solana.address import raw_address
 from chains.solana.chain import SolanaChain
 from chains.solana.node import SolanaNode
-from chains.solana.params import UNITS_MAX, SolanaParams
+from chains.solana.params import TRANSFERS_MAX, UNITS_MAX, SolanaParams
 
 if TYPE_CHECKING:
     from chains.registry import ChainConfig
@@ -23,8 +23,6 @@ def open_solana(config: ChainConfig) -> SolanaChain:
     """
     if config.chain_number:
         raise ValueError("chain_number is 0: this network has none")
-    if config.batch_max:
-        raise ValueError("batch_max is 0: payments are not batched on this chain")
     if len(set(config.tickets)) != len(config.tickets) or len(config.tickets) > ACCOUNTS_AT_ONCE:
         raise ValueError(f"tickets are at most {ACCOUNTS_AT_ONCE} accounts, each once")
     for text in (*config.tickets, *(one.key for one in config.assets if one.key != NATIVE)):
@@ -36,6 +34,7 @@ def open_solana(config: ChainConfig) -> SolanaChain:
         fee_cap=config.fee_cap,
         units_cap=min(config.units_cap, UNITS_MAX),
         reorg_limit=config.reorg_limit,
+        batch_max=min(config.batch_max, TRANSFERS_MAX),
         scales={one.key: one.scale for one in config.assets if one.key != NATIVE},
         tickets=config.tickets,
     )

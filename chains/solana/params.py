@@ -22,6 +22,8 @@ UNITS_MAX = 1_400
 SIGNATURE_FEE = 5_000
 """Lamports for each signature. Source: Solana documentation, fees."""
 SUPPLY_MAX = (1 << 64) - 1
+TRANSFERS_MAX = 8
+"""Payments in one transaction: as many fit into a packet when each opens an account."""
 MAIN_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 """Source: Solana documentation, getGenesisHash of mainnet-beta."""
 
@@ -36,6 +38,7 @@ class SolanaParams:
     fee_cap: int
     units_cap: int = UNITS_MAX
     reorg_limit: int = 128
+    batch_max: int = 0
     scales: Mapping[str, int] = field(default_factory=dict)
     """Decimals of each listed mint."""
     tickets: tuple[str, ...] = ()
@@ -48,6 +51,8 @@ class SolanaParams:
             raise ValueError("0 < fee_floor <= fee_cap")
         if not 0 < self.units_cap <= UNITS_MAX:
             raise ValueError(f"units_cap lies in 1..{UNITS_MAX}")
+        if not 0 <= self.batch_max <= TRANSFERS_MAX:
+            raise ValueError(f"batch_max lies in 0..{TRANSFERS_MAX}")
 
     @property
     def network(self) -> str:

@@ -88,16 +88,18 @@ def _changes(
 ) -> Iterator[BalanceChange]:
     payer = raw_address(decoded.signers[0] if decoded.signers else unsigned.sender)
     fee = sum(map(_lamports, old.values())) - sum(map(_lamports, new.values()))
-    for effect in decoded.effects:
-        for owner in (unsigned.sender, effect.destination):
-            raw = raw_address(owner)
-            if effect.asset_key == NATIVE:
-                back = fee if raw == payer else 0
-                before, after = _lamports(old.get(raw)), _lamports(new.get(raw)) + back
-            else:
-                mint = raw_address(effect.asset_key)
-                before, after = (_tokens(state, raw, mint) for state in (old, new))
-            yield BalanceChange(owner, effect.asset_key, before, after)
+    told = [
+        (e.asset_key, owner) for e in decoded.effects for owner in (unsigned.sender, e.destination)
+    ]
+    for asset_key, owner in dict.fromkeys(told):
+        raw = raw_address(owner)
+        if asset_key == NATIVE:
+            back = fee if raw == payer else 0
+            before, after = _lamports(old.get(raw)), _lamports(new.get(raw)) + back
+        else:
+            mint = raw_address(asset_key)
+            before, after = (_tokens(state, raw, mint) for state in (old, new))
+        yield BalanceChange(owner, asset_key, before, after)
 
 
 def _tokens(state: State, owner: bytes, mint: bytes) -> int:

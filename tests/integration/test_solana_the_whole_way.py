@@ -54,7 +54,7 @@ def house(database_url: str, town: Town) -> Iterator[House]:
     config = ChainConfig(
         kind="solana", chain=CHAIN, node_urls=(town.front.url,), quorum=1, chain_number=0,
         genesis_hash=town.params.genesis_hash, fee_floor=5, fee_cap=10_000, tip=0,
-        assets=tuple(listed), tickets=town.params.tickets,
+        assets=tuple(listed), tickets=town.params.tickets, batch_max=8,
     )  # fmt: skip
     with (
         contextlib.closing(open_chain(config)) as chain,
@@ -138,6 +138,27 @@ def test_a_withdrawal_is_paid_and_its_fee_booked(house: House, town: Town, is_to
     assert spend.fee_paid is not None
     assert (spend.fee_paid > 2_000_000) is is_token, "opening the receiver's account is a cost"
     assert house.problems == []
+    everything_holds(house)
+
+
+def test_many_withdrawals_leave_in_one_transaction(house: House, town: Town) -> None:
+    alice, people = house.customer("alice"), [str(Keypair().pubkey()) for _ in range(3)]
+    town.token.pay(house.address(alice), COIN)
+    settle(house, town)
+    asked = [
+        house.withdraw(alice, town.token.key, 10_000 + n, to, client_id=f"w{n}")
+        for n, to in enumerate(people)
+    ]
+    house.run(1)
+    for row in asked:
+        house.approve(row.withdrawal_id)
+    house.run(1)
+    assert len({spend_of(house, row).spend_id for row in asked}) == 1
+    settle(house, town)
+
+    for n, (row, to) in enumerate(zip(asked, people, strict=True)):
+        assert house.withdrawal(row.withdrawal_id).state is WithdrawalState.CONFIRMED
+        assert town.held(town.token, to) == 10_000 + n
     everything_holds(house)
 
 

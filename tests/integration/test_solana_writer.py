@@ -14,12 +14,13 @@ from chains.base import (
     BroadcastOutcome,
     Effect,
     FeeRate,
+    SpendItem,
     SpendKind,
     Standing,
 )
 from chains.solana import programs
 from chains.solana.chain import SolanaChain
-from chains.solana.params import SIGNATURE_FEE
+from chains.solana.params import SIGNATURE_FEE, TRANSFERS_MAX
 from core.errors import Reason, Refused, Unavailable
 from infra.devnet.surfpool_tokens import Powers, create_token_2022
 from tests.support.solana import DEPOSIT, GAS, HOT
@@ -267,6 +268,44 @@ def test_an_account_with_withheld_fees_is_swept_and_left_open(town: Town) -> Non
     status = chain.tx_status(signed.tx_id)
     assert (status.succeeded, status.effect_amount) == (True, 9_801)
     assert town.node.account(token.account_of(owner.pubkey())) is not None
+
+
+@pytest.mark.parametrize("is_token", [False, True])
+def test_a_batch_pays_everybody_in_one_transaction(town: Town, is_token: bool) -> None:
+    key = town.token.key if is_token else NATIVE
+    people = [_somebody() for _ in range(TRANSFERS_MAX)]
+    items = tuple(
+        SpendItem(f"wd_{n}", str(one.pubkey()), 1_000_000 + n) for n, one in enumerate(people)
+    )
+    amount = sum(one.amount for one in items)
+    intent = replace(town.intent(HOT, HOT, amount, key, SpendKind.BATCH), items=items)
+    assert town.chain.payable_items(intent) == (True,) * TRANSFERS_MAX
+    unsigned = town.build(intent, ticket=town.ticket())
+    simulated, before = town.chain.simulate(unsigned), town.lamports(HOT)
+    assert (simulated.succeeded, simulated.others) == (True, ())
+    signed = town.signed(unsigned, HOT)
+    town.chain.broadcast(signed.raw)
+    town.front.pass_slots()
+
+    status = town.chain.tx_status(signed.tx_id)
+    assert status.effect_amount == amount
+    assert [(one.paid, one.amount) for one in status.items] == [(True, i.amount) for i in items]
+    got = [town.held(town.token, one) if is_token else town.lamports(one) for one in people]
+    assert got == [one.amount for one in items]
+    moved = 0 if is_token else amount
+    assert before - town.lamports(HOT) == status.fee + moved <= unsigned.fee_max + moved
+
+
+def test_an_item_that_would_fail_is_named_and_keeps_no_others_from_being_paid(town: Town) -> None:
+    items = tuple(
+        SpendItem(f"wd_{n}", str(_somebody().pubkey()), amount)
+        for n, amount in enumerate((_COIN, 1, _COIN))
+    )
+    intent = town.intent(HOT, HOT, sum(i.amount for i in items), kind=SpendKind.BATCH)
+
+    assert town.chain.payable_items(replace(intent, items=items)) == (True, False, True)
+    with pytest.raises(Unavailable, match="would_fail"):
+        town.chain.fee_units(replace(intent, items=items))
 
 
 def test_coins_of_a_deposit_address_are_swept_to_the_last_lamport(town: Town) -> None:

@@ -77,7 +77,8 @@ def facts_of(
     closes: bool = False,
 ) -> Facts:
     """Return what the chain might say."""
-    return Facts(raw(NONCE), VALUE, raw(payer), token_program, opens, closes)
+    missing = frozenset({str(RECEIVER.pubkey())} if opens else ())
+    return Facts(raw(NONCE), VALUE, raw(payer), token_program, missing, closes)
 
 
 def built(intent: SpendIntent, facts: Facts, *, units: int = 92) -> UnsignedTx:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from solders.message import MessageV0, from_bytes_versioned
 from spl.token.instructions import get_associated_token_address
 
-from chains.base import NATIVE, Effect, FeeRate, SpendKind
+from chains.base import NATIVE, Effect, FeeRate, SpendIntent, SpendItem, SpendKind
 from chains.solana import programs
 from chains.solana.address import to_text
 from chains.solana.decode import decode, rate_of
 from chains.solana.message import read_message
+from chains.solana.params import TRANSFERS_MAX
 from core.errors import Reason, Refused
 from tests.support.solana import (
     CANCELLATION,
@@ -37,6 +38,7 @@ from tests.support.solana import (
     draft_of,
     facts_of,
     intent_of,
+    keypair,
     raw,
     with_key,
     written,
@@ -101,6 +103,40 @@ def test_an_opening_costs_its_rent_at_most() -> None:
     assert costs["native"] == costs["token"] == costs["cancellation"] == 5_000 + 92 * 7
     assert costs["sweep"] == 10_000 + 92 * 7
     assert costs["opening"] == 5_000 + 92 * 7 + programs.OPENING_COST[programs.TOKEN_2022]
+
+
+def _batch(count: int, asset_key: str = NATIVE) -> SpendIntent:
+    items = tuple(
+        SpendItem(f"wd_{n}", str(keypair(f"receiver {n}").pubkey()), 100 + n) for n in range(count)
+    )
+    amount = sum(one.amount for one in items)
+    intent = intent_of(HOT, HOT, amount=amount, asset_key=asset_key, kind=SpendKind.BATCH)
+    return replace(intent, items=items, fee_max=10**8)
+
+
+@pytest.mark.parametrize("asset_key", [NATIVE, MINT_TEXT])
+@pytest.mark.parametrize("count", [2, TRANSFERS_MAX])
+def test_a_batch_pays_every_item_in_order_and_fits_into_a_packet(
+    asset_key: str, count: int
+) -> None:
+    intent = _batch(count, asset_key)
+    facts = facts_of(token_program=programs.TOKEN if asset_key != NATIVE else b"")
+    opened = frozenset(one.destination for one in intent.items) if asset_key != NATIVE else ()
+    unsigned = built(intent, replace(facts, opens=frozenset(opened)))
+    decoded = decode(unsigned.payload, PARAMS, sender=unsigned.sender)
+
+    assert decoded.is_batch
+    assert decoded.fee_max == unsigned.fee_max
+    assert decoded.effects == tuple(
+        Effect(asset_key, one.destination, one.amount) for one in intent.items
+    )
+
+
+@pytest.mark.parametrize("count", [1, TRANSFERS_MAX + 1])
+def test_a_batch_of_one_or_of_too_many_is_not_built(count: int) -> None:
+    with pytest.raises(Refused) as refused:
+        built(_batch(count), facts_of())
+    assert refused.value.reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("name", HONEST)
