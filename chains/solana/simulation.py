@@ -114,6 +114,9 @@ def _others(
     message: Message, decoded: Decoded, sender: str, old: State, new: State
 ) -> Iterator[str]:
     """Name what a payment has no business to change."""
+    lost = sum(map(_lamports, old.values())) - sum(map(_lamports, new.values()))
+    if not 0 < lost <= decoded.fee_max:
+        yield "coins that leave all accounts"
     budget = read_budget(message)
     paying = {budget.payer}
     if any(effect.asset_key == NATIVE for effect in decoded.effects):

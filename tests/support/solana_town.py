@@ -61,11 +61,11 @@ class Town:
     chain: SolanaChain
     _opened: list[SolanaChain] = field(default_factory=list)
 
-    def open(self, *urls: str) -> SolanaChain:
-        """Return the chain over nodes, all of which must agree."""
+    def open(self, *urls: str, quorum: int = 0) -> SolanaChain:
+        """Return the chain over nodes, all of which must agree unless a quorum is said."""
         nodes = tuple(SolanaNode(RpcClient(url)) for url in urls)
         assets = [listed(key, scale) for key, scale in self.params.scales.items()]
-        opened = SolanaChain(self.params, NodeSet(nodes, len(nodes)), assets)
+        opened = SolanaChain(self.params, NodeSet(nodes, quorum or len(nodes)), assets)
         self._opened.append(opened)
         return opened
 
