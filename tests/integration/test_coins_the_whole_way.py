@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from app import equations
-from chains.base import NATIVE, AssetSpec, Coin, SpendKind
+from chains.base import NATIVE, AssetSpec, Coin, FeeRate, SpendKind
 from chains.registry import ChainConfig, open_chain
 from core.clock import SECOND_NS
 from core.ids import ChainId
+from custody import chain_state
+from custody.keys.desk import KeyDesk
+from custody.keys.signers import KeyRef
 from custody.ledger.audit import audit
 from custody.spending import batch_items, claims, means, rows
 from custody.spending.rows import Attempt, Spend, SpendState
@@ -224,6 +228,54 @@ def test_of_a_stuck_payment_and_three_bumps_any_one_pays_once(
     decoded = house.home.chain.decode(made[mined].payload, sender=spend.source)
     assert set(used) == set(decoded.claims(spend.source))
     everything_holds(house)
+
+
+@pytest.mark.parametrize("again", [0, 1])
+def test_a_payment_whose_block_falls_out_is_paid_once_by_whichever_version_comes_next(
+    house: House, node: CoreNode, miner: Miner, again: int
+) -> None:
+    funded(house, node, miner, COIN)
+    row = approved(house, COIN // 2, OUTSIDE[0])
+    house.run(1)
+    house.clock.advance(11 * SECOND_NS)
+    house.step("spending.move")
+    spend = spend_of(house, row)
+    made = attempts_of(house, spend)
+    (block,) = [node.call("generateblock", MINER, [made[0].raw.hex()])["hash"]]
+    house.run(2)
+    assert house.withdrawal(row.withdrawal_id).state is WithdrawalState.BROADCAST
+    node.call("invalidateblock", block)
+    for number in range(3):
+        node.call("generateblock", OUTSIDE[2], [made[again].raw.hex()] if number == 0 else [])
+    settle(house, node, 3)
+    assert house.withdrawal(row.withdrawal_id).state is WithdrawalState.CONFIRMED
+    assert paid_to(house, OUTSIDE[0]) == COIN // 2
+    spent = COIN // 2 + (spend_of(house, row).fee_paid or 0)
+    assert sum(coin.amount for coin in free_of(house)) == COIN - spent
+    everything_holds(house)
+
+
+def test_a_coin_of_a_payment_that_somebody_else_with_our_key_spends_freezes_the_chain(
+    house: House, node: CoreNode, miner: Miner
+) -> None:
+    funded(house, node, miner, COIN)
+    row = approved(house, COIN // 2, OUTSIDE[0])
+    house.run(1)
+    spend, chain = spend_of(house, row), house.home.chain
+    with house.platform.db.read() as conn:
+        held = means.held_by(conn, chain.traits, spend).coins
+    stolen = replace(spend.intent, destination=OUTSIDE[1])
+    unsigned = chain.build(stolen, nonce=0, rate=FeeRate(50, 50), units=0, coins=held)
+    desk = house.platform.signer
+    assert isinstance(desk, KeyDesk)
+    keys = desk.guards[CHAIN].signer
+    (one,) = chain.decode(unsigned.payload, sender=stolen.source).inputs
+    signed = chain.assemble(unsigned, keys.sign(KeyRef(HOT, 0), one.digest))
+    node.call("generateblock", MINER, [signed.raw.hex()])
+    settle(house, node, 3)
+    with house.platform.db.read() as conn:
+        assert chain_state.state(conn, CHAIN).frozen
+    assert house.withdrawal(row.withdrawal_id).state is WithdrawalState.BROADCAST
 
 
 def test_a_payment_that_waits_too_long_is_cancelled_by_the_same_coins(
