@@ -18,7 +18,12 @@ StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="How muc
 BugOption = Annotated[str | None, typer.Option("--bug", help="Plant a bug, by its name.")]
 
 
-def sim(seed: SeedOption, steps: StepsOption = None, bug: BugOption = None) -> None:
+CoinsOption = Annotated[bool, typer.Option("--coins", help="The chain spends coins.")]
+
+
+def sim(
+    seed: SeedOption, steps: StepsOption = None, bug: BugOption = None, coins: CoinsOption = False
+) -> None:
     """Run one seed; the last line holds what it exercised and the hash of how it ended."""
     with errors_as_exit_codes():
         try:
@@ -28,7 +33,7 @@ def sim(seed: SeedOption, steps: StepsOption = None, bug: BugOption = None) -> N
             fail(Exit.FAILED, f"the simulation lives in a clone of the repository: {error}")
         if bug is not None and bug not in BUGS:
             fail(Exit.USAGE, f"no such bug; there are: {', '.join(BUGS)}")
-        result = run(seed, steps or STEPS, bug=bug)
+        result = run(seed, steps or STEPS, bug=bug, coins=coins)
         for finding in result.findings:
             say(finding)
         if result.findings:

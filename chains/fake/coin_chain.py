@@ -68,12 +68,16 @@ class FakeCoinChain(FakeChain):
         return [paid for paid in self._world.waiting_payments() if paid.to_address in watched]
 
     def spent_coins(self, outpoints: Sequence[str], at: BlockRef) -> frozenset[str]:
-        """Return which coins are spent after exactly this block. Unavailable: a coin never seen."""
+        """Return which coins are spent after exactly this block.
+
+        Unavailable: one that no block up to it has made.
+        """
         _, top = self._ask("spent_coins")
         block = self._known(at, top)
-        made = self._world.coins_made
-        if any(name not in made for name in outpoints):
-            raise Unavailable("unknown_coin")
+        for name in outpoints:
+            made = self._world.included(name.partition(":")[0])
+            if made is None or made[0].ref.height > at.height:
+                raise Unavailable("unknown_coin")
         return frozenset(name for name in outpoints if name not in block.state.coins)
 
     # ---- writing ----------------------------------------------------------------------------

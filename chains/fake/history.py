@@ -52,7 +52,6 @@ class History:
         self._included: dict[str, int] = {}
         self._landings: list[Landing] = []
         self._reversed: list[Payment] = []
-        self._coins_made: set[str] = set()
 
     @property
     def head(self) -> FakeBlock:
@@ -132,11 +131,6 @@ class History:
             if receipt.sender in fees:
                 fees[receipt.sender] += receipt.fee
         return fees
-
-    @property
-    def coins_made(self) -> frozenset[str]:
-        """Return the names of all coins that were ever made, on branches that were left too."""
-        return frozenset(self._coins_made)
 
     def balance(self, owner: str, asset_key: str, *, final: bool = True) -> int:
         """Return a balance after the final block, or after the head."""

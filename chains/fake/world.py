@@ -341,8 +341,6 @@ class FakeWorld(History):
         for receipt in block.receipts:
             self._included[receipt.tx_id] = block.ref.height
             self.counts["failed"] += not receipt.succeeded
-            if self.laws.spends_coins:
-                self._coins_made |= {f"{paid.tx_id}:{paid.position}" for paid in receipt.payments}
             self.counts["spends"] += receipt.sender is not None
             if receipt.sender is not None and receipt.nonce is not None:
                 landing = Landing(receipt.tx_id, receipt.sender, receipt.nonce, block.ref)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from app.bootstrap import ChainHome, Platform, account_keys, prepare
 from app.engine_home import open_engine
 from app.steps import Step, engine_steps, worker_steps
-from chains.fake import FakeChain, FakeWorld, FaultScript
+from chains.fake import FakeChain, FakeCoinChain, FakeWorld, FaultScript
 from core.clock import SECOND_NS, ManualClock
 from core.errors import Corrupt, OutcomeUnknown, Reason, Refused, Unavailable
 from core.ids import ChainId
@@ -33,7 +33,14 @@ from engine.snapshot import prune_snapshots
 from tests.simulation import cast
 from tests.simulation.crash import CrashPoints, SimulatedCrash
 from tests.simulation.dice import KeyedRandom
-from tests.simulation.seams import Gate, SeamChain, SeamDatabase, SeamSigner, SeamStorage
+from tests.simulation.seams import (
+    Gate,
+    SeamChain,
+    SeamCoinChain,
+    SeamDatabase,
+    SeamSigner,
+    SeamStorage,
+)
 
 CHAIN = ChainId("fake")
 ENGINE, WORKERS = "engine", ("worker-a", "worker-b")
@@ -162,7 +169,8 @@ class Machine:
         self.processes[name] = process
 
     def _platform(self, name: str, db: SeamDatabase, gate: Gate) -> Platform:
-        chain = SeamChain(self.world, faults=self.faults, batch_max=cast.BATCH_MAX)
+        seam = SeamCoinChain if self.world.laws.spends_coins else SeamChain
+        chain = seam(self.world, faults=self.faults, batch_max=cast.BATCH_MAX)
         chain.gate = gate
         signer = SeamSigner(cast.local_signer(chain.traits), gate)
         notary = Notary(cast.ATTESTATION_KEY, self.owners)
@@ -316,7 +324,8 @@ class Machine:
 
     def honest_chain(self) -> FakeChain:
         """Return a node that tells the truth, for those who judge."""
-        return FakeChain(self.world)
+        honest = FakeCoinChain if self.world.laws.spends_coins else FakeChain
+        return honest(self.world)
 
     def sequencer(self) -> Sequencer:
         """Return the sequencer of the running engine process."""

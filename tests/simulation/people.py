@@ -242,6 +242,8 @@ class People:
                 (cast.TOKEN_NO, who.token), (cast.ODD_NO, who.odd),
             ),
         )  # fmt: skip
+        if self.machine.world.laws.spends_coins:
+            asset_no, key = cast.NATIVE_NO, NATIVE  # tokens only arrive there
         amount = dice.between("withdraw/amount", 1_000, 400_000)
         self.destinations += 1
         destination = self.machine.world.outsider(f"destination-{self.destinations}")

@@ -24,9 +24,9 @@ from custody.deposit_rows import DepositState
 from custody.keys import canonical
 from custody.keys.signable import Signable, TypedField
 from custody.policy.decision import Outcome
-from custody.spending import broadcast, effects, plan, rows, sign, sweep_items
+from custody.spending import broadcast, claims, effects, plan, rows, sign, sweep_items
 from custody.spending.rows import SpendState
-from custody.wallets import addresses
+from custody.wallets import addresses, coins
 from custody.withdrawals import judging, states
 from custody.withdrawals.states import WithdrawalState, WithdrawalVerb
 from engine.simulated_files import SimulatedFile
@@ -255,6 +255,23 @@ def _limits_read_before_the_lock() -> list[Plant]:
     return [(velocity, "used", used), (velocity, "reserve", reserve), blind]
 
 
+def _coin_given_twice() -> list[Plant]:
+    """Take coins from whoever holds them."""
+    honest = claims.take
+
+    def take(conn: sa.Connection, chain: Any, spend_id: Any, names: Sequence[str]) -> None:
+        table = claims.spend_claims
+        conn.execute(table.delete().where(table.c.chain == chain, table.c.claim.in_(list(names))))
+        honest(conn, chain, spend_id, names)
+
+    return [(claims, "take", take), (claims, "held", lambda *_arguments: frozenset())]
+
+
+def _coins_of_a_lost_branch_kept() -> list[Plant]:
+    """Leave coins standing when their block is gone."""
+    return [(coins, "rewind", lambda _conn, _chain, *, to_height: None)]
+
+
 BUGS: dict[str, Callable[[], list[Plant]]] = {
     "cursor moved before commit": _cursor_before_deposits,
     "refund on unknown broadcast": _refund_on_unknown,
@@ -274,7 +291,11 @@ BUGS: dict[str, Callable[[], list[Plant]]] = {
     "release does not re-check": _release_without_a_look,
     "delay of the rule forgotten": _delay_forgotten,
     "limits of others not counted": _limits_read_before_the_lock,
+    "coin given to two spends": _coin_given_twice,
+    "coins of a lost branch kept": _coins_of_a_lost_branch_kept,
 }
+COIN_BUGS = frozenset({"coin given to two spends", "coins of a lost branch kept"})
+"""They live where coins are spent, and nowhere else."""
 
 
 @contextmanager

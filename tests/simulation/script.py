@@ -17,9 +17,10 @@ from custody.withdrawals.states import WithdrawalState
 from custody.withdrawals.workflow import WithdrawalRequest
 from tests.simulation import cast
 from tests.simulation.counting import closing
+from tests.simulation.database import fresh_database
 from tests.simulation.machine import ENGINE, WORKERS, Broken
 from tests.simulation.people import Asked
-from tests.simulation.world import ENGINE_JOBS, World, fresh_database, furnish
+from tests.simulation.world import ENGINE_JOBS, World, furnish
 
 SEED = 7
 ROUNDS_MAX = 60

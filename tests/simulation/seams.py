@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from chains.base import BroadcastResult, ChainTraits
-from chains.fake import FakeChain, Fault
+from chains.fake import FakeChain, FakeCoinChain, Fault
 from custody.db import Database
 from custody.keys.signers.base import KeyRef
 from custody.keys.signers.local import LocalSigner
@@ -94,6 +94,10 @@ class SeamChain(FakeChain):
         result = super().broadcast(raw)
         self.gate.crash.reach("broadcast.after")
         return result
+
+
+class SeamCoinChain(SeamChain, FakeCoinChain):
+    """The same over a world that spends coins."""
 
 
 class SeamSigner:

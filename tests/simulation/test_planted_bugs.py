@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.planted import BUGS
+from tests.simulation.planted import BUGS, COIN_BUGS
 from tests.simulation.world import run
 
 SEEDS_MAX = 24
@@ -18,7 +18,7 @@ def test_a_planted_bug_is_caught(bug: str) -> None:
     for seed in range(1, SEEDS_MAX + 1):
         findings = run(seed, STEPS, bug=bug, crash_factor=CRASH_FACTOR).findings
         if findings:
-            control = run(seed, STEPS, crash_factor=CRASH_FACTOR)
+            control = run(seed, STEPS, crash_factor=CRASH_FACTOR, coins=bug in COIN_BUGS)
             assert not control.findings, "the same seed passes without the bug"
             return
     pytest.fail(f"{SEEDS_MAX} seeds did not notice: {bug}")

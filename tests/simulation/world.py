@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -33,15 +28,17 @@ from custody.withdrawals import states
 from custody.withdrawals.states import WithdrawalState
 from engine.recovery import ReferenceFactory, replay
 from tests.simulation import cast, invariants, model
+from tests.simulation.coins import coins_equal_chain, coins_once
 from tests.simulation.counting import closing, note_crash
 from tests.simulation.crash import CrashPoints, SimulatedCrash
+from tests.simulation.database import fresh_database
 from tests.simulation.dice import KeyedRandom
 from tests.simulation.invariants import Bench
 from tests.simulation.limits import limits
 from tests.simulation.machine import CHAIN, ENGINE, WORKERS, Broken, Machine, Odds
 from tests.simulation.officers import Officers
 from tests.simulation.people import People
-from tests.simulation.planted import planted
+from tests.simulation.planted import COIN_BUGS, planted
 from tests.simulation.rulers import Rulers
 from tests.simulation.trouble import Trouble
 
@@ -68,6 +65,7 @@ JOBS = {
     "withdrawals.expire": 1, "fake.reconcile": 1, "fake.identity": 1,
     "addresses.fake.attest": 1, "addresses.fake.rederive": 1,
 }  # fmt: skip
+COIN_JOBS = {**JOBS, "fake.pending": 1}
 ENGINE_JOBS = frozenset({"funding", "settlement"})
 SELDOM = frozenset({"fake.reconcile", "fake.identity"})
 GENTLE = frozenset(
@@ -133,9 +131,9 @@ class World:
             except Unavailable:
                 self.machine.counts["nobody_answers"] += 1
             if self.checking and self.ticks % CHEAP_EVERY == 0:
-                self.judge(invariants.CHEAP)
+                self.judge((*invariants.CHEAP, coins_once))
             if self.checking and self.ticks % DEAR_EVERY == 0:
-                self.judge((*invariants.DEAR, limits))
+                self.judge((*invariants.DEAR, limits, coins_equal_chain))
 
     def judge(self, questions: tuple[invariants.Question, ...]) -> None:
         """Ask the judges; their findings break the run."""
@@ -149,8 +147,13 @@ class World:
         if findings:
             raise Broken("; ".join(findings[:5]))
 
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Return the jobs of the processes; what waits is followed where coins are spent."""
+        return COIN_JOBS if self.machine.world.laws.spends_coins else JOBS
+
     def _step(self) -> None:
-        job = self.machine.dice.weighted("step/job", JOBS)
+        job = self.machine.dice.weighted("step/job", self.jobs)
         name = ENGINE
         if job not in ENGINE_JOBS:
             name = self.machine.dice.pick("step/worker", WORKERS)
@@ -187,13 +190,15 @@ class World:
                 break
         else:
             raise Broken(f"I18: after {ROUNDS_MAX} rounds: {'; '.join(restless[:8])}")
-        self.judge((*invariants.CHEAP, *invariants.DEAR, limits, end_books))
+        self.judge(
+            (*invariants.CHEAP, *invariants.DEAR, limits, coins_once, coins_equal_chain, end_books)
+        )
 
     def _round(self) -> None:
         self.machine.run(ENGINE, self.machine.renew, "lease")
         self.rounds += 1
         worker = WORKERS[self.rounds % 2]
-        for job in JOBS:
+        for job in self.jobs:
             if job not in SELDOM or self.rounds % 10 == 0:
                 self.machine.step(ENGINE if job in ENGINE_JOBS else worker, job)
         self.machine.world.mine(2)
@@ -320,11 +325,13 @@ def end_books(bench: Bench):  # type: ignore[no-untyped-def]
             )
 
 
-def furnish(seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = True) -> World:
+def furnish(
+    seed: int, url: str, *, crash_ppm: dict[str, int], begins: bool = True, coins: bool = False
+) -> World:
     """Build a world: an empty database, a young chain, people who have arrived."""
     dice = KeyedRandom(seed)
     clock = ManualClock()
-    chain_world = FakeWorld(clock=clock)
+    chain_world = FakeWorld(clock=clock, spends_coins=coins)
     who = cast.gather(chain_world)
     judge_db = Database.open(url, clock=clock, entropy=dice.entropy("judges"))
     judge_db.create_all()
@@ -363,12 +370,17 @@ def run(
     gentle: bool = False,
     bug: str | None = None,
     crash_factor: int = 1,
+    coins: bool = False,
 ) -> Result:
-    """Run one seed to its end. A broken invariant is in `findings`, with nothing swallowed."""
+    """Run one seed to its end. A broken invariant is in `findings`, with nothing swallowed.
+
+    coins: the chain spends coins, as for a bug that lives there only.
+    """
     crash_ppm = {point: 0 if gentle else ppm * crash_factor for point, ppm in CRASH_PPM.items()}
     weights = WEIGHTS if not gentle else {k: v for k, v in WEIGHTS.items() if k in GENTLE}
+    coins = coins or bug in COIN_BUGS
     with fresh_database() as url, planted(bug):
-        world = furnish(seed, url, crash_ppm=crash_ppm)
+        world = furnish(seed, url, crash_ppm=crash_ppm, coins=coins)
         try:
             world.machine.crash.is_armed = not gentle
             world.machine.odds = Odds() if gentle else ROUGH
@@ -381,16 +393,3 @@ def run(
         finally:
             world.machine.close()
             world.bench.db.close()
-
-
-@contextmanager
-def fresh_database() -> Iterator[str]:
-    """Lend the URL of an empty database on the fastest disk there is, always the same one."""
-    fast = Path("/dev/shm")
-    folder = (fast if fast.is_dir() else Path(tempfile.gettempdir())) / f"strongroom-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield f"sqlite:///{folder / 'simulation.db'}"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
