@@ -176,7 +176,9 @@ def _sign(
         sign.sign(db, chain, spend, release=release, now_ns=clock.now_ns())
     except (Refused, Unavailable) as error:
         waited_ns = clock.now_ns() - spend.planned_at_ns
-        if not spend.abandoned and _is_hopeless(chain, spend, error, waited_ns, wait):
+        is_late = waited_ns >= wait.give_up_after_ns
+        has_lost = is_late and means.has_lost_coins(db, chain.traits, spend)
+        if not spend.abandoned and (has_lost or _is_hopeless(chain, spend, error, waited_ns, wait)):
             reason = error.reason.value if isinstance(error, Refused) else "waited_too_long"
             db.run(lambda conn: rows.abandon(conn, spend, reason))
         raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chains.base import Chain, ChainTraits, Coin, FeeRate, SpendIntent
+from chains.base import Chain, ChainTraits, Coin, FeeRate, SpendIntent, SpendKind
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId
 from custody import chain_state
@@ -63,7 +63,8 @@ def account_of(ticket: str) -> str:
 def held_by(conn: sa.Connection, traits: ChainTraits, spend: Spend) -> Means:
     """Return what a spend holds. Unavailable: no followed block shows one of its coins (any more).
 
-    That heals when the block that made it is followed again.
+    That heals when the block that made it is followed again. A sweep goes on without it, to be
+    cancelled: whatever else it holds is in every version of it.
     """
     held = claims.of(conn, spend.spend_id)
     if traits.uses_tickets:
@@ -73,10 +74,23 @@ def held_by(conn: sa.Connection, traits: ChainTraits, spend: Spend) -> Means:
     found = []
     for outpoint in held:
         coin = inventory.get(conn, spend.chain, outpoint)
-        if coin is None:
+        if coin is not None:
+            found.append(coin.coin)
+        elif spend.kind is not SpendKind.SWEEP:
             raise Unavailable(f"coin_gone: {outpoint}")
-        found.append(coin.coin)
     return Means(coins=tuple(found))
+
+
+def has_lost_coins(db: Database, traits: ChainTraits, spend: Spend) -> bool:
+    """Return whether a sweep holds a coin that is in no followed block any more.
+
+    It was final when the sweep was planned, and a resolved deep reorganisation took it away.
+    """
+    if not traits.spends_coins or spend.kind is not SpendKind.SWEEP:
+        return False
+    with db.read() as conn:
+        held = claims.of(conn, spend.spend_id)
+        return any(inventory.get(conn, spend.chain, outpoint) is None for outpoint in held)
 
 
 def free_coins(conn: sa.Connection, chain: ChainId, address: str) -> list[Coin]:

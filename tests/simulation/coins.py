@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from core.errors import Unavailable
 from custody import chain_state
+from custody.db import Database
 from custody.spending import claims, rows
 from custody.spending.rows import SpendState
 from indexers import reconcile
@@ -50,3 +51,9 @@ def coins_equal_chain(bench: Bench) -> Iterator[str]:
         return
     for stray in result.strays:
         yield f"I5: coins of {stray.address}: {stray.coins}, on chain {stray.on_chain}"
+
+
+def held_coins(db: Database) -> frozenset[str]:
+    """Return the coins that spends on their way hold."""
+    with db.read() as conn:
+        return claims.held_in_flight(conn, CHAIN)

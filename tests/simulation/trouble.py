@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chains.fake import FaultKind
@@ -34,6 +35,8 @@ class Trouble:
     machine: Machine
     paused: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)
+    held: Callable[[], frozenset[str]] = frozenset
+    """What spends on their way hold of the chain."""
 
     def mine(self) -> None:
         """Append blocks; sometimes some transactions are passed over."""
@@ -63,14 +66,17 @@ class Trouble:
     def deep_reorg(self) -> None:
         """Let final blocks fall out of the chain, with deposits that were credited.
 
-        Not with payments of ours that had ended: what becomes of those, and of a fork below every
-        block that is remembered, people decide outside of the platform.
+        Not with payments of ours that had ended, nor with final coins that one on its way is to use
+        up: what becomes of those, and of a fork below every block that is remembered, people decide
+        outside of the platform.
         """
         dice, world = self.machine.dice, self.machine.world
-        final = world.final.ref.height
+        final, held = world.final.ref.height, self.held()
         below = 0
         for height in range(final, max(0, final - dice.between("deep/below", 1, 6)), -1):
-            if any(receipt.sender is not None for receipt in world.block(height).receipts):
+            receipts = world.block(height).receipts
+            made = {f"{paid.tx_id}:{paid.position}" for one in receipts for paid in one.payments}
+            if any(receipt.sender is not None for receipt in receipts) or made & held:
                 break
             below += 1
         depth = world.head.ref.height - final + below

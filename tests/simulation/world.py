@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -28,7 +29,7 @@ from custody.withdrawals import states
 from custody.withdrawals.states import WithdrawalState
 from engine.recovery import ReferenceFactory, replay
 from tests.simulation import cast, invariants, model
-from tests.simulation.coins import coins_equal_chain, coins_once
+from tests.simulation.coins import coins_equal_chain, coins_once, held_coins
 from tests.simulation.counting import closing, note_crash
 from tests.simulation.crash import CrashPoints, SimulatedCrash
 from tests.simulation.database import fresh_database
@@ -354,6 +355,8 @@ def furnish(
             note_crash(machine.counts, conn)
 
     machine.on_death = on_death
+    if coins:
+        trouble.held = partial(held_coins, judge_db)
     people.arrive()
     rulers.begin(judge_db)
     for wallet in (who.hot, who.gas):
