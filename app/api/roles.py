@@ -80,6 +80,8 @@ ROLES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/cosigning"): _STAFF,
         ("GET", "/v1/cosigning/{proposal_id}"): _STAFF,
         ("POST", "/v1/cosigning/{proposal_id}/signatures"): _OFFICER,
+        ("GET", "/v1/cosigning/{proposal_id}/psbt"): _STAFF,
+        ("POST", "/v1/cosigning/{proposal_id}/psbt"): _OFFICER,
         ("GET", "/v1/policies"): _STAFF,
         ("GET", "/v1/policies/{policy_hash}"): _STAFF,
         ("POST", "/v1/policy-drafts"): _OFFICER | _OPS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ app = typer.Typer(help="Wallets of several owners: what waits for them, and othe
 
 COLUMNS = ("proposal_id", "kind", "wallet", "wallet_nonce", "destination", "amount_minor", "state")
 EXPIRY_S = 86_400
+PSBT_MARK, QR_MARK = b"psbt\xff", "SR1:"
 ChainArgument = Annotated[str, typer.Argument(help="The chain.")]
 WalletArgument = Annotated[str, typer.Argument(help="The wallet's name in the roster.")]
 
@@ -46,6 +48,47 @@ def show(
     found.pop("typed_data")
     emit_one(found)
     emit(owners)
+
+
+@app.command(name="psbt-export")
+def psbt_export(
+    proposal_id: Annotated[str, typer.Argument(help="The proposal's id.")],
+    to: Annotated[Path, typer.Option(help="File to write.")],
+    form: Annotated[str, typer.Option("--as", help="file, base64 or qr.")] = "file",
+) -> None:
+    """Write what the next owner's device is shown: a file, one line of base64, or QR texts."""
+    found = client.ask("GET", f"/v1/cosigning/{proposal_id}/psbt")
+    if form == "file":
+        to.write_bytes(base64.b64decode(found["base64"]))
+    elif form == "base64":
+        to.write_text(found["base64"] + "\n", "ascii")
+    elif form == "qr" and found["parts"]:
+        to.write_text("\n".join(found["parts"]) + "\n", "ascii")
+    else:
+        fail(Exit.USAGE, f"{form}: file, base64 or qr; what is long needs a file")
+    emit_one({"file": to, "as": form, "qr_codes": len(found["parts"]),
+              "signed": len(found["signed"])})  # fmt: skip
+
+
+@app.command(name="psbt-import")
+def psbt_import(
+    proposal_id: Annotated[str, typer.Argument(help="The proposal's id.")],
+    files: Annotated[list[Path], typer.Argument(help="What a device gave back; QR texts: all.")],
+) -> None:
+    """Hand in what a device gave back: a file, base64, or QR texts in any order, one a line."""
+    body = _returned([path.read_bytes() for path in files])
+    found = client.ask("POST", f"/v1/cosigning/{proposal_id}/psbt", body=body)
+    emit([{"owner": owner} for owner in found["signed"]])
+
+
+def _returned(contents: list[bytes]) -> dict[str, object]:
+    """Return the body of a request: which of the three forms it is, the bytes say."""
+    if len(contents) == 1 and contents[0].startswith(PSBT_MARK):
+        return {"base64": base64.b64encode(contents[0]).decode("ascii")}
+    lines = [line for one in contents for line in one.decode("ascii", "replace").split()]
+    if len(lines) == 1 and not lines[0].startswith(QR_MARK):
+        return {"base64": lines[0]}
+    return {"parts": lines}
 
 
 @app.command(name="owners-ask")

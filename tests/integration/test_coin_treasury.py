@@ -17,7 +17,6 @@ from core.errors import Reason, Refused
 from custody import chain_state
 from custody.multisig import coin_watch, cosign, rows
 from custody.multisig.rows import ProposalState
-from custody.withdrawals import workflow
 from custody.withdrawals.states import WithdrawalState
 from infra.devnet.coin_nodes import CoreNode, start_core
 from tests.support.bitcoin import CHAIN
@@ -93,12 +92,9 @@ def test_what_ended_after_a_signature_is_paid_back_before_its_money_is_free(smal
     row = scene.proposed(wanted)
     scene.cosign(row, 0)
     kept = [scene.answer(row, 0), scene.answer(row, 1)]
-    scene.house.platform.db.run(
-        lambda conn: workflow.cancel(conn, wanted, by="customer", now_ns=scene.house.clock.now_ns())
-    )
+    burn = scene.burnt(row)
     scene.house.run(2)
     free = scene.house.balance(scene.customer, NATIVE)
-    burn = scene.proposal(row.intent.spend_id, SpendKind.CANCELLATION)
     assert scene.desk.wallet.coins_of(burn.unsigned) == scene.desk.wallet.coins_of(row.unsigned)
     with pytest.raises(Refused) as refused:
         cosign.hand_in(scene.desk, row.proposal_id, kept[1], person="officer-1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from app import equations
 from app.bootstrap import prepare
@@ -28,6 +29,7 @@ from custody.multisig.coin_desk import CoinDesk
 from custody.multisig.rows import Proposal, ProposalState
 from custody.spending import rows as spends
 from custody.spending.rows import Spend
+from custody.withdrawals import workflow
 from custody.withdrawals.terms import WithdrawalTerms
 from engine.simulated_files import SimulatedStorage
 from infra.devnet.coin_nodes import CoreNode
@@ -104,6 +106,17 @@ class Scene:
         """Have a cause proposed and return the proposal."""
         self.house.step("wallets.propose")
         return self.proposal(cause_id, kind)
+
+    def burnt(self, row: Proposal) -> Proposal:
+        """Have the customer cancel what was proposed; return what pays its coins back."""
+        cancel = partial(
+            workflow.cancel,
+            withdrawal_id=WithdrawalId(row.cause_id),
+            by="customer",
+            now_ns=self.house.clock.now_ns(),
+        )
+        self.house.platform.db.run(cancel)
+        return self.proposed(row.intent.spend_id, SpendKind.CANCELLATION)
 
     def answer(self, row: Proposal, number: int, device: Device = by_bdk) -> bytes:
         """Return what an officer's device gives back for what he is shown now."""
