@@ -9,10 +9,10 @@ node can be brought to say are provoked in tests/integration/test_bitcoin_replie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chains.base import BroadcastOutcome, BroadcastResult
-from chains.rpc import RpcError
+from chains.replies import judge_reply, plan_combined
+
+__all__ = ["WORDS", "plan_combined", "plan_outcome"]
 
 _KNOWN = BroadcastOutcome.ALREADY_KNOWN
 _REJECTED = BroadcastOutcome.REJECTED
@@ -48,21 +48,7 @@ WORDS: tuple[tuple[str, BroadcastOutcome], ...] = (
 
 def plan_outcome(answer: object, tx_id: str, *, was_waiting: bool) -> BroadcastResult:
     """Judge one node's answer to bytes of this id, which it had in its pool before or not."""
-    if isinstance(answer, RpcError):
-        words = answer.message.lower()
-        for fragment, outcome in WORDS:
-            if fragment in words:
-                return BroadcastResult(outcome, answer.message)
-        return BroadcastResult(_UNKNOWN, f"{answer.code} {answer.message}")
-    if isinstance(answer, str) and answer == tx_id:
-        return BroadcastResult(_KNOWN if was_waiting else BroadcastOutcome.ACCEPTED, tx_id)
-    return BroadcastResult(_UNKNOWN, f"unexpected answer: {answer!r}"[:200])
-
-
-def plan_combined(results: Sequence[BroadcastResult]) -> BroadcastResult:
-    """Judge all nodes together: one that took the bytes is enough; REJECTED needs all of them."""
-    for outcome in (BroadcastOutcome.ACCEPTED, _KNOWN, _UNKNOWN, _REJECTED):
-        for result in results:
-            if result.outcome is outcome:
-                return result
-    return BroadcastResult(_UNKNOWN, "no node was asked")
+    found = judge_reply(answer, tx_id, WORDS, is_taken=answer == tx_id)
+    if was_waiting and found.outcome is BroadcastOutcome.ACCEPTED:
+        return BroadcastResult(_KNOWN, tx_id)
+    return found

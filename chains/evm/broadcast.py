@@ -8,10 +8,10 @@ provoked one by one in tests/integration/test_evm_writer.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chains.base import BroadcastOutcome, BroadcastResult
-from chains.rpc import RpcError
+from chains.replies import judge_reply, plan_combined
+
+__all__ = ["WORDS", "plan_combined", "plan_outcome"]
 
 _KNOWN = BroadcastOutcome.ALREADY_KNOWN
 _REJECTED = BroadcastOutcome.REJECTED
@@ -56,24 +56,5 @@ WORDS: tuple[tuple[str, BroadcastOutcome], ...] = (
 
 def plan_outcome(answer: object, tx_id: str) -> BroadcastResult:
     """Judge one node's answer to bytes whose hash is tx_id."""
-    if isinstance(answer, RpcError):
-        words = answer.message.lower()
-        for fragment, outcome in WORDS:
-            if fragment in words:
-                return BroadcastResult(outcome, answer.message)
-        return BroadcastResult(_UNKNOWN, f"{answer.code} {answer.message}")
-    if isinstance(answer, str) and answer.lower() == tx_id:
-        return BroadcastResult(BroadcastOutcome.ACCEPTED, tx_id)
-    return BroadcastResult(_UNKNOWN, f"unexpected answer: {answer!r}"[:200])
-
-
-def plan_combined(results: Sequence[BroadcastResult]) -> BroadcastResult:
-    """Judge all nodes together: one that took the bytes is enough;
-
-    REJECTED needs every one of them.
-    """
-    for outcome in (BroadcastOutcome.ACCEPTED, _KNOWN, _UNKNOWN, _REJECTED):
-        for result in results:
-            if result.outcome is outcome:
-                return result
-    return BroadcastResult(_UNKNOWN, "no node was asked")
+    is_taken = isinstance(answer, str) and answer.lower() == tx_id
+    return judge_reply(answer, tx_id, WORDS, is_taken=is_taken)

@@ -9,10 +9,10 @@ tests/integration/test_solana_writer.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chains.base import BroadcastOutcome, BroadcastResult
-from chains.rpc import RpcError
+from chains.replies import judge_reply, plan_combined
+
+__all__ = ["WORDS", "plan_combined", "plan_outcome"]
 
 _KNOWN = BroadcastOutcome.ALREADY_KNOWN
 _REJECTED = BroadcastOutcome.REJECTED
@@ -51,24 +51,5 @@ WORDS: tuple[tuple[str, BroadcastOutcome], ...] = (
 
 def plan_outcome(answer: object, tx_id: str) -> BroadcastResult:
     """Judge one node's answer to bytes whose first signature is tx_id."""
-    if isinstance(answer, RpcError):
-        words = answer.message.lower()
-        for fragment, outcome in WORDS:
-            if fragment in words:
-                return BroadcastResult(outcome, answer.message)
-        return BroadcastResult(_UNKNOWN, f"{answer.code} {answer.message}")
-    if answer == tx_id:
-        return BroadcastResult(BroadcastOutcome.ACCEPTED, tx_id)
-    return BroadcastResult(_UNKNOWN, f"unexpected answer: {answer!r}"[:200])
-
-
-def plan_combined(results: Sequence[BroadcastResult]) -> BroadcastResult:
-    """Judge all nodes together: one that took the bytes is enough;
-
-    REJECTED needs every one of them.
-    """
-    for outcome in (BroadcastOutcome.ACCEPTED, _KNOWN, _UNKNOWN, _REJECTED):
-        for result in results:
-            if result.outcome is outcome:
-                return result
-    return BroadcastResult(_UNKNOWN, "no node was asked")
+    is_taken = answer == tx_id
+    return judge_reply(answer, tx_id, WORDS, is_taken=is_taken)
