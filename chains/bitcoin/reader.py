@@ -42,6 +42,11 @@ class BitcoinReader:
             batch_max=self._params.batch_max,
         )
 
+    @property
+    def nodes(self) -> NodeSet[BitcoinNode]:
+        """Return the nodes, whose counters are metrics."""
+        return self._nodes
+
     def close(self) -> None:
         """Close every connection."""
         for node in self._nodes.nodes:
