@@ -3,7 +3,7 @@
 Values that cross it and the protocol every chain implements.
 
 Nothing here knows a chain by name. Amounts are integers of the asset's smallest unit; addresses and
-transaction ids are the chain's canonical text; hashes are lower-case hex text.
+transaction ids and hashes are the chain's canonical text.
 
 Every answer of a node may be a lie, late, or given twice. A reader raises `Unavailable` when an
 answer is missing, incomplete or contradicts another one (the caller tries again later) and
