@@ -318,8 +318,8 @@ NONCE_CHAINS = ("fake", "evm")
 """Whose senders use up one number after another; `nonce_harness`."""
 COIN_CHAINS: Mapping[str, Callable[[], Runs[CoinHarness]]] = {"bitcoin": bitcoin_harness}
 """Whose senders use up coins; `coin_harness`."""
-SIMULATING_CHAINS = ("fake", "evm", "solana")
-"""Whose nodes run unsigned transactions; `simulating`."""
+SIMULATING_CHAINS = ("bitcoin", "fake", "evm", "solana")
+"""Which say what an unsigned transaction would do; `simulating`."""
 FORKING_CHAINS = ("bitcoin", "fake", "evm")
 """Whose newest blocks may be replaced by others; `forking_harness`."""
 WAITING_CHAINS = ("bitcoin", "fake", "evm")

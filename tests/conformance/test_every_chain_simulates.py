@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-import pytest
-
 from chains.base import NATIVE, BalanceChange
-from core.errors import Reason, Unavailable
+from core.errors import Reason
 from tests.conformance.harness import (
     ChainHarness,
     OddTokenHarness,
@@ -65,11 +63,3 @@ def test_what_cannot_be_read_is_not_simulated(simulating: ChainHarness) -> None:
     for payload in (b"", b"\x03" + unsigned.payload[1:], unsigned.payload + b"\x00"):
         broken = replace(unsigned, payload=payload)
         assert refusal(partial(simulating.chain.simulate, broken)) is Reason.UNDECODABLE
-
-
-def test_where_nothing_is_simulated_nothing_is_said_of_it(coin_harness: ChainHarness) -> None:
-    """What a transaction of coins does stands in it: custody reads it and asks nobody."""
-    alice = wallet(coin_harness)
-    intent = alice.intent(coin_harness.outsider("bob"), some(coin_harness, 5))
-    with pytest.raises(Unavailable):
-        coin_harness.chain.simulate(alice.unsigned(intent))
