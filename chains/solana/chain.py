@@ -113,14 +113,20 @@ class SolanaChain(SolanaReader):
         return replace(super().traits, batch_max=self._params.batch_max)
 
     def payable_items(self, intent: SpendIntent) -> tuple[bool, ...]:
-        """Return which items of a batch would be paid today: all, or those that would alone.
+        """Return which items of a batch would be paid today, each behind those before it.
 
         A transaction happens as a whole or not at all. Unavailable: nodes do not say.
         """
         check_intent(intent, self._params)
         if self._would_run(intent):
             return (True,) * len(intent.items)
-        return tuple(self._would_run(_alone(intent, one)) for one in intent.items)
+        kept: list[SpendItem] = []
+        verdicts = []
+        for item in intent.items:
+            runs = self._would_run(_of_items(intent, (*kept, item)))
+            verdicts.append(runs)
+            kept += [item] if runs else []
+        return tuple(verdicts)
 
     def _would_run(self, intent: SpendIntent) -> bool:
         try:
@@ -365,10 +371,8 @@ def _unlimited(intent: SpendIntent) -> SpendIntent:
     return replace(intent, fee_max=1 << 64)
 
 
-def _alone(batch: SpendIntent, item: SpendItem) -> SpendIntent:
-    return replace(
-        batch, kind=SpendKind.WITHDRAWAL, destination=item.destination, amount=item.amount, items=()
-    )
+def _of_items(batch: SpendIntent, items: tuple[SpendItem, ...]) -> SpendIntent:
+    return replace(batch, items=items, amount=sum(one.amount for one in items))
 
 
 def _ask_token(client: RpcClient, intent: SpendIntent) -> TokenFacts:

@@ -65,6 +65,17 @@ def test_an_item_that_would_fail_is_named_and_keeps_no_others_from_being_paid(to
         town.chain.fee_units(replace(intent, items=items))
 
 
+def test_what_the_money_does_not_reach_for_is_left_out_and_the_rest_is_paid(town: Town) -> None:
+    parts = (60 * _COIN, 60 * _COIN, _COIN)
+    items = tuple(
+        SpendItem(f"wd_{n}", str(_somebody().pubkey()), amount) for n, amount in enumerate(parts)
+    )
+    intent = town.intent(HOT, HOT, sum(parts), kind=SpendKind.BATCH)
+
+    assert town.lamports(HOT) < 120 * _COIN
+    assert town.chain.payable_items(replace(intent, items=items)) == (True, False, True)
+
+
 def test_a_simulation_tells_what_would_change_and_nothing_else(town: Town) -> None:
     receiver = _somebody()
     coins = town.build(town.intent(HOT, receiver.pubkey(), _COIN), ticket=town.ticket())
