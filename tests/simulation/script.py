@@ -42,16 +42,19 @@ class Ending:
     counts: Counter[str]
 
 
-def tell(at: int | None) -> Ending:
-    """Tell the story, dying at point number `at` (None: nowhere). Broken when it ends badly."""
+def tell(at: int | None, *, coins: bool = False) -> Ending:
+    """Tell the story, dying at point number `at` (None: nowhere). Broken when it ends badly.
+
+    coins: on a chain that spends coins, where there are no tokens and no top-ups.
+    """
     with fresh_database() as url:
         # Nothing in the story is drawn; the seed decides whether the machine loses power as well.
-        world = furnish(SEED + (at or 0), url, crash_ppm={}, begins=False)
+        world = furnish(SEED + (at or 0), url, crash_ppm={}, begins=False, coins=coins)
         try:
             world.machine.world._finality_depth = 2
             world.machine.crash.at = at
             world.machine.crash.is_armed = True
-            _story(world)
+            _story(world, NATIVE if coins else world.machine.cast.token)
             crash = world.machine.crash
             passed, died, kinds = crash.passed, "".join(crash.crashed), frozenset(crash.reached)
             world.end_well(rounds_min=2)
@@ -61,13 +64,13 @@ def tell(at: int | None) -> Ending:
             world.bench.db.close()
 
 
-def _story(world: World) -> None:
+def _story(world: World, second_asset: str) -> None:
     machine, people = world.machine, world.people
     who, number = machine.cast, people.numbers["anna"]
     home = next(address for address, owner in sorted(people.addresses.items()) if owner == number)
     machine.world.pay(home, NATIVE, 2_000_000)
     other = next(address for address, owner in people.addresses.items() if owner != number)
-    machine.world.pay(other, who.token, 1_500_000)
+    machine.world.pay(other, second_asset, 1_500_000)
     outside = machine.world.outsider("destination-1")
     payments = [
         Asked(

@@ -14,14 +14,14 @@ KINDS = {
 }  # fmt: skip
 
 
-def check(ending: Ending) -> None:
+def check(ending: Ending, *, coins: bool = False) -> None:
     """Everything was done exactly once."""
     counts = ending.counts
     assert counts["withdrawals confirmed"] == 2, "one by the chain, one to another customer"
     assert counts["withdrawals signed"] == 1
     assert counts["deposits credited"] == 2
-    assert counts["sweeps"] == 2
-    assert counts["top-ups"] == 1
+    assert counts["sweeps"] == (1 if coins else 2), "coins are gathered together"
+    assert counts["top-ups"] == (0 if coins else 1)
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,20 @@ def test_a_crash_at_any_point_changes_nothing_about_the_end(
         ending = tell(at)
         assert ending.died_at, f"point {at} was not reached"
         check(ending)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_coins() -> Ending:
+    return tell(None, coins=True)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_crash_at_any_point_changes_nothing_where_coins_are_spent(
+    chunk: int, undisturbed_coins: Ending
+) -> None:
+    check(undisturbed_coins, coins=True)
+    assert undisturbed_coins.kinds >= KINDS
+    for at in range(1 + chunk, undisturbed_coins.points + 1, CHUNKS):
+        ending = tell(at, coins=True)
+        assert ending.died_at, f"point {at} was not reached"
+        check(ending, coins=True)
