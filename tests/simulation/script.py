@@ -66,7 +66,7 @@ def tell(at: int | None, *, coins: bool = False) -> Ending:
 
 def _story(world: World, second_asset: str) -> None:
     machine, people = world.machine, world.people
-    who, number = machine.cast, people.numbers["anna"]
+    number = people.numbers["anna"]
     home = next(address for address, owner in sorted(people.addresses.items()) if owner == number)
     machine.world.pay(home, NATIVE, 2_000_000)
     other = next(address for address, owner in people.addresses.items() if owner != number)
