@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.campaign.builds import (
@@ -39,14 +39,14 @@ sys.modules["chains.native._blocks"] = module
 spec.loader.exec_module(module)
 import chains.native
 chains.native._blocks = module
-from tests.support.coin_fuzz import compared
-seen, found = compared(10**6, blocks)
-assert not found, found
-print(f"{blocks} blocks with wrong bytes, {len(seen)} answers, {seen['taken']} taken")
 tests = sys.argv[3:]
 if tests:
     import pytest
     sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+from tests.support.coin_fuzz import compared
+seen, found = compared(10**6, blocks)
+assert not found, found
+print(f"{blocks} blocks with wrong bytes, {len(seen)} answers, {seen['taken']} taken")
 """
 
 
@@ -62,22 +62,23 @@ def campaign(words: Sequence[str]) -> list[str]:
         for flags in (*OPTIMISED, SANITIZED):
             build = Build(compiler, flags, here)
             with tempfile.TemporaryDirectory() as folder:
-                said, went_well = _run(build, Path(folder) / "_blocks.so", blocks)
-            print(f"coin-builds: {build}: {said.splitlines()[-1]}", flush=True)
-            found += [] if went_well else [f"{build}: {said[-2_000:]}"]
+                for said, went_well in _runs(build, Path(folder) / "_blocks.so", blocks):
+                    print(f"coin-builds: {build}: {said.splitlines()[-1]}", flush=True)
+                    found += [] if went_well else [f"{build}: {said[-2_000:]}"]
     return found
 
 
-def _run(build: Build, module: Path, blocks: int) -> tuple[str, bool]:
+def _runs(build: Build, module: Path, blocks: int) -> Iterator[tuple[str, bool]]:
+    """Yield what each run of a build said, and whether it went well."""
     made = subprocess.run(
         compile_command(build, sys.executable, module, SOURCES), capture_output=True, text=True
     )
     if made.returncode:
-        return made.stderr or "does not compile", False
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-c", PROGRAM, str(module), str(blocks)]
-    if build.flags == SANITIZED:
-        env |= loaded(build)
-        words += TESTS
-    done = subprocess.run(words, env=env, capture_output=True, text=True, cwd=ROOT)
-    return (done.stdout + done.stderr).strip() or "said nothing", not done.returncode
+        yield made.stderr or "does not compile", False
+        return
+    is_sanitized = build.flags == SANITIZED
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | (loaded(build) if is_sanitized else {})
+    for tests in ((), TESTS) if is_sanitized else ((),):
+        words = [sys.executable, "-c", PROGRAM, str(module), str(blocks), *tests]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, cwd=ROOT)
+        yield (done.stdout + done.stderr).strip() or "said nothing", not done.returncode
