@@ -23,7 +23,7 @@ REQUIRED = (
 """What happens several times in any fifty seeds."""
 COIN_REQUIRED = (
     "withdrawals signed", "crashes while money was in flight", "reorged deposits",
-    "lost broadcasts", "sweeps", "trades", "overtaken", "batches signed",
+    "sweeps", "trades", "overtaken", "batches signed",
 )  # fmt: skip
 """What happens several times in any twenty seeds whose chain spends coins."""
 RARE = ("cancelled spends", "deposits taken back", "disk_freed")
