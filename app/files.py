@@ -106,6 +106,7 @@ def chain_config(
         batch_max=settings.batch_max,
         confirmations=settings.confirmations,
         bands=tuple(map(read_band, settings.bands)),
+        purpose=settings.purpose,
         tickets=settings.tickets,
         reorg_limit=settings.reorg_limit,
         timeout_ms=settings.timeout_ms,

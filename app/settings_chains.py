@@ -52,6 +52,9 @@ class ChainSettings:
     """Blocks, its own included, that make one final where no rule of the chain says it."""
     bands: tuple[str, ...] = ()
     """Larger payments wait longer: "amount:confirmations" in minor units, rising."""
+    purpose: int = 0
+    """First step of the keys' paths, on chains with several kinds of own addresses; 0: the usual
+    one. It is chosen once: another one means other addresses."""
     tickets: tuple[str, ...] = ()
     """Accounts that hold the one-time values of our own senders, where the chain has such."""
     reorg_limit: int = 128
