@@ -7,7 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from chains.base import NATIVE, Chain, FeeRate, SpendIntent, SpendKind
+from chains.base import NATIVE, Chain, Coin, FeeRate, SpendIntent, SpendKind
 from core.clock import SECOND_NS, Clock
 from core.errors import Reason, Refused, Unavailable
 from core.ids import ChainId, derived_id
@@ -86,10 +86,27 @@ def candidates(
     for address, items in orphans.items():
         for own in coins.unused(conn, chain, address=address, up_to=final.height):
             row = deposit_rows.find(conn, deposit_id_of_coin(chain, own.coin.outpoint))
-            if row is None and own.coin.outpoint not in held:
-                count, last_ns = max(failed.get(item.deposit_id, (0, 0)) for item in items)
-                found.append(CoinCandidate(own.coin, tuple(items), count, last_ns))
+            if row is not None or own.coin.outpoint in held:
+                continue
+            if brought := _brought_back(conn, chain, own.coin, items):
+                count, last_ns = max(failed.get(item.deposit_id, (0, 0)) for item in brought)
+                found.append(CoinCandidate(own.coin, brought, count, last_ns))
     return found
+
+
+def _brought_back(
+    conn: sa.Connection, chain: ChainId, coin: Coin, items: Sequence[Unswept]
+) -> tuple[Unswept, ...]:
+    """Return which deposits a coin stands for: those of the cancelled sweep that made it.
+
+    Several sweeps of one address may have been cancelled: were each of their coins to stand for all
+    of it, the first that is swept would leave the others to nobody.
+    """
+    spend_id = rows.spend_of_tx(conn, chain, coin.outpoint.partition(":")[0])
+    if spend_id is None:
+        return ()
+    gathered = {name for name, _ in sweep_items.of(conn, spend_id)}
+    return tuple(item for item in items if item.deposit_id in gathered)
 
 
 def _worth_their_fee(

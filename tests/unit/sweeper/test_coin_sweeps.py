@@ -170,3 +170,30 @@ def test_a_deposit_whose_coin_a_spend_holds_is_in_no_second_sweep(
     assert not set(held[0]) & set(held[1])
     names: list[DepositId] = [name for some in gathered for name, _ in some]
     assert len(names) == len(set(names)) == 2
+
+
+def test_what_two_cancelled_sweeps_brought_back_to_one_address_is_all_swept(
+    coin_house: House, coin_world: FakeWorld
+) -> None:
+    house, world = coin_house, coin_world
+    address = house.address(house.customer("alice"))
+    for amount in (50_000, 30_000):
+        world.pay(address, NATIVE, amount)
+    world.mine(3)
+    travel_with(house, 1)
+    house.run(4)
+    assert [spend.state for spend in sweeps(house)] == [SpendState.BROADCAST] * 2
+    world.set_base_rate(45)
+    house.clock.advance(house.home.patience.give_up_after_ns)
+    settle(house, world, rounds=6)
+    assert {spend.state for spend in sweeps(house)[:2]} == {SpendState.FAILED}
+    travel_with(house, 2)  # what failed once travels with half as many: alone
+    world.set_base_rate(10)
+    settle(house, world, rounds=6)
+    assert unused(house, "deposits") == []
+    assert reconcile.reconcile(house.platform.db, house.home.chain).holds
+
+
+def travel_with(house: House, inputs_max: int) -> None:
+    """Let each sweep gather at most so many coins from now on."""
+    object.__setattr__(house.home.sweeps, "inputs_max", inputs_max)
