@@ -100,6 +100,8 @@ class ChainTraits:
     """A transaction uses up a ticket (Decoded.ticket) instead of a nonce (ChainReader.tickets)."""
     batch_max: int = 0
     """Most payments that one transaction may make, each for itself; 0: there are no batches."""
+    balance_least: int = 0
+    """An account holds nothing or at least so many native units; to leave less is to fail."""
     batches_coin: bool = True
     """Payments of the native coin are cheaper together than alone, whoever gets them."""
 

@@ -61,6 +61,8 @@ class Candidate:
     """Its sweeps failed on chain, and it is not time for another one; see is_resting."""
     pays_fee: bool = True
     """The address pays for its sweep; else wallet `gas` does, and nothing is ever topped up."""
+    balance_least: int = 0
+    """Native units that stay behind where not all leave (ChainTraits.balance_least)."""
 
 
 class Verdict(enum.StrEnum):
@@ -122,6 +124,9 @@ def _decide(candidate: Candidate, rate: int, rules: SweepRules) -> Action:
     if candidate.is_native:
         own_cost = candidate.cost if candidate.pays_fee else 0
         amount = min(owed, candidate.balance - own_cost)
+        if 0 < candidate.balance - amount < candidate.balance_least:
+            # Else whoever sends one unit that is owed to nobody stops every sweep of the address.
+            amount = candidate.balance - candidate.balance_least
         if amount < max(candidate.minimum, rules.cost_multiple * candidate.cost, 1):
             return Action(Verdict.WAIT, candidate, why="below_threshold")
         return Action(Verdict.SWEEP, candidate, amount)

@@ -181,6 +181,7 @@ class _Look:
             native_balance=chain.balance_of(heap.address, NATIVE, head),
             cost=means.cost_of(chain, probe, self.fees) * COST_MARGIN_PERCENT // 100,
             pays_fee=not chain.traits.uses_tickets,
+            balance_least=chain.traits.balance_least,
             busy=False,
             resting=is_resting(failures=failures, last_ns=last_ns, now_ns=now_ns),
         )

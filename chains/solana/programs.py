@@ -24,6 +24,8 @@ RENT_PER_BYTE = 6_960
 """Lamports that keep one byte of an account for ever: 3,480 a year, two years. Source: rent."""
 ACCOUNT_OVERHEAD = 128
 """Bytes that every account has beside its data. Source: rent."""
+BALANCE_LEAST = ACCOUNT_OVERHEAD * RENT_PER_BYTE
+"""Lamports that an account without data holds at least, or none. Source: rent."""
 OPENING_COST = {
     TOKEN: (ACCOUNT_OVERHEAD + 165) * RENT_PER_BYTE,
     TOKEN_2022: (ACCOUNT_OVERHEAD + 256) * RENT_PER_BYTE,

@@ -67,6 +67,7 @@ class SolanaReader(AccountChain):
             control="ed25519",
             reorg_limit=self._params.reorg_limit,
             uses_tickets=True,
+            balance_least=programs.BALANCE_LEAST,
         )
 
     @property

@@ -35,12 +35,13 @@ def candidate(
     busy: bool = False,
     address: str = "a",
     pays_fee: bool = True,
+    balance_least: int = 0,
 ) -> Candidate:
     deposit = Unswept(DepositId("dep_1"), address, 0, AssetNo(1), owed)
     return Candidate(
         address=address, key_index=0, asset_no=AssetNo(1), is_native=is_native, minimum=minimum,
         deposits=(deposit,), balance=balance, native_balance=native, cost=cost, busy=busy,
-        pays_fee=pays_fee,
+        pays_fee=pays_fee, balance_least=balance_least,
     )  # fmt: skip
 
 
@@ -63,6 +64,18 @@ def test_where_another_wallet_pays_nothing_is_topped_up_and_all_that_is_owed_lea
     assert swept == (Verdict.SWEEP, 10_000, "")
     small = decide(candidate(is_native=True, owed=499, balance=499, pays_fee=False))
     assert small == (Verdict.WAIT, 0, "below_threshold")
+
+
+def test_one_unit_that_is_owed_to_nobody_does_not_stop_a_sweep() -> None:
+    def swept(balance: int) -> tuple[Verdict, int, str]:
+        return decide(
+            candidate(is_native=True, balance=balance, pays_fee=False, balance_least=1_000)
+        )
+
+    assert swept(10_000) == (Verdict.SWEEP, 10_000, "")
+    assert swept(10_001) == (Verdict.SWEEP, 9_001, "")
+    assert swept(10_999) == (Verdict.SWEEP, 9_999, "")
+    assert swept(11_000) == (Verdict.SWEEP, 10_000, "")
 
 
 def test_a_native_sweep_leaves_its_own_fee() -> None:
