@@ -24,7 +24,8 @@ from custody.keys.intent import WithdrawalIntent
 from custody.keys.roster import Approval, Roster, Verdict, verify_approvals
 from custody.keys.rotation import Move, plan_rotation, present_key, spend_of
 from custody.keys.signers.base import KeyRef, wallet_of
-from custody.spending import plan, rows
+from custody.spending import means, plan, rows
+from custody.spending.means import NOTHING
 from custody.spending.rows import Spend
 from custody.wallets import addresses
 from custody.wallets.addresses import Address
@@ -94,7 +95,8 @@ def carry_out(
     """Plan one approved move; from here on the worker signs, sends and books it.
 
     The same move again gives the same spend. Refused: as ask and verify_approvals,
-    forbidden_destination, exists_with_other_content, frozen.
+    forbidden_destination, exists_with_other_content, frozen, in_progress (another spend took a coin
+    meanwhile), exceeds_available (the free coins do not pay for it). Unavailable: no_ticket_free.
     """
     verify_approvals(roster, intent, approvals, now_ns=clock.now_ns())
     with db.read() as conn:
@@ -106,6 +108,9 @@ def carry_out(
         raise Refused(Reason.UNKNOWN_ASSET, intent.asset_key)
     what = spend_of(intent, source=old.address)
     plan.open_lane(db, chain, old.address)
+    with db.read() as conn:
+        is_new = rows.find_by_cause(conn, intent.withdrawal_id, what.kind) is None
+    taken = means.choose(db, chain, what, rate=chain.fee_rate()) if is_new else NOTHING
 
     def apply(conn: sa.Connection) -> Spend:
         now_ns = clock.now_ns()
@@ -125,7 +130,7 @@ def carry_out(
         )  # fmt: skip
         return plan.reserve(
             conn, what, source=old, asset_no=asset.asset_no, destination_account=new.account,
-            now_ns=now_ns,
+            now_ns=now_ns, claims=taken,
         )  # fmt: skip
 
     return db.run(apply)
