@@ -47,7 +47,7 @@ class BitcoinChain(BitcoinReader):
 
     def __init__(self, params: BitcoinParams, nodes: NodeSet[BitcoinNode]) -> None:
         super().__init__(params, nodes)
-        self._previous = PreviousTransactions(self.transaction)
+        self._previous = PreviousTransactions(self._without_witnesses)
 
     @property
     def wallets(self) -> None:
@@ -262,6 +262,13 @@ class BitcoinChain(BitcoinReader):
             effect_amount=sum(paid),
             items=tuple(ItemStatus(paid=True, amount=amount) for amount in paid),
         )
+
+    def _without_witnesses(self, tx_id: str) -> bytes:
+        """Return a transaction without what proves nothing of its outputs, and may be most of it.
+
+        All that a payload tells of its coins has to fit one record of the signer's log.
+        """
+        return parse_tx(self.transaction(tx_id)).stripped
 
     def _spent(self, tx_id: str, index: int) -> TxOut:
         """Return the coin of an input. Unavailable: nobody has it."""
