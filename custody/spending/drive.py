@@ -62,6 +62,7 @@ _LATE = frozenset(
         Reason.INVALID_ADDRESS,
         Reason.SIGNER_LIMIT,
         Reason.PAUSED,
+        Reason.TOO_LARGE,
     }
 )
 """Refusals that may heal, but not for as long as a lane waits.
