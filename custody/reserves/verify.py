@@ -374,7 +374,9 @@ def ed25519_signer(challenge: bytes, proof: bytes) -> str:
     message = OFFCHAIN + key + len(text).to_bytes(2, "little") + text
     k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
     base = _unpacked((4 * pow(5, -1, Q) % Q).to_bytes(32, "little"))
-    whose = _times(k, _unpacked(key))
+    point = _unpacked(key)
+    require(_times(8, point) != (0, 1), "anybody signs for such a key")
+    whose = _times(k, point)
     require(_times(s, base) == _joined(_unpacked(r), whose), "the signature is not the key's")
     letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
     number, found = int.from_bytes(key, "big"), ""

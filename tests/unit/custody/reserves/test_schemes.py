@@ -101,6 +101,16 @@ def test_an_edwards_key_proves_its_own_address_and_a_changed_bit_none(
         verify.ed25519_signer(challenge, bytes(changed))
 
 
+def test_a_key_that_anybody_signs_for_proves_nothing() -> None:
+    nobodys = bytes(32)  # a point of order 4, and the address of the system program
+    base = verify._unpacked((4 * pow(5, -1, verify.Q) % verify.Q).to_bytes(32, "little"))
+    for s in range(1, 40):
+        x, y = verify._times(s, base)
+        proof = nobodys + (y | (x & 1) << 255).to_bytes(32, "little") + s.to_bytes(32, "little")
+        with pytest.raises(verify.Refuted):
+            verify.ed25519_signer(b"challenge", proof)
+
+
 @pytest.mark.parametrize("scheme", sorted(verify.SCHEMES))
 @pytest.mark.parametrize("proof", [b"", b"\x02", bytes(64), bytes(65), bytes(96), b"\x02" * 200])
 def test_what_is_no_proof_is_refuted_and_nothing_else(scheme: str, proof: bytes) -> None:
