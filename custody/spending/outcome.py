@@ -140,12 +140,14 @@ def settle(db: Database, chain: Chain, spend: Spend, *, final: BlockRef, now_ns:
         is_odd = catalogue.asset(conn, spend.asset_no).spec.odd
         held = claims.of(conn, spend.spend_id)
         used_up = _coin_used_up(conn, spend, attempts, held, final)
-    if chain.traits.uses_tickets:
-        used_up = next(iter(sorted(chain.spent_coins(held, final))), "")
-    elif not chain.traits.spends_coins:
+    if means.counts_nonces(chain.traits):
         nonces = chain.used_nonces(spend.source, final)
         used_up = f"nonce {spend.nonce}" if nonces > spend.nonce else ""
     outcome = _ask(chain, spend, attempts, used_up, final, is_odd=is_odd)
+    if outcome.ending is Ending.WAIT and chain.traits.uses_tickets:
+        # Strangers may make this question hard to answer: what landed is booked without it.
+        used_up = _ticket_used_up(chain, attempts, held, final)
+        outcome = _ask(chain, spend, attempts, used_up, final, is_odd=is_odd)
     if outcome.ending is Ending.FOREIGN:
         # The statuses may have been asked of a node that lags behind the one that counted: ask once
         # more.
@@ -154,6 +156,19 @@ def settle(db: Database, chain: Chain, spend: Spend, *, final: BlockRef, now_ns:
         used = _used_by(chain, spend, attempts, outcome.tx_id)
         db.run(lambda conn: _book(conn, chain, spend, outcome, used, now_ns))
     return outcome
+
+
+def _ticket_used_up(
+    chain: Chain, attempts: Sequence[Attempt], held: Sequence[str], final: BlockRef
+) -> str:
+    """Return a held ticket that is used at finality by nothing of ours, or nothing.
+
+    An attempt of ours in a later block has used it there, whatever a node that lags behind says.
+    """
+    used = sorted(chain.spent_coins(held, final))
+    if not used or any(chain.tx_status(one.tx_id).block is not None for one in attempts):
+        return ""
+    return used[0]
 
 
 def _coin_used_up(

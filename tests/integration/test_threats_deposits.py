@@ -339,7 +339,7 @@ def test_D16_a_forged_deposit_row_is_found_by_the_equations(stage: Stage) -> Non
     scene.go()
     assert scene.broken_equations() == []
     columns = "chain, position, asset_key, asset_no, account, from_address, amount, claimed"
-    columns += ", height, block_hash, seen_at_ns"
+    columns += ", height, block_hash, extra_depth, seen_at_ns"
     scene.sql(
         f"INSERT INTO deposits (deposit_id, arrival_no, tx_id, address, customer_no, state,"
         f" {columns}) SELECT 'dep_forged', 9999, 'forged', :address, :customer_no, 'seen',"

@@ -141,7 +141,7 @@ def _nonce_given_twice() -> list[Plant]:
 
 def _fee_not_booked() -> list[Plant]:
     """Forget what a transaction cost."""
-    return [(effects, "_book_fee", lambda *_arguments: None)]
+    return [(effects, "_book_fee", lambda *_arguments, **_names: None)]
 
 
 def _snapshot_after_the_books() -> list[Plant]:

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.planted import BUGS, COIN_BUGS
 from tests.simulation.world import run
 
-SEEDS_MAX = 24
+SEEDS_MAX = 40
 STEPS = 250
 CRASH_FACTOR = 3
 """Some bugs live between two commits; dying more often finds them in fewer seeds."""
