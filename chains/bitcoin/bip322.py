@@ -13,14 +13,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
 
 import coincurve
 
-from chains.bitcoin.address import address_of_script, script_of
 from chains.bitcoin.hashes import hash160, sha256, tagged
 from chains.bitcoin.owned import read_owners_script
-from chains.bitcoin.params import Network
 from chains.bitcoin.sighash import ALL, DEFAULT, TaprootKeyPath, WitnessV0
 from chains.bitcoin.signature import is_strict, recover, strict_encoding
 from chains.bitcoin.tx import Cursor, OutPoint, Tx, TxIn, TxOut, write_blob, write_count
@@ -113,26 +110,6 @@ def from_text(text: str) -> bytes:
         return base64.b64decode(text.removeprefix(SIMPLE), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refused(Reason.MALFORMED, "no base64") from error
-
-
-def signer_of(network: Network) -> Callable[[bytes, bytes], str]:
-    """Return the scheme `bip322` for reports on reserves (custody.reserves.verify.Scheme).
-
-    A proof names no key, so the address is the one that the challenge itself names in its line
-    `address: CHAIN ADDRESS`. Refused: bad_signature, and as script_of.
-    """
-
-    def scheme(challenge: bytes, proof: bytes) -> str:
-        lines = [one for one in challenge.split(b"\n") if one.startswith(b"address: ")]
-        if len(lines) != 1 or len(words := lines[0].decode("ascii").split(" ")) != 3:
-            raise _bad("the challenge names no address")
-        script = script_of(words[2], network)
-        verify(challenge, script, proof)
-        address = address_of_script(script, network)
-        assert address is not None, "it was read from one"
-        return address
-
-    return scheme
 
 
 def _verify_key_hash(tx: Tx, script: bytes, stack: tuple[bytes, ...]) -> None:

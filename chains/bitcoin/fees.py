@@ -102,20 +102,6 @@ def plan_bump(rate: FeeRate, current: FeeRate, params: BitcoinParams) -> FeeRate
     return FeeRate(max_rate=wanted, tip_rate=wanted)
 
 
-def is_cheap(rate: int, history: Sequence[int], *, percentile: int) -> bool:
-    """Tell whether a rate is at most the lowest `percentile` hundredths of past ones.
-
-    What can wait (gathering small coins into one) waits for such a rate. Without a history nothing
-    is known to be cheap.
-    """
-    if not 0 <= percentile <= 100:
-        raise ValueError("a percentile lies in 0..100")
-    if not history:
-        return False
-    ordered = sorted(history)
-    return rate <= ordered[(len(ordered) - 1) * percentile // 100]
-
-
 _SMALLEST, _LARGEST = 99, 99 + 43
 """One taproot input and the shortest output, without and with change of the longest kind."""
 

@@ -59,7 +59,6 @@ INDEX = 0
 SIGNATURE_BYTES_MAX = 72
 """Low s: 71 bytes at most, and the scope. A taproot signature has 65."""
 
-_HASH_BYTES = 32
 _INPUT_KINDS = {
     Form.SCRIPT_HASH: frozenset(
         {IN_PREVIOUS_TX, IN_OUTPUT, IN_SCOPE, IN_SCRIPT, IN_DERIVATION, IN_SIGNATURE}

@@ -19,7 +19,7 @@ from chains.bitcoin.tapscript import output_script, tweaked
 from chains.bitcoin.tx import write_blob
 from core.errors import Reason, Refused
 from custody.keys.second import base58check_decode
-from tests.support.bitcoin import HOT, LOCAL, OFFLINE, SIGNER, STRANGER, address_of
+from tests.support.bitcoin import OFFLINE
 from tests.support.owners import officers, secret_of, treasury_of
 
 MAIN = NETWORKS["main"]
@@ -147,24 +147,6 @@ def test_owners_prove_control_of_their_treasury_by_a_quorum() -> None:
         assert refused.value.reason is Reason.BAD_SIGNATURE
         assert not library.verify(message, treasury.address, bip322.to_text(wrong))
     assert sha256(treasury.script) == script[2:]
-
-
-def test_the_scheme_of_a_report_names_the_address_that_its_challenge_names() -> None:
-    scheme = bip322.signer_of(LOCAL)
-    address = address_of(HOT)
-    challenge = f"strongroom proof of control v1\naddress: coins {address}\npledged: no".encode()
-    signature = SIGNER.sign(HOT, OFFLINE.control_digest(challenge, address=address))
-    proof = OFFLINE.control_proof(challenge, signature, address=address)
-    assert scheme(challenge, proof) == address
-    other = challenge.replace(address.encode(), STRANGER.encode())
-    for words in (
-        other,
-        b"no address",
-        challenge + b"!",
-        challenge + f"\naddress: coins {address}".encode(),
-    ):
-        with pytest.raises(Refused):
-            scheme(words, proof)
 
 
 def test_no_key_alone_proves_control_of_a_treasury() -> None:

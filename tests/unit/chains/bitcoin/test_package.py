@@ -96,15 +96,3 @@ def test_what_a_node_says_of_a_package_is_told_by_transaction() -> None:
     for nonsense in (None, 7, {"tx-results": None}):
         with pytest.raises(Unavailable):
             submit(node_saying(nonsense), [b"1"])
-
-
-def test_a_rate_is_cheap_when_few_past_ones_were_lower() -> None:
-    history = [50, 10, 20, 30, 40]
-    assert fees.is_cheap(10, history, percentile=0)
-    assert not fees.is_cheap(11, history, percentile=0)
-    assert fees.is_cheap(20, history, percentile=25)
-    assert not fees.is_cheap(21, history, percentile=25)
-    assert fees.is_cheap(50, history, percentile=100)
-    assert not fees.is_cheap(1, [], percentile=100)
-    with pytest.raises(ValueError, match="percentile"):
-        fees.is_cheap(1, history, percentile=101)
