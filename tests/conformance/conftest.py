@@ -2,92 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import pytest
 
 from tests.conformance import chains
-from tests.conformance.harness import (
-    ChainHarness,
-    CoinHarness,
-    OddTokenHarness,
-    TaggedHarness,
-    TokenHarness,
+
+Harness = TypeVar("Harness")
+
+
+def each_of(
+    opened: Mapping[str, Callable[[], AbstractContextManager[Harness]]],
+    names: Collection[str] | None = None,
+) -> Callable[[pytest.FixtureRequest], Iterator[Harness]]:
+    """Return a fixture that opens one chain after the other, each time from an empty one."""
+
+    @pytest.fixture(params=sorted(opened if names is None else names))
+    def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
+        with opened[request.param]() as running:
+            yield running
+
+    return harness
+
+
+harness = each_of(chains.CHAINS)
+"""All of them."""
+token_harness = each_of(chains.TOKEN_CHAINS)
+"""With tokens."""
+odd_harness = each_of(chains.ODD_TOKEN_CHAINS)
+"""Whose tokens run code of their issuers."""
+tagged_harness = each_of(chains.TAGGED_CHAINS)
+"""Those that say themselves what is final."""
+nonce_harness = each_of(chains.CHAINS, chains.NONCE_CHAINS)
+"""Whose senders count their transactions."""
+forking_harness = each_of(chains.CHAINS, chains.FORKING_CHAINS)
+"""Whose newest blocks may be replaced."""
+waiting_harness = each_of(chains.CHAINS, chains.WAITING_CHAINS)
+"""Whose transactions wait and are replaced by dearer ones."""
+coin_harness = each_of(chains.COIN_CHAINS)
+"""Whose senders use up coins."""
+simulating = each_of(chains.CHAINS, chains.SIMULATING_CHAINS)
+"""Whose nodes run unsigned transactions."""
+batch_harness = each_of(chains.CHAINS, chains.BATCH_CHAINS)
+"""With batches."""
+odd_batch_harness = each_of(
+    chains.ODD_TOKEN_CHAINS, {*chains.BATCH_CHAINS} & {*chains.ODD_TOKEN_CHAINS}
 )
-
-
-@pytest.fixture(params=sorted(chains.CHAINS))
-def harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
-    """Run the test once per chain, each time from an empty one."""
-    with chains.CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.TOKEN_CHAINS))
-def token_harness(request: pytest.FixtureRequest) -> Iterator[TokenHarness]:
-    """Run the test once per chain with tokens."""
-    with chains.TOKEN_CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.ODD_TOKEN_CHAINS))
-def odd_harness(request: pytest.FixtureRequest) -> Iterator[OddTokenHarness]:
-    """Run the test once per chain whose tokens run code of their issuers."""
-    with chains.ODD_TOKEN_CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.TAGGED_CHAINS))
-def tagged_harness(request: pytest.FixtureRequest) -> Iterator[TaggedHarness]:
-    """Run the test once per chain that says itself what is final."""
-    with chains.TAGGED_CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.NONCE_CHAINS))
-def nonce_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
-    """Run the test once per chain whose senders count their transactions."""
-    with chains.CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.FORKING_CHAINS))
-def forking_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
-    """Run the test once per chain whose newest blocks may be replaced."""
-    with chains.CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.WAITING_CHAINS))
-def waiting_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
-    """Run the test once per chain whose transactions wait and are replaced by dearer ones."""
-    with chains.CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.COIN_CHAINS))
-def coin_harness(request: pytest.FixtureRequest) -> Iterator[CoinHarness]:
-    """Run the test once per chain whose senders use up coins."""
-    with chains.COIN_CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.SIMULATING_CHAINS))
-def simulating(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
-    """Run the test once per chain whose nodes run unsigned transactions."""
-    with chains.CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted(chains.BATCH_CHAINS))
-def batch_harness(request: pytest.FixtureRequest) -> Iterator[ChainHarness]:
-    """Run the test once per chain with batches."""
-    with chains.CHAINS[request.param]() as running:
-        yield running
-
-
-@pytest.fixture(params=sorted({*chains.BATCH_CHAINS} & {*chains.ODD_TOKEN_CHAINS}))
-def odd_batch_harness(request: pytest.FixtureRequest) -> Iterator[OddTokenHarness]:
-    """Run the test once per chain with batches of tokens that run code."""
-    with chains.ODD_TOKEN_CHAINS[request.param]() as running:
-        yield running
+"""With batches of tokens that run code."""
